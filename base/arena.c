@@ -1,0 +1,83 @@
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BLOCK_SIZE = 4096, ALIGNMENT = 16 };
+
+struct arena_block {
+	_Alignas(ALIGNMENT) struct arena_block *next;
+	_Alignas(ALIGNMENT) char bytes[];
+};
+
+static void *from_new_block(struct arena *arena, size_t size)
+{
+	size_t capacity = BLOCK_SIZE - sizeof(struct arena_block);
+	if (size > capacity)
+		capacity = size;
+	struct arena_block *block = must_realloc(NULL, sizeof(*block) + capacity);
+	block->next = arena->blocks;
+	arena->blocks = block;
+	arena->at = block->bytes + size;
+	arena->end = block->bytes + capacity;
+	return block->bytes;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	CHECK(size <= PTRDIFF_MAX - BLOCK_SIZE);
+	size = (size + !size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	if (!arena->blocks || (size_t)(arena->end - arena->at) < size)
+		return from_new_block(arena, size);
+	void *memory = arena->at;
+	arena->at += size;
+	return memory;
+}
+
+void *arena_zalloc(struct arena *arena, size_t size)
+{
+	return memset(arena_alloc(arena, size), 0, size);
+}
+
+struct str arena_str(struct arena *arena, struct str s)
+{
+	char *copy = arena_alloc(arena, s.len + 1);
+	if (s.len)
+		memcpy(copy, s.at, s.len);
+	copy[s.len] = '\0';
+	return str_of(copy, s.len);
+}
+
+struct str arena_lower(struct arena *arena, struct str s)
+{
+	char *copy = arena_alloc(arena, s.len + 1);
+	for (size_t i = 0; i < s.len; i++)
+		copy[i] = (char)(s.at[i] >= 'A' && s.at[i] <= 'Z' ? s.at[i] + 32 : s.at[i]);
+	copy[s.len] = '\0';
+	return str_of(copy, s.len);
+}
+
+struct str arena_printf(struct arena *arena, const char *format, ...)
+{
+	va_list arguments, again;
+	va_start(arguments, format);
+	va_copy(again, arguments);
+	int len = vsnprintf(NULL, 0, format, arguments);
+	va_end(arguments);
+	CHECK(len >= 0);
+	char *text = arena_alloc(arena, (size_t)len + 1);
+	vsnprintf(text, (size_t)len + 1, format, again);
+	va_end(again);
+	return str_of(text, (size_t)len);
+}
+
+void arena_fini(struct arena *arena)
+{
+	for (struct arena_block *block = arena->blocks, *next; block; block = next) {
+		next = block->next;
+		free(block);
+	}
+	*arena = (struct arena){0};
+}

@@ -1,0 +1,99 @@
+#include "base/buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SMALLEST_BLOCK = 256 };
+
+static void grow(struct buffer *buffer, size_t size)
+{
+	size_t len = buffer_len(buffer);
+	CHECK(size <= PTRDIFF_MAX / 4 && len <= PTRDIFF_MAX / 4);
+	// Always doubled: a queue that is mostly full would otherwise be copied on every append.
+	size_t capacity = buffer->capacity ? buffer->capacity * 2 : SMALLEST_BLOCK;
+	while (capacity - len < size)
+		capacity *= 2;
+	if (buffer->start == 0) {
+		buffer->block = must_realloc(buffer->block, capacity);
+	} else {
+		char *block = must_realloc(NULL, capacity);
+		memcpy(block, buffer_data(buffer), len);
+		free(buffer->block);
+		buffer->block = block;
+	}
+	buffer->capacity = capacity;
+}
+
+char *buffer_room(struct buffer *buffer, size_t size)
+{
+	if (buffer->block && buffer->capacity - buffer->end >= size)
+		return buffer->block + buffer->end;
+	size_t len = buffer_len(buffer);
+	if (len && buffer->start >= len && buffer->capacity - len >= size)
+		memcpy(buffer->block, buffer_data(buffer), len);
+	else
+		grow(buffer, size);
+	buffer->start = 0;
+	buffer->end = len;
+	return buffer->block + buffer->end;
+}
+
+void buffer_added(struct buffer *buffer, size_t size)
+{
+	CHECK(buffer->capacity - buffer->end >= size);
+	buffer->end += size;
+}
+
+void buffer_append(struct buffer *buffer, const void *bytes, size_t size)
+{
+	if (size == 0)
+		return;
+	memcpy(buffer_room(buffer, size), bytes, size);
+	buffer_added(buffer, size);
+}
+
+void buffer_append_str(struct buffer *buffer, struct str s)
+{
+	buffer_append(buffer, s.at, s.len);
+}
+
+void buffer_printf(struct buffer *buffer, const char *format, ...)
+{
+	va_list arguments, again;
+	va_start(arguments, format);
+	va_copy(again, arguments);
+	int len = vsnprintf(NULL, 0, format, arguments);
+	va_end(arguments);
+	CHECK(len >= 0);
+	vsnprintf(buffer_room(buffer, (size_t)len + 1), (size_t)len + 1, format, again);
+	va_end(again);
+	buffer_added(buffer, (size_t)len);
+}
+
+void buffer_take(struct buffer *buffer, size_t size)
+{
+	CHECK(size <= buffer_len(buffer));
+	buffer->start += size;
+	if (buffer->start == buffer->end)
+		buffer_clear(buffer);
+}
+
+void buffer_cut(struct buffer *buffer, size_t len)
+{
+	CHECK(len <= buffer_len(buffer));
+	buffer->end = buffer->start + len;
+	if (len == 0)
+		buffer_clear(buffer);
+}
+
+void buffer_clear(struct buffer *buffer)
+{
+	buffer->start = buffer->end = 0;
+}
+
+void buffer_fini(struct buffer *buffer)
+{
+	free(buffer->block);
+	*buffer = (struct buffer){0};
+}

@@ -1,0 +1,39 @@
+#include "base/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void check_failed(const char *file, int line, const char *condition)
+{
+	fprintf(stderr, "tollgate: %s:%d: broken invariant: %s\n", file, line, condition);
+	abort();
+}
+
+static void *present(void *memory)
+{
+	if (!memory) {
+		fputs("tollgate: out of memory\n", stderr);
+		abort();
+	}
+	return memory;
+}
+
+void *must_alloc(size_t size)
+{
+	return present(calloc(1, size ? size : 1));
+}
+
+void *must_realloc(void *old, size_t size)
+{
+	return present(realloc(old, size ? size : 1));
+}
+
+char *must_copy(const char *text, size_t len)
+{
+	char *copy = present(malloc(len + 1));
+	if (len)
+		memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}

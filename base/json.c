@@ -1,0 +1,205 @@
+#include "base/json.h"
+
+static const char hex[] = "0123456789abcdef";
+
+void json_init(struct json *json, struct buffer *out)
+{
+	*json = (struct json){.out = out};
+}
+
+static void before_value(struct json *json)
+{
+	if (json->comma)
+		buffer_append(json->out, ",", 1);
+	json->comma = true;
+}
+
+void json_open(struct json *json, char bracket)
+{
+	before_value(json);
+	buffer_append(json->out, &bracket, 1);
+	json->comma = false;
+}
+
+void json_close(struct json *json, char bracket)
+{
+	buffer_append(json->out, &bracket, 1);
+	json->comma = true;
+}
+
+// The length of the well-formed UTF-8 sequence at the front (Unicode table 3-7), 0 when there is
+// none.
+static size_t utf8_sequence(const unsigned char *at, size_t len)
+{
+	static const struct {
+		unsigned char first_low, first_high, second_low, second_high, size;
+	} rows[] = {
+	        {0xc2, 0xdf, 0x80, 0xbf, 2},
+	        {0xe0, 0xe0, 0xa0, 0xbf, 3},
+	        {0xe1, 0xec, 0x80, 0xbf, 3},
+	        {0xed, 0xed, 0x80, 0x9f, 3},
+	        {0xee, 0xef, 0x80, 0xbf, 3},
+	        {0xf0, 0xf0, 0x90, 0xbf, 4},
+	        {0xf1, 0xf3, 0x80, 0xbf, 4},
+	        {0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (at[0] < rows[i].first_low || at[0] > rows[i].first_high)
+			continue;
+		if (len < rows[i].size || at[1] < rows[i].second_low || at[1] > rows[i].second_high)
+			return 0;
+		for (size_t k = 2; k < rows[i].size; k++)
+			if ((at[k] & 0xc0) != 0x80)
+				return 0;
+		return rows[i].size;
+	}
+	return 0;
+}
+
+// Bytes that may stand as they are.
+static bool plain(unsigned char byte)
+{
+	return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+// Eight bytes at a step: a byte's high bit is set in the result where that byte is below 0x20, is
+// '"', '\\' or DEL, or has the high bit itself. (A borrow may mark one byte too many, which costs
+// a look and no more.)
+static uint64_t special_bytes(uint64_t word)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\'),
+	         delete = word ^ (ones * 0x7f);
+	uint64_t marks = (word - ones * 0x20) | (quote - ones) | (backslash - ones) |
+	                 (delete - ones) | word;
+	return marks & (ones * 0x80);
+}
+
+// How many bytes from the front may be copied.
+static size_t plain_run(const unsigned char *at, size_t len)
+{
+	size_t run = 0;
+	for (uint64_t word; run + sizeof(word) <= len; run += sizeof(word)) {
+		memcpy(&word, at + run, sizeof(word));
+		if (special_bytes(word))
+			break;
+	}
+	while (run < len && plain(at[run]))
+		run++;
+	return run;
+}
+
+static size_t append_special(struct buffer *out, const unsigned char *at, size_t len)
+{
+	if (*at < 0x80) {
+		char escape[6] = {'\\', 'u', '0', '0', hex[*at >> 4], hex[*at & 15]};
+		if (*at == '"' || *at == '\\')
+			buffer_append(out, (char[]){'\\', (char)*at}, 2);
+		else
+			buffer_append(out, escape, sizeof(escape));
+		return 1;
+	}
+	size_t size = utf8_sequence(at, len);
+	if (size == 0) {
+		buffer_append(out, "\\ufffd", 6);
+		return 1;
+	}
+	bool c1 = size == 2 && at[0] == 0xc2 && at[1] < 0xa0;
+	bool line_separator = size == 3 && at[0] == 0xe2 && at[1] == 0x80 &&
+	                      (at[2] == 0xa8 || at[2] == 0xa9);
+	if (c1)
+		buffer_append(
+		        out, (char[]){'\\', 'u', '0', '0', hex[at[1] >> 4], hex[at[1] & 15]}, 6);
+	else if (line_separator)
+		buffer_append(out, (char[]){'\\', 'u', '2', '0', '2', hex[at[2] & 15]}, 6);
+	else
+		buffer_append(out, at, size);
+	return size;
+}
+
+void json_str(struct json *json, struct str value)
+{
+	// The common case, plain text, takes one look at the buffer: records are made of forty of
+	// these, on the worker's time.
+	const unsigned char *text = (const unsigned char *)value.at;
+	size_t run = plain_run(text, value.len);
+	char *room = buffer_room(json->out, run + sizeof(",\"\"")), *at = room;
+	if (json->comma)
+		*at++ = ',';
+	*at++ = '"';
+	if (run)
+		memcpy(at, text, run);
+	at += run;
+	if (run == value.len)
+		*at++ = '"';
+	buffer_added(json->out, (size_t)(at - room));
+	json->comma = true;
+	if (run == value.len)
+		return;
+	while (run < value.len) {
+		run += append_special(json->out, text + run, value.len - run);
+		size_t more = plain_run(text + run, value.len - run);
+		buffer_append(json->out, text + run, more);
+		run += more;
+	}
+	buffer_append(json->out, "\"", 1);
+}
+
+void json_key(struct json *json, const char *key)
+{
+	size_t len = strlen(key);
+	char *room = buffer_room(json->out, len + sizeof(",\"\":")), *at = room;
+	if (json->comma)
+		*at++ = ',';
+	*at++ = '"';
+	memcpy(at, key, len);
+	at += len;
+	*at++ = '"';
+	*at++ = ':';
+	buffer_added(json->out, (size_t)(at - room));
+	json->comma = false;
+}
+
+void json_int(struct json *json, int64_t value)
+{
+	char digits[20];  // 19 of them and the sign
+	char *at = digits + sizeof(digits);
+	uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	do
+		*--at = (char)('0' + rest % 10);
+	while (rest /= 10);
+	if (value < 0)
+		*--at = '-';
+	before_value(json);
+	buffer_append(json->out, at, (size_t)(digits + sizeof(digits) - at));
+}
+
+void json_bool(struct json *json, bool value)
+{
+	before_value(json);
+	buffer_append_str(json->out, value ? STR("true") : STR("false"));
+}
+
+void json_member_str(struct json *json, const char *key, struct str value)
+{
+	json_key(json, key);
+	json_str(json, value);
+}
+
+void json_member_str_if(struct json *json, const char *key, struct str value)
+{
+	if (value.len)
+		json_member_str(json, key, value);
+}
+
+void json_member_int(struct json *json, const char *key, int64_t value)
+{
+	json_key(json, key);
+	json_int(json, value);
+}
+
+void json_member_bool(struct json *json, const char *key, bool value)
+{
+	json_key(json, key);
+	json_bool(json, value);
+}

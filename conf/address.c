@@ -1,0 +1,225 @@
+#include "conf/address.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/un.h>
+
+enum { HOST_NAME_MAX_BYTES = 253, LABEL_MAX_BYTES = 63, PORT_MAX = 65535 };
+
+static bool parse_unix(struct str text, struct str directory, struct arena *arena,
+        struct config_address *address, const char **why)
+{
+	struct str path = str_skip(text, strlen("unix:"));
+	struct sockaddr_un *socket = (struct sockaddr_un *)&address->socket;
+	if (!path.len) {
+		*why = "which names no path behind unix:";
+		return false;
+	}
+	if (path.at[0] != '/')
+		path = arena_printf(arena, "%.*s/%.*s", STR_FMT(directory), STR_FMT(path));
+	if (path.len >= sizeof(socket->sun_path)) {
+		*why = "whose path is longer than the 107 bytes of a unix socket";
+		return false;
+	}
+	socket->sun_family = AF_UNIX;
+	memcpy(socket->sun_path, path.at, path.len);
+	address->kind = ADDRESS_UNIX;
+	address->socket_len = sizeof(*socket);
+	address->text = arena_printf(arena, "unix:%.*s", STR_FMT(path));
+	return true;
+}
+
+// `host:port`, the brackets of an IPv6 host taken off.
+struct pair {
+	struct str host;
+	uint16_t port;
+	bool bracketed;
+};
+
+static bool split_bracketed(struct str text, struct str *host, struct str *port, const char **why)
+{
+	const char *end = str_find_byte(text, ']');
+	if (!end) {
+		*why = "whose [ is not closed";
+		return false;
+	}
+	*host = str_of(text.at + 1, (size_t)(end - text.at) - 1);
+	*port = str_skip(text, host->len + 2);
+	return true;
+}
+
+static bool split_plain(struct str text, struct str *host, struct str *port, const char **why)
+{
+	const char *colon = str_find_byte(text, ':');
+	*host = str_of(text.at, colon ? (size_t)(colon - text.at) : text.len);
+	*port = str_skip(text, host->len);
+	if (port->len > 1 && str_find_byte(str_skip(*port, 1), ':')) {
+		*why = "whose IPv6 address is not in brackets";
+		return false;
+	}
+	return true;
+}
+
+static bool split(struct str text, struct pair *pair, const char **why)
+{
+	struct str port;
+	uint64_t number;
+	if (memmem(text.at, text.len, "://", 3)) {
+		*why = "which is a URL";
+		return false;
+	}
+	pair->bracketed = text.len && text.at[0] == '[';
+	if (!(pair->bracketed ? split_bracketed : split_plain)(text, &pair->host, &port, why))
+		return false;
+	*why = "which has no port from 1 to 65535";
+	if (!port.len || port.at[0] != ':' || !str_to_u64(str_skip(port, 1), PORT_MAX, &number) ||
+	        !number)
+		return false;
+	pair->port = (uint16_t)number;
+	*why = "which has no host";
+	return pair->host.len > 0;
+}
+
+static bool fill_numeric(const struct pair *pair, struct config_address *address)
+{
+	char host[INET6_ADDRSTRLEN];
+	struct sockaddr_in *four = (struct sockaddr_in *)&address->socket;
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&address->socket;
+	if (pair->host.len >= sizeof(host))
+		return false;
+	snprintf(host, sizeof(host), "%.*s", STR_FMT(pair->host));
+	if (!pair->bracketed && inet_pton(AF_INET, host, &four->sin_addr) == 1) {
+		four->sin_family = AF_INET;
+		four->sin_port = htons(pair->port);
+		address->socket_len = sizeof(*four);
+	} else if (pair->bracketed && inet_pton(AF_INET6, host, &six->sin6_addr) == 1) {
+		six->sin6_family = AF_INET6;
+		six->sin6_port = htons(pair->port);
+		address->socket_len = sizeof(*six);
+	} else {
+		return false;
+	}
+	address->kind = ADDRESS_INET;
+	return true;
+}
+
+bool address_parse(struct str text, struct str directory, struct arena *arena,
+        struct config_address *address, const char **why)
+{
+	struct pair pair;
+	*address = (struct config_address){.text = arena_str(arena, text)};
+	if (str_starts(text, STR("unix:")))
+		return parse_unix(text, directory, arena, address, why);
+	if (!split(text, &pair, why))
+		return false;
+	*why = pair.bracketed ? "whose host is no IPv6 address" : "whose host is no IP address";
+	return fill_numeric(&pair, address);
+}
+
+// RFC 1123 section 2.1, and the underscore that service names use. Digits and dots alone are a
+// mistyped address: resolvers would take `127.1` or `010.0.0.1` for something unexpected.
+static bool is_name(struct str host)
+{
+	size_t label = 0;
+	bool letter = false;
+	if (host.len > HOST_NAME_MAX_BYTES)
+		return false;
+	for (size_t i = 0; i < host.len; i++) {
+		unsigned char c = (unsigned char)host.at[i];
+		if (c == '.' ? label == 0 : !isalnum(c) && c != '-' && c != '_')
+			return false;
+		letter = letter || isalpha(c);
+		label = c == '.' ? 0 : label + 1;
+		if (label > LABEL_MAX_BYTES)
+			return false;
+	}
+	return letter;
+}
+
+static size_t count_family(const struct addrinfo *found, int family)
+{
+	size_t count = 0;
+	for (; found; found = found->ai_next)
+		count += found->ai_family == family;
+	return count;
+}
+
+static bool take_found(const struct addrinfo *found, struct str text, struct arena *arena,
+        struct config_address **addresses, size_t *count)
+{
+	int family = count_family(found, AF_INET) ? AF_INET : AF_INET6;
+	size_t room = count_family(found, family);
+	*count = 0;
+	*addresses = arena_zalloc(arena, room * sizeof(**addresses));
+	for (; found; found = found->ai_next) {
+		if (found->ai_family != family)
+			continue;
+		struct config_address *address = &(*addresses)[(*count)++];
+		address->kind = ADDRESS_INET;
+		address->text = text;
+		address->socket_len = found->ai_addrlen;
+		memcpy(&address->socket, found->ai_addr, found->ai_addrlen);
+	}
+	return room > 0;
+}
+
+static bool look_up(const struct pair *pair, struct str text, struct arena *arena,
+        struct config_address **addresses, size_t *count, const char **why)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+	struct addrinfo *found = NULL;
+	char host[HOST_NAME_MAX_BYTES + 1], port[sizeof("65535")];
+	snprintf(host, sizeof(host), "%.*s", STR_FMT(pair->host));
+	snprintf(port, sizeof(port), "%u", pair->port);
+	int error = getaddrinfo(host, port, &hints, &found);
+	if (error) {
+		*why = arena_printf(
+		        arena, "whose name cannot be resolved (%s)", gai_strerror(error))
+		               .at;
+		return false;
+	}
+	*why = "whose name has no IP address";
+	bool taken = take_found(found, text, arena, addresses, count);
+	freeaddrinfo(found);
+	return taken;
+}
+
+bool address_resolve(struct str text, struct str directory, struct arena *arena,
+        struct config_address **addresses, size_t *count, const char **why)
+{
+	struct config_address *address = arena_alloc(arena, sizeof(*address));
+	struct pair pair;
+	const char *no_pair;
+	*addresses = address;
+	*count = 1;
+	if (address_parse(text, directory, arena, address, why))
+		return true;
+	if (str_starts(text, STR("unix:")) || !split(text, &pair, &no_pair) || pair.bracketed)
+		return false;
+	*why = "whose host is neither an IP address nor a name";
+	return is_name(pair.host) && look_up(&pair, address->text, arena, addresses, count, why);
+}
+
+// Every struct config_address is zero where its family says nothing, so the bytes compare.
+bool address_equal(const struct config_address *a, const struct config_address *b)
+{
+	return a->kind == b->kind && a->socket_len == b->socket_len &&
+	       memcmp(&a->socket, &b->socket, a->socket_len) == 0;
+}
+
+bool address_is_local(const struct config_address *address)
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)&address->socket;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address->socket;
+	enum { LOOPBACK_NET = 127 };
+	if (address->kind != ADDRESS_INET)
+		return true;
+	if (four->sin_family == AF_INET)
+		return ntohl(four->sin_addr.s_addr) >> 24 == LOOPBACK_NET;
+	if (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+		return six->sin6_addr.s6_addr[12] == LOOPBACK_NET;
+	return IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
+}

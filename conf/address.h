@@ -1,0 +1,27 @@
+// Addresses as a config writes them: `127.0.0.1:8443`, `[::]:8443`, `unix:/path`, and where allowed
+// `name:port`. Resolving a name asks the system's resolver and may block: while loading only, never
+// on a worker. Everything made lives in the caller's arena.
+#ifndef CONF_ADDRESS_H
+#define CONF_ADDRESS_H
+
+#include "base/arena.h"
+#include "base/check.h"
+#include "conf/config.h"
+
+#define ADDRESS_EXAMPLES "127.0.0.1:8443, [::1]:8443 or unix:/path"
+#define ADDRESS_NAME_EXAMPLES "127.0.0.1:50051, [::1]:50051, localhost:50051 or unix:/path"
+
+// A numeric address or a unix socket, whose path is made absolute with `directory`. False with what
+// is wrong in *why, which continues "found X, ": a constant text.
+MUST_USE bool address_parse(struct str text, struct str directory, struct arena *arena,
+        struct config_address *address, const char **why);
+
+// The same, and names too: all IPv4 addresses of a name, or all IPv6 ones where it has no other.
+MUST_USE bool address_resolve(struct str text, struct str directory, struct arena *arena,
+        struct config_address **addresses, size_t *count, const char **why);
+
+bool address_equal(const struct config_address *a, const struct config_address *b);
+// Reachable from this machine alone.
+bool address_is_local(const struct config_address *address);
+
+#endif

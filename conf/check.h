@@ -1,0 +1,24 @@
+// What several keys of one object say together, called by the reader once the object is filled.
+// Each adds its problems and derives the fields that stand for several keys (`per`, `endpoints`,
+// `upgrade_websocket`). Also which keys mean something beside their siblings, for the dump.
+#ifndef CONF_CHECK_H
+#define CONF_CHECK_H
+
+#include "conf/reader.h"
+
+void check_admin(struct reader *reader, const struct tree *node, void *config);
+void check_tls(struct reader *reader, const struct tree *node, void *tls);
+void check_match(struct reader *reader, const struct tree *node, void *route);
+void check_respond(struct reader *reader, const struct tree *node, void *route);
+void check_rate_limit(struct reader *reader, const struct tree *node, void *rate_limit);
+void check_route(struct reader *reader, const struct tree *node, void *route);
+void check_backend(struct reader *reader, const struct tree *node, void *backend);
+
+bool shown_admin(const void *config);
+bool shown_redis(const void *redis);
+bool shown_answer(const void *route);   // the route answers by itself
+bool shown_forward(const void *route);  // the route has a backend
+bool shown_split(const void *rate_limit);
+bool shown_shared(const void *rate_limit);
+
+#endif

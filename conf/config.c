@@ -1,0 +1,131 @@
+#include "conf/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/cross.h"
+#include "conf/reader.h"
+#include "conf/tree.h"
+
+static void file_problem(struct config_problems *problems, const char *what, const char *why)
+{
+	config_problem_add(problems, (struct config_mark){0, 0}, STR(""),
+	        "%s%s; expected a readable config file", what, why);
+}
+
+static bool read_all(int descriptor, struct buffer *text, struct config_problems *problems)
+{
+	enum { CHUNK = 64 << 10 };
+	// One byte over the limit is enough for the tree to refuse it.
+	while (buffer_len(text) <= TREE_BYTES_MAX) {
+		ssize_t got = read(descriptor, buffer_room(text, CHUNK), CHUNK);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			file_problem(problems, "cannot be read: ", strerror(errno));
+		if (got <= 0)
+			return got == 0;
+		buffer_added(text, (size_t)got);
+	}
+	return true;
+}
+
+static bool read_file(const char *path, struct buffer *text, struct config_problems *problems)
+{
+	struct stat status;
+	int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+	if (descriptor < 0) {
+		file_problem(problems, "cannot be opened: ", strerror(errno));
+		return false;
+	}
+	bool read = false;
+	if (fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode))
+		file_problem(problems, "is a directory", "");
+	else
+		read = read_all(descriptor, text, problems);
+	close(descriptor);
+	return read;
+}
+
+static struct str absolute_directory(struct arena *arena, const char *directory)
+{
+	char *resolved = realpath(directory, NULL);
+	struct str absolute = arena_str(arena, str_from(resolved ? resolved : directory));
+	free(resolved);
+	return str_eq(absolute, STR("/")) ? STR("") : absolute;  // what `/name` is joined to
+}
+
+static struct config *read_tree(const struct tree *root, const char *name, const char *directory,
+        struct config_problems *problems)
+{
+	struct config *config = must_alloc(sizeof(*config));
+	struct reader reader = {.config = config, .problems = problems};
+	config->file = arena_str(&config->arena, str_from(name));
+	reader.directory = absolute_directory(&config->arena, directory);
+	reader_root(&reader, root);
+	if (root->kind == TREE_MAP)
+		cross_check(&reader, root);
+	return config;
+}
+
+// NULL only where there is no tree; the caller looks at the problems.
+static struct config *parse(
+        struct str text, const char *name, const char *directory, struct config_problems *problems)
+{
+	struct arena arena = {0};
+	struct config *config = NULL;
+	problems->file = arena_str(&problems->arena, str_from(name));
+	const struct tree *root = tree_parse(text, &arena, problems);
+	if (root)
+		config = read_tree(root, name, directory, problems);
+	arena_fini(&arena);
+	problems->read = true;
+	return config;
+}
+
+static struct config *if_faultless(struct config *config, const struct config_problems *problems)
+{
+	if (problems->count == 0)
+		return config;
+	config_free(config);
+	return NULL;
+}
+
+struct config *config_parse(
+        struct str text, const char *name, const char *directory, struct config_problems *problems)
+{
+	return if_faultless(parse(text, name, directory, problems), problems);
+}
+
+struct config *config_load_faulty(const char *path, struct config_problems *problems)
+{
+	struct buffer text = {0};
+	struct config *config = NULL;
+	problems->file = arena_str(&problems->arena, str_from(path));
+	if (read_file(path, &text, problems)) {
+		const char *slash = strrchr(path, '/');
+		size_t len = slash ? (size_t)(slash - path) : 1;
+		char *directory = must_copy(slash ? path : ".", len ? len : 1);
+		config = parse(buffer_str(&text), path, directory, problems);
+		free(directory);
+	}
+	buffer_fini(&text);
+	return config;
+}
+
+struct config *config_load(const char *path, struct config_problems *problems)
+{
+	return if_faultless(config_load_faulty(path, problems), problems);
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	arena_fini(&config->arena);
+	free(config);
+}

@@ -1,0 +1,144 @@
+#include "base/reason.h"
+#include "conf/config.h"
+#include "conf/schema.h"
+
+static const char introduction[] =
+        "# The config file, key by key\n"
+        "\n"
+        "Generated from the schema table (`conf/schema.c`, `conf/schema_listener.c`) and\n"
+        "`base/reason.def`; do not edit. `REGENERATE=1` with `tests/conf/reference_test` rewrites "
+        "it.\n"
+        "\n"
+        "A file is one YAML document, in UTF-8, of at most 4 MiB, without anchors, aliases and "
+        "tags. Unknown keys are\n"
+        "errors, and so is whatever can have no effect. Relative file names are relative to the "
+        "file they stand in.\n"
+        "\n"
+        "| written | means |\n"
+        "| --- | --- |\n"
+        "| duration | `250ms`, `10s`, `5m`, `1h`, or `0` |\n"
+        "| size | bytes: `512`, `512B`, `16KiB`, `4MiB`, `1GiB` |\n"
+        "| rate | `5/s`, `300/m`, `10000/h` |\n"
+        "| address | `127.0.0.1:8443`, `[::]:8443`, `unix:/path`; for servers also `name:port` "
+        "|\n"
+        "| SPIFFE pattern | `spiffe://cluster.local/ns/*/sa/web`, `spiffe://cluster.local/*` |\n"
+        "\n"
+        "*Reload* says whether SIGHUP puts a changed value in force (live) or only a restart "
+        "does.\n";
+
+// A cell of a table: `|` would end it.
+static void write_cell(const char *text, struct buffer *out)
+{
+	for (; *text; text++)
+		buffer_printf(out, "%s%c", *text == '|' ? "\\" : "", *text);
+	buffer_append_str(out, STR(" | "));
+}
+
+static void write_type(const struct schema_key *key, struct buffer *out)
+{
+	switch (key->shape) {
+	case SHAPE_SCALAR:
+		write_cell(key->type->name, out);
+		return;
+	case SHAPE_TEXTS:
+		buffer_append_str(out, STR("list: "));
+		write_cell(key->type->name, out);
+		return;
+	case SHAPE_OBJECT:
+		write_cell("mapping", out);
+		return;
+	case SHAPE_OBJECTS:
+		write_cell("list of mappings", out);
+		return;
+	}
+}
+
+static void write_default(const struct schema_key *key, struct buffer *out)
+{
+	switch (key->presence) {
+	case PRESENCE_REQUIRED:
+		write_cell("*required*", out);
+		return;
+	case PRESENCE_OPTIONAL:
+		write_cell("–", out);
+		return;
+	case PRESENCE_DEFAULT:
+		if (key->fallback)
+			buffer_printf(out, "`%s` | ", key->fallback);
+		else
+			write_cell("as below", out);
+		return;
+	}
+}
+
+static const char *reload_word(enum schema_reload reload)
+{
+	switch (reload) {
+	case RELOAD_LIVE:
+		return "live";
+	case RELOAD_RESTART:
+		return "restart";
+	}
+	CHECK(!"a reload class");
+	return "";
+}
+
+static void write_row(const struct schema_key *key, struct buffer *out)
+{
+	struct buffer range = {0};
+	buffer_printf(out, "| `%s` | ", key->name);
+	write_type(key, out);
+	write_default(key, out);
+	schema_write_range(key, &range);
+	buffer_append(&range, "", 1);
+	write_cell(buffer_data(&range), out);
+	buffer_fini(&range);
+	write_cell(key->shape == SHAPE_OBJECT ? "" : reload_word(key->reload), out);
+	buffer_printf(out, "%s%s |\n", key->doc, key->secret ? " Secret: redacted in dumps." : "");
+}
+
+static void write_object(const struct schema_object *object, const char *path, struct buffer *out)
+{
+	buffer_printf(out,
+	        "\n## %s\n\n%s\n\n| key | type | default | range | reload | meaning |\n"
+	        "| --- | --- | --- | --- | --- | --- |\n",
+	        *path ? path : "The file", object->doc);
+	for (size_t i = 0; i < object->key_count; i++)
+		write_row(&object->keys[i], out);
+	for (size_t i = 0; i < object->key_count; i++) {
+		const struct schema_key *key = &object->keys[i];
+		char below[160];
+		if (!key->object)
+			continue;
+		snprintf(below, sizeof(below), "%s%s%s%s", path, *path ? "." : "", key->name,
+		        key->shape == SHAPE_OBJECTS ? "[]" : "");
+		write_object(key->object, below, out);
+	}
+}
+
+static void write_reasons(struct buffer *out)
+{
+	buffer_append_str(
+	        out, STR("\n## Why a caller is refused\n\n"
+	                 "The `reason` of audit records, problem bodies and metrics; the "
+	                 "title is all that the caller is told.\n\n"
+	                 "| reason | HTTP | gRPC | title |\n| --- | --- | --- | --- |\n"));
+	for (enum reason reason = REASON_NONE + 1; reason < REASON_COUNT; reason++) {
+		buffer_printf(out, "| `%s` | ", reason_name(reason));
+		if (reason_http_status(reason))
+			buffer_printf(out, "%d | ", reason_http_status(reason));
+		else
+			write_cell("–", out);
+		buffer_printf(out, "%d | %s |\n", reason_grpc_status(reason), reason_title(reason));
+	}
+}
+
+void config_reference(FILE *out)
+{
+	struct buffer text = {0};
+	buffer_append_str(&text, STR(introduction));
+	write_object(&schema_config, "", &text);
+	write_reasons(&text);
+	fwrite(buffer_data(&text), 1, buffer_len(&text), out);
+	buffer_fini(&text);
+}

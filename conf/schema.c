@@ -1,0 +1,106 @@
+#include "conf/schema_row.h"
+
+enum { LISTENERS_MAX = 64, BACKENDS_MAX = 1000, ENDPOINTS_MAX = 256 };
+#define MS_NS UINT64_C(1000000)
+#define MINUTE_NS (UINT64_C(60) * 1000000000)
+
+static const struct schema_key admin_keys[] = {
+        {"address", .reload = RELOAD_RESTART, .presence = PRESENCE_REQUIRED, TYPE(type_address),
+                AT(config, admin), DOC("A loopback address or a unix socket.")},
+        {"allow_remote", .reload = RELOAD_RESTART, TYPE(type_flag), AT(config, admin_allow_remote),
+                .fallback = "false", .shown = shown_admin,
+                DOC("Lets `address` be one that others can reach; there is no password.")},
+};
+
+static const struct schema_object schema_admin = {
+        DOC("Health, metrics and inspection over plain HTTP; off unless given."),
+        .size = sizeof(struct config), KEYS(admin_keys), .check = check_admin};
+
+static const char *const audit_failures[] = {"continue", "refuse", NULL};
+
+static const struct schema_key audit_keys[] = {
+        {"path", TYPE(type_output), AT(config, audit), .fallback = "stderr",
+                DOC("Where records go, one JSON object a line.")},
+        {"fold_after", TYPE(type_count), AT(config, audit_fold_after), RANGE(1, 1000000000),
+                .fallback = "1000",
+                DOC("Like records of one caller in a second before further ones are counted in "
+                    "one.")},
+        {"on_failure", TYPE(type_choice), AT(config, audit_on_failure), .choices = audit_failures,
+                .fallback = "continue",
+                DOC("When the disk refuses: `continue` counts and shouts, `refuse` lets nobody "
+                    "in.")},
+};
+
+static const struct schema_object schema_audit = {
+        DOC("The record of every refusal."), .size = sizeof(struct config), KEYS(audit_keys)};
+
+static const struct schema_key access_log_keys[] = {
+        {"path", .presence = PRESENCE_REQUIRED, TYPE(type_output), AT(config, access_log),
+                DOC("Where lines go, one JSON object each.")},
+};
+
+static const struct schema_object schema_access_log = {
+        DOC("A line for every request; off unless given."), .size = sizeof(struct config),
+        KEYS(access_log_keys)};
+
+static const struct schema_key redis_keys[] = {
+        {"address", .presence = PRESENCE_REQUIRED, TYPE(type_server), AT(config_redis, address),
+                DOC("The server; a name is resolved when the file is loaded.")},
+        {"timeout", TYPE(type_duration), AT(config_redis, timeout_ns), RANGE(MS_NS, MINUTE_NS),
+                .fallback = "20ms", .shown = shown_redis, DOC("The server's answer.")},
+        {"password", .presence = PRESENCE_OPTIONAL, .secret = true, TYPE(type_password),
+                AT(config_redis, password), DOC("What the server asks for, if it does.")},
+};
+
+static const struct schema_object schema_redis = {
+        DOC("The shared store for limits with `store: redis`, which this version does not have "
+            "yet."),
+        .size = sizeof(struct config_redis), KEYS(redis_keys)};
+
+static const char *const protocols[] = {"http1", "h2", NULL};
+
+static const struct schema_key backend_keys[] = {
+        {"name", .presence = PRESENCE_REQUIRED, TYPE(type_name), AT(config_backend, name),
+                DOC("What routes call it.")},
+        {"protocol", TYPE(type_choice), AT(config_backend, protocol), .choices = protocols,
+                .fallback = "http1",
+                DOC("`h2` is HTTP/2 in clear text with prior knowledge, as gRPC servers speak "
+                    "it.")},
+        {"endpoints", .shape = SHAPE_TEXTS, .presence = PRESENCE_REQUIRED, TYPE(type_endpoint),
+                AT(config_backend, endpoint_names), RANGE(1, ENDPOINTS_MAX),
+                DOC("The servers; a name is resolved when the file is loaded, to all its IPv4 "
+                    "addresses or else its IPv6 ones.")},
+        {"connect_timeout", TYPE(type_duration), AT(config_backend, connect_timeout_ns),
+                RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s", DOC("Connecting to a server.")},
+};
+
+static const struct schema_object schema_backend = {DOC("A group of equal servers."),
+        .size = sizeof(struct config_backend), KEYS(backend_keys), .check = check_backend};
+
+static const char *const versions[] = {"tollgate/v1", NULL};
+
+static const struct schema_key config_keys[] = {
+        {"version", .presence = PRESENCE_REQUIRED, TYPE(type_choice), AT(config, version),
+                .choices = versions, DOC("The language of this file.")},
+        {"workers", .reload = RELOAD_RESTART, TYPE(type_workers), AT(config, workers),
+                RANGE(1, 1024), .fallback = "auto",
+                DOC("Event loops, one thread each; `auto` is one per CPU this process may use.")},
+        {"drain_timeout", TYPE(type_duration), AT(config, drain_timeout_ns), RANGE(0, DAY_NS),
+                .fallback = "30s", DOC("How long calls in flight may go on after SIGTERM.")},
+        {"admin", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_admin),
+                DOC("Health, metrics and inspection.")},
+        {"audit", .shape = SHAPE_OBJECT, OBJECT(schema_audit), DOC("The record of every refusal.")},
+        {"access_log", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_access_log), DOC("A line for every request.")},
+        {"redis", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_redis),
+                AT(config, redis), DOC("The shared store.")},
+        {"listeners", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED,
+                OBJECT(schema_listener), AT(config, listeners), COUNT_AT(config, listener_count),
+                RANGE(1, LISTENERS_MAX), DOC("Where clients connect.")},
+        {"backends", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL, OBJECT(schema_backend),
+                AT(config, backends), COUNT_AT(config, backend_count), RANGE(0, BACKENDS_MAX),
+                DOC("Where requests go.")},
+};
+
+const struct schema_object schema_config = {
+        DOC("The whole file."), .size = sizeof(struct config), KEYS(config_keys)};

@@ -1,0 +1,203 @@
+#include "conf/schema_row.h"
+
+enum {
+	// Lists: far above any sane file, low enough that comparing all pairs stays quick.
+	CERTIFICATES_MAX = 256,
+	ROUTES_MAX = 10000,
+	WORDS_MAX = 1000,
+	RATE_LIMITS_MAX = 16,
+	PER_MAX = ARRAY_LEN(((struct config_rate_limit *)NULL)->per),
+};
+
+static const struct schema_key certificate_keys[] = {
+        {"certificate_chain", .presence = PRESENCE_REQUIRED, TYPE(type_file),
+                AT(config_certificate, certificate_chain),
+                DOC("PEM file: the gateway's certificate first, then the intermediates.")},
+        {"private_key", .presence = PRESENCE_REQUIRED, TYPE(type_file),
+                AT(config_certificate, private_key), DOC("PEM file: the key of that certificate.")},
+};
+
+static const struct schema_object schema_certificate = {DOC("A certificate the gateway shows."),
+        .size = sizeof(struct config_certificate), KEYS(certificate_keys)};
+
+static const struct schema_key validation_context_keys[] = {
+        {"trusted_ca", .presence = PRESENCE_REQUIRED, TYPE(type_file), AT(config_tls, trusted_ca),
+                DOC("PEM file: only these roots are trusted; the system's store never is.")},
+        {"crl", .presence = PRESENCE_OPTIONAL, TYPE(type_file), AT(config_tls, crl),
+                DOC("PEM file with revocation lists; an issuer without a list in it revokes "
+                    "nothing.")},
+        {"match_subject_alt_names", .shape = SHAPE_TEXTS, .presence = PRESENCE_REQUIRED,
+                TYPE(type_pattern), AT(config_tls, match_subject_alt_names), RANGE(1, WORDS_MAX),
+                .missing = "a listener without patterns accepts no identity",
+                DOC("The SPIFFE IDs let in; `*` is exactly one path segment, a final `/*` one or "
+                    "more.")},
+};
+
+static const struct schema_object schema_validation_context = {
+        DOC("What a client certificate is held against."), .size = sizeof(struct config_tls),
+        KEYS(validation_context_keys)};
+
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+static const char *const unauthenticated[] = {"forbid", "alert", NULL};
+
+static const struct schema_key tls_keys[] = {
+        {"certificates", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED,
+                OBJECT(schema_certificate), AT(config_tls, certificates),
+                COUNT_AT(config_tls, certificate_count), RANGE(1, CERTIFICATES_MAX),
+                DOC("Chosen by the server name the client asks for; the first is the default.")},
+        {"min_version", TYPE(type_choice), AT(config_tls, min_version), .choices = tls_versions,
+                .fallback = "1.2", DOC("The oldest TLS version spoken.")},
+        {"require_client_certificate", TYPE(type_flag), AT(config_tls, require_client_certificate),
+                .fallback = "true",
+                DOC("Must be true: every connection presents a client certificate.")},
+        {"on_unauthenticated", TYPE(type_choice), AT(config_tls, on_unauthenticated),
+                .choices = unauthenticated, .fallback = "forbid",
+                DOC("`forbid` completes the handshake, answers 403 and closes; `alert` fails the "
+                    "handshake. Both are audited.")},
+        {"validation_context", .shape = SHAPE_OBJECT, .presence = PRESENCE_REQUIRED,
+                OBJECT(schema_validation_context), DOC("Who is trusted.")},
+};
+
+static const struct schema_object schema_tls = {DOC("TLS towards clients."),
+        .size = sizeof(struct config_tls), KEYS(tls_keys), .check = check_tls};
+
+static const struct schema_key timeouts_keys[] = {
+        {"handshake", TYPE(type_duration), AT(config_timeouts, handshake_ns), RANGE(0, DAY_NS),
+                .fallback = "5s", DOC("The complete TLS handshake.")},
+        {"request_headers", TYPE(type_duration), AT(config_timeouts, request_headers_ns),
+                RANGE(0, DAY_NS), .fallback = "10s", DOC("The complete request head.")},
+        {"request", TYPE(type_duration), AT(config_timeouts, request_ns), RANGE(0, DAY_NS),
+                .fallback = "0s", DOC("Receiving the complete request; gRPC calls are exempt.")},
+        {"stream_idle", TYPE(type_duration), AT(config_timeouts, stream_idle_ns), RANGE(0, DAY_NS),
+                .fallback = "30s", DOC("A stream without progress in either direction.")},
+        {"idle", TYPE(type_duration), AT(config_timeouts, idle_ns), RANGE(0, DAY_NS),
+                .fallback = "60s",
+                DOC("A connection without a request, before the first one too.")},
+};
+
+static const struct schema_object schema_timeouts = {
+        DOC("Each is a whole, never per read; 0 is off."), .size = sizeof(struct config_timeouts),
+        KEYS(timeouts_keys)};
+
+static const struct schema_key limits_keys[] = {
+        {"connections", TYPE(type_count), AT(config_limits, connections), RANGE(0, 10000000),
+                .fallback = "10000", DOC("Open connections of this listener.")},
+        {"concurrent_streams", TYPE(type_count), AT(config_limits, concurrent_streams),
+                RANGE(0, INT32_MAX), .fallback = "100",
+                DOC("HTTP/2 streams open at once on a connection.")},
+        {"header_bytes", TYPE(type_size), AT(config_limits, header_bytes), RANGE(0, 16 << 20),
+                .fallback = "60KiB", DOC("A request head.")},
+        {"header_fields", TYPE(type_count), AT(config_limits, header_fields), RANGE(0, 100000),
+                .fallback = "100", DOC("Fields in a request head.")},
+        {"body_bytes", TYPE(type_size), AT(config_limits, body_bytes), RANGE(0, UINT64_C(1) << 50),
+                .fallback = "0", DOC("A request body.")},
+};
+
+static const struct schema_object schema_limits = {
+        DOC("Ceilings; 0 is none."), .size = sizeof(struct config_limits), KEYS(limits_keys)};
+
+static const struct schema_key match_keys[] = {
+        {"grpc", .presence = PRESENCE_OPTIONAL, TYPE(type_grpc),
+                DOC("One method, `package.Service/*`, `package.*/*`, or `\"*\"` for every gRPC "
+                    "call.")},
+        {"path", .presence = PRESENCE_OPTIONAL, TYPE(type_path),
+                DOC("Exact, or everything below a prefix with a final `/*`; matched on the "
+                    "normalised path, gRPC calls included.")},
+        {"methods", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_method),
+                AT(config_route, methods), RANGE(1, WORDS_MAX),
+                DOC("HTTP methods, beside `path`; without the key any.")},
+        {"hosts", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_host),
+                AT(config_route, hosts), RANGE(1, WORDS_MAX),
+                DOC("Hosts without port; without the key any.")},
+};
+
+static const struct schema_object schema_match = {
+        DOC("What a route answers to: either `grpc` or `path`."),
+        .size = sizeof(struct config_route), KEYS(match_keys), .check = check_match};
+
+static const struct schema_key respond_keys[] = {
+        {"status", TYPE(type_status), AT(config_route, respond_status), RANGE(200, 599),
+                .fallback = "200", .shown = shown_answer, DOC("The status.")},
+        {"body", .presence = PRESENCE_OPTIONAL, TYPE(type_body), AT(config_route, respond_body),
+                .shown = shown_answer, DOC("The body; none without the key.")},
+};
+
+static const struct schema_object schema_respond = {
+        DOC("An answer from the gateway itself. A gRPC call gets the status that gRPC's HTTP "
+            "mapping gives."),
+        .size = sizeof(struct config_route), KEYS(respond_keys), .check = check_respond};
+
+static const char *const stores[] = {"local", "redis", NULL};
+static const char *const store_failures[] = {"local", "allow", "deny", NULL};
+
+static const struct schema_key rate_limit_keys[] = {
+        {"rate", .presence = PRESENCE_REQUIRED, TYPE(type_rate), RANGE(1, 1000000000),
+                DOC("Tokens refilled, continuously.")},
+        {"burst", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_rate_limit, burst),
+                RANGE(1, 1000000000), DOC("Tokens at the start and at most.")},
+        {"per", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_per),
+                AT(config_rate_limit, per_names), RANGE(1, PER_MAX),
+                DOC("One bucket for each combination of `identity`, `method`, `source_ip`, "
+                    "`header:NAME`; without the key the route has one.")},
+        {"max_keys", TYPE(type_count), AT(config_rate_limit, max_keys), RANGE(1, 10000000),
+                .fallback = "10000", .shown = shown_split,
+                DOC("Buckets kept with `per`; beyond them newcomers share one.")},
+        {"store", TYPE(type_choice), AT(config_rate_limit, store), .choices = stores,
+                .fallback = "local",
+                DOC("Where the bucket lives. This version knows `local` alone: shared by all "
+                    "workers of this process.")},
+        {"on_failure", TYPE(type_choice), AT(config_rate_limit, on_failure),
+                .choices = store_failures, .fallback = "local", .shown = shown_shared,
+                DOC("What counts while a shared store does not answer.")},
+};
+
+static const struct schema_object schema_rate_limit = {
+        DOC("A token bucket, or one for each caller; it decides as `golang.org/x/time/rate` does. "
+            "All limits of a route must have a token, and none is taken unless all have."),
+        .size = sizeof(struct config_rate_limit), KEYS(rate_limit_keys), .check = check_rate_limit};
+
+static const struct schema_key route_keys[] = {
+        {"match", .shape = SHAPE_OBJECT, .presence = PRESENCE_REQUIRED, OBJECT(schema_match),
+                DOC("What the route answers to.")},
+        {"allow", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_pattern),
+                AT(config_route, allow), RANGE(1, WORDS_MAX),
+                DOC("SPIFFE patterns of who may; without the key every identity the listener lets "
+                    "in.")},
+        {"backend", .presence = PRESENCE_OPTIONAL, TYPE(type_name), AT(config_route, backend_name),
+                DOC("The name of the backend that gets the request.")},
+        {"respond", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_respond),
+                DOC("The gateway answers by itself.")},
+        {"timeout", TYPE(type_duration), AT(config_route, timeout_ns), RANGE(0, DAY_NS),
+                .fallback = "0s", .shown = shown_forward,
+                DOC("The backend's complete answer; 0 is off.")},
+        {"upgrade", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_upgrade),
+                AT(config_route, upgrades), RANGE(1, 1),
+                DOC("Protocols a client may upgrade to (`websocket`), with an `http1` backend.")},
+        {"rate_limits", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_rate_limit), AT(config_route, rate_limits),
+                COUNT_AT(config_route, rate_limit_count), RANGE(0, RATE_LIMITS_MAX),
+                DOC("Tokens a call pays.")},
+};
+
+static const struct schema_object schema_route = {
+        DOC("The first route that matches decides. Either `backend` or `respond`."),
+        .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
+
+static const struct schema_key listener_keys[] = {
+        {"name", .reload = RELOAD_RESTART, .presence = PRESENCE_REQUIRED, TYPE(type_name),
+                AT(config_listener, name), DOC("In logs and metrics.")},
+        {"address", .reload = RELOAD_RESTART, .presence = PRESENCE_REQUIRED, TYPE(type_address),
+                AT(config_listener, address), DOC("Where it listens.")},
+        {"tls", .shape = SHAPE_OBJECT, .presence = PRESENCE_REQUIRED, OBJECT(schema_tls),
+                AT(config_listener, tls), DOC("TLS towards clients.")},
+        {"timeouts", .shape = SHAPE_OBJECT, OBJECT(schema_timeouts), AT(config_listener, timeouts),
+                DOC("How long clients may take.")},
+        {"limits", .shape = SHAPE_OBJECT, OBJECT(schema_limits), AT(config_listener, limits),
+                DOC("How much clients may ask for.")},
+        {"routes", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED, OBJECT(schema_route),
+                AT(config_listener, routes), COUNT_AT(config_listener, route_count),
+                RANGE(1, ROUTES_MAX), DOC("Where requests go; what matches none is refused.")},
+};
+
+const struct schema_object schema_listener = {DOC("An address that clients connect to."),
+        .size = sizeof(struct config_listener), KEYS(listener_keys)};

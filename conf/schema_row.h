@@ -1,0 +1,20 @@
+// How a row of the schema table is written; for schema.c and schema_listener.c alone, which hold
+// the rows. Constant data; any thread.
+#ifndef CONF_SCHEMA_ROW_H
+#define CONF_SCHEMA_ROW_H
+
+#include "conf/check.h"
+#include "conf/config.h"
+#include "conf/schema.h"
+#include "conf/type.h"
+
+#define AT(type, member) .at = offsetof(struct type, member)
+#define COUNT_AT(type, member) .count_at = offsetof(struct type, member)
+#define KEYS(table) .keys = (table), .key_count = ARRAY_LEN(table)
+#define TYPE(type_) .type = &type_
+#define OBJECT(object_) .object = &object_
+#define RANGE(least, most) .min = (least), .max = (most)
+#define DOC(text) .doc = text
+#define DAY_NS (UINT64_C(24) * 3600 * 1000000000)
+
+#endif

@@ -1,0 +1,67 @@
+#include <limits.h>
+
+#include "conf/address.h"
+#include "conf/reader.h"
+#include "conf/type.h"
+#include "conf/value.h"
+
+static bool set_address(
+        struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
+{
+	struct config_address *address = field;
+	const char *why;
+	if (!type_fits(key, node->text))
+		return reader_refuse(reader, key, node);
+	if (address_parse(node->text, reader->directory, &reader->config->arena, address, &why)) {
+		address->mark = node->mark;
+		return true;
+	}
+	*address = (struct config_address){0};
+	reader_problem(reader, node->mark, "found %s, %s; expected %s",
+	        value_quote(node->text).text, why, key->type->expected);
+	return false;
+}
+
+static bool set_server(
+        struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
+{
+	struct config_address *addresses;
+	size_t count;
+	const char *why;
+	if (!type_fits(key, node->text))
+		return reader_refuse(reader, key, node);
+	if (address_resolve(node->text, reader->directory, &reader->config->arena, &addresses,
+	            &count, &why)) {
+		*(struct config_address *)field = addresses[0];
+		((struct config_address *)field)->mark = node->mark;
+		return true;
+	}
+	reader_problem(reader, node->mark, "found %s, %s; expected %s",
+	        value_quote(node->text).text, why, key->type->expected);
+	return false;
+}
+
+static void write_address(const struct schema_key *key, const void *field, struct buffer *out)
+{
+	(void)key;
+	value_write_text(((const struct config_address *)field)->text, out);
+}
+
+static bool address_given(const void *field)
+{
+	return ((const struct config_address *)field)->kind != ADDRESS_NONE;
+}
+
+const struct schema_type type_address = {.name = "address",
+        .expected = "an address such as " ADDRESS_EXAMPLES,
+        .set = set_address,
+        .write = write_address,
+        .given = address_given,
+        .bytes_max = PATH_MAX - 1};
+
+const struct schema_type type_server = {.name = "address",
+        .expected = "an address such as " ADDRESS_NAME_EXAMPLES,
+        .set = set_server,
+        .write = write_address,
+        .given = address_given,
+        .bytes_max = PATH_MAX - 1};

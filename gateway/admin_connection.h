@@ -1,0 +1,55 @@
+// The admin listener's inside: the listener (admin.c) and its connections (admin_connection.c).
+// A connection is a link, an HTTP/1 server codec and the one answer under way. It has a whole
+// deadline for each request, from the end of the answer before to the end of its own, so that
+// nobody holds one by dripping bytes. The main thread.
+#ifndef GATEWAY_ADMIN_CONNECTION_H
+#define GATEWAY_ADMIN_CONNECTION_H
+
+#include "gateway/admin_answer.h"
+#include "gateway/http/codec.h"
+#include "gateway/net/link.h"
+
+enum {
+	ADMIN_CONNECTIONS_MAX = 64,  // more wait in the listen queue
+	ADMIN_DEADLINE_S = 10,
+	ADMIN_CLOSE_S = 1,  // for answers under way when the listener is closed
+};
+
+struct admin {
+	struct turn *turn;
+	struct admin_hooks hooks;
+	struct admin_gate gate;
+	union {
+		uv_handle_t any;
+		uv_stream_t stream;
+		uv_tcp_t tcp;
+		uv_pipe_t pipe;
+	} listener;
+	struct list connections;
+	size_t connection_count;
+	int64_t deadline_ns;
+	struct grave grave;
+	bool waiting;  // a connection was not accepted for want of room
+	bool closing;
+	bool listener_closed;
+};
+
+struct admin_connection {
+	struct link link;
+	struct admin *admin;
+	struct codec *codec;
+	struct stream *stream;  // being answered, or NULL
+	struct body body;       // of that answer
+	struct timer deadline;
+	struct list node;  // in admin->connections
+	struct grave grave;
+	bool peer_ended;  // it will send nothing more, but what it asked for is still to be
+	                  // answered
+};
+
+void admin_connection_accept(struct admin *admin);
+void admin_connection_drain(
+        struct admin_connection *connection);     // the answer under way, then close
+void admin_connection_gone(struct admin *admin);  // for admin_connection.c to tell: one less
+
+#endif

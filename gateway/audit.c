@@ -1,0 +1,259 @@
+#include "gateway/audit.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/audit_lane.h"
+#include "gateway/audit_log.h"
+
+enum {
+	BATCH_MS = 50,  // lines gather this long, so that many leave in one write
+	REFUSED_MS =
+	        200,  // how often a refusing disk is looked at; the file paces its tries itself
+	CLOSING_MS = 100,  // at the end there is less time
+	CLOSING_TRIES = 40,
+	CLOSING_S = 5,
+	STUCK_S = 5,  // inside one write this long: the disk hangs, which is a refusal too
+};
+
+struct audit {
+	struct audit_log log;
+	struct audit_file access;
+	struct audit_bell bell;
+	struct audit_lane *lanes;
+	size_t lane_count;
+	pthread_t thread;
+	_Atomic bool reopening, closing;
+};
+
+// Room for more lines in the file's queue; makes it by writing. False while the disk refuses.
+static bool has_room(struct audit_file *file)
+{
+	return buffer_len(&file->pending) < AUDIT_BATCH_BYTES || audit_file_flush(file);
+}
+
+static void drain_access(struct audit *audit, struct audit_lane *lane)
+{
+	if (buffer_len(&lane->taken_access) == 0 || !has_room(&audit->access))
+		return;
+	buffer_append_str(&audit->access.pending, buffer_str(&lane->taken_access));
+	buffer_clear(&lane->taken_access);
+}
+
+// Takes what the lane has gathered to the files. True when there was anything or still is.
+static bool drain(struct audit *audit, struct audit_lane *lane, bool closing)
+{
+	struct audit_taken taken;
+	if (!audit_lane_take(lane, closing))
+		return false;
+	while (audit_lane_peek(lane, &taken) && has_room(&audit->log.file)) {
+		audit_log_append(&audit->log, &taken);
+		audit_lane_pop(lane);
+	}
+	drain_access(audit, lane);
+	return true;
+}
+
+static bool drain_all(struct audit *audit, bool closing)
+{
+	bool busy = false;
+	if (closing) {
+		audit_file_retry_now(&audit->log.file);
+		audit_file_retry_now(&audit->access);
+	}
+	for (size_t i = 0; i < audit->lane_count; i++)
+		busy |= drain(audit, &audit->lanes[i], closing);
+	busy |= !audit_file_flush(&audit->log.file);
+	busy |= !audit_file_flush(&audit->access);
+	return busy;
+}
+
+static void reopen_access(struct audit_file *access)
+{
+	char why[AUDIT_WHY_SIZE];
+	audit_file_flush(access);
+	int descriptor = audit_file_open_again(access, why);
+	if (descriptor >= 0)
+		audit_file_replace(access, descriptor);
+	else if (why[0])
+		log_event(LOG_ERROR, "access log not reopened, the old file is kept",
+		        "path=\"%s\" problem=\"%s\"", access->name, why);
+}
+
+static bool refused(const struct audit *audit)
+{
+	return atomic_load(&audit->log.file.failing) || atomic_load(&audit->access.failing);
+}
+
+static void pause_writer(struct audit *audit, bool busy, bool closing)
+{
+	if (!busy)
+		audit_bell_wait(&audit->bell, AUDIT_BELL_WANTED, AUDIT_BELL_FOR_EVER);
+	else if (!closing)
+		audit_bell_wait(
+		        &audit->bell, AUDIT_BELL_URGENT, refused(audit) ? REFUSED_MS : BATCH_MS);
+	else if (refused(audit))
+		audit_bell_wait(&audit->bell, AUDIT_BELL_URGENT, CLOSING_MS);
+}
+
+static void say_what_is_lost(struct audit *audit)
+{
+	uint64_t lost = audit_log_pending_lines(&audit->log);
+	for (size_t i = 0; i < audit->lane_count; i++)
+		lost += audit_lane_left(&audit->lanes[i]);
+	if (lost)
+		log_event(LOG_ERROR, "audit records lost, the log could not be written to the end",
+		        "path=\"%s\" records=%" PRIu64, audit->log.file.name, lost);
+}
+
+static void *writer(void *argument)
+{
+	struct audit *audit = argument;
+	for (int tries = 0;;) {
+		audit_bell_clear(&audit->bell);  // before looking at anything
+		bool closing = atomic_load(&audit->closing);
+		if (atomic_exchange(&audit->reopening, false)) {
+			audit_log_reopen(&audit->log);
+			reopen_access(&audit->access);
+		}
+		bool busy = drain_all(audit, closing);
+		if (closing && (!busy || ++tries == CLOSING_TRIES))
+			break;
+		pause_writer(audit, busy, closing);
+	}
+	say_what_is_lost(audit);
+	return NULL;
+}
+
+// Signals are the main thread's. With all of them blocked here, a write to a closed pipe or beyond
+// a size limit is an error and not a death.
+static void start_writer(struct audit *audit)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	CHECK(pthread_create(&audit->thread, NULL, writer, audit) == 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static bool open_files(struct audit *audit, const struct config *config, const char **key,
+        char why[AUDIT_WHY_SIZE])
+{
+	*key = "audit.path";
+	if (!audit_log_open(&audit->log, &config->audit, why))
+		return false;
+	*key = "access_log.path";
+	if (!audit_file_open(&audit->access, &config->access_log, why))
+		goto fail_log;
+	audit_file_end_line(&audit->access);
+	if (!audit_file_same(&audit->log.file, &audit->access))
+		return true;
+	strcpy(why, "is the audit log's file too; each log needs its own");
+	audit_file_close(&audit->access);
+fail_log:
+	audit_log_close(&audit->log);
+	return false;
+}
+
+struct audit *audit_open(
+        const struct config *config, size_t lanes, struct config_problems *problems)
+{
+	struct audit *audit = must_alloc(sizeof(*audit));
+	char why[AUDIT_WHY_SIZE];
+	const char *key;
+	if (!open_files(audit, config, &key, why)) {
+		const struct config_output *output = strcmp(key, "audit.path") == 0
+		                                             ? &config->audit
+		                                             : &config->access_log;
+		config_problem_add(problems, (struct config_mark){0}, str_from(key), "%s %s",
+		        audit_output_name(output), why);
+		free(audit);
+		return NULL;
+	}
+	audit_bell_init(&audit->bell);
+	audit->lanes = must_alloc(lanes * sizeof(*audit->lanes));
+	audit->lane_count = lanes;
+	for (size_t i = 0; i < lanes; i++)
+		audit_lane_init(&audit->lanes[i], &audit->bell, config);
+	start_writer(audit);
+	return audit;
+}
+
+struct audit_lane *audit_lane_of(struct audit *audit, size_t index)
+{
+	CHECK(index < audit->lane_count);
+	return &audit->lanes[index];
+}
+
+bool audit_failing(const struct audit *audit)
+{
+	const struct audit_file *file = &audit->log.file;
+	int64_t since_ns = atomic_load_explicit(&file->writing_since_ns, memory_order_relaxed);
+	return atomic_load_explicit(&file->failing, memory_order_relaxed) ||
+	       (since_ns && clock_monotonic_ns() - since_ns > (int64_t)STUCK_S * NS_PER_S);
+}
+
+void audit_reopen(struct audit *audit)
+{
+	atomic_store(&audit->reopening, true);
+	audit_bell_ring(&audit->bell, AUDIT_BELL_URGENT);
+}
+
+uint64_t audit_records_total(const struct audit *audit)
+{
+	uint64_t total = 0;
+	for (size_t i = 0; i < audit->lane_count; i++)
+		total += atomic_load_explicit(&audit->lanes[i].submitted, memory_order_relaxed);
+	return total;
+}
+
+uint64_t audit_write_failures_total(const struct audit *audit)
+{
+	return atomic_load_explicit(&audit->log.file.failures, memory_order_relaxed);
+}
+
+uint64_t audit_access_dropped_total(const struct audit *audit)
+{
+	uint64_t total = 0;
+	for (size_t i = 0; i < audit->lane_count; i++)
+		total += atomic_load_explicit(
+		        &audit->lanes[i].access_dropped, memory_order_relaxed);
+	return total;
+}
+
+static bool join_writer(struct audit *audit)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += CLOSING_S;
+	return pthread_timedjoin_np(audit->thread, NULL, &until) == 0;
+}
+
+void audit_close(struct audit *audit)
+{
+	if (!audit)
+		return;
+	atomic_store(&audit->closing, true);
+	audit_bell_ring(&audit->bell, AUDIT_BELL_URGENT);
+	if (!join_writer(audit)) {
+		// It hangs in a write that no signal ends. What it holds stays its own; the process
+		// goes down under it.
+		log_event(LOG_ERROR, "audit log hangs, given up", "path=\"%s\"",
+		        audit->log.file.name);
+		pthread_detach(audit->thread);
+		return;
+	}
+	for (size_t i = 0; i < audit->lane_count; i++)
+		audit_lane_fini(&audit->lanes[i]);
+	free(audit->lanes);
+	audit_bell_fini(&audit->bell);
+	audit_log_close(&audit->log);
+	audit_file_close(&audit->access);
+	free(audit);
+}

@@ -1,0 +1,252 @@
+#include "gateway/audit_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { RETRY_S = 1, SHOUT_S = 10, PIPE_PATIENCE_MS = 1000 };
+
+static int open_descriptor(const struct config_output *output)
+{
+	switch (output->kind) {
+	case OUTPUT_OFF:
+		return -1;
+	case OUTPUT_STDOUT:
+		return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	case OUTPUT_STDERR:
+		return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	case OUTPUT_FILE:
+		break;
+	}
+	// Read and write: the end of a file is read to continue it, and a FIFO opened so needs no
+	// reader (fifo(7)). Without blocking: a FIFO nobody reads must not stop the thread.
+	return open(output->path.at,
+	        O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+}
+
+static bool is_regular(int descriptor)
+{
+	struct stat status;
+	return fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+static bool same_inode(int a, int b)
+{
+	struct stat one, other;
+	return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+const char *audit_output_name(const struct config_output *output)
+{
+	switch (output->kind) {
+	case OUTPUT_OFF:
+		return "off";
+	case OUTPUT_STDOUT:
+		return "stdout";
+	case OUTPUT_STDERR:
+		return "stderr";
+	case OUTPUT_FILE:
+		break;
+	}
+	return output->path.at;
+}
+
+bool audit_file_open(
+        struct audit_file *file, const struct config_output *output, char why[AUDIT_WHY_SIZE])
+{
+	*file = (struct audit_file){.output = *output, .descriptor = open_descriptor(output)};
+	if (file->descriptor < 0 && output->kind != OUTPUT_OFF) {
+		snprintf(
+		        why, AUDIT_WHY_SIZE, "cannot be opened for appending: %s", strerror(errno));
+		return false;
+	}
+	// The configuration may be gone before the writer is: a reload replaces it.
+	if (output->kind == OUTPUT_FILE)
+		file->output.path.at = must_copy(output->path.at, output->path.len);
+	file->name = audit_output_name(&file->output);
+	file->repairable = output->kind == OUTPUT_FILE && is_regular(file->descriptor);
+	return true;
+}
+
+bool audit_file_on(const struct audit_file *file)
+{
+	return file->descriptor >= 0;
+}
+
+bool audit_descriptor_lock(int descriptor, char why[AUDIT_WHY_SIZE])
+{
+	if (!is_regular(descriptor) || flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+		return true;
+	snprintf(why, AUDIT_WHY_SIZE, "%s",
+	        errno == EWOULDBLOCK ? "in use by another process; one process writes one chain"
+	                             : strerror(errno));
+	return false;
+}
+
+int audit_file_open_again(const struct audit_file *file, char why[AUDIT_WHY_SIZE])
+{
+	why[0] = '\0';
+	if (file->output.kind != OUTPUT_FILE)
+		return -1;
+	int descriptor = open_descriptor(&file->output);
+	if (descriptor < 0) {
+		snprintf(
+		        why, AUDIT_WHY_SIZE, "cannot be opened for appending: %s", strerror(errno));
+		return -1;
+	}
+	if (same_inode(descriptor, file->descriptor)) {
+		close(descriptor);
+		return -1;
+	}
+	return descriptor;
+}
+
+void audit_file_end_line(struct audit_file *file)
+{
+	struct stat status;
+	char last;
+	if (!file->repairable || fstat(file->descriptor, &status) < 0 || status.st_size == 0)
+		return;
+	if (pread(file->descriptor, &last, 1, status.st_size - 1) == 1 && last != '\n')
+		buffer_append(&file->pending, "\n", 1);
+}
+
+// Cuts the begun line off the file, so that it ends in a whole one. Not possible: it is continued.
+static void repair(struct audit_file *file)
+{
+	struct stat status;
+	if (file->begun == 0 || !file->repairable || fstat(file->descriptor, &status) < 0)
+		return;
+	if ((uint64_t)status.st_size < file->begun)
+		return;
+	if (ftruncate(file->descriptor, status.st_size - (off_t)file->begun) == 0)
+		file->begun = 0;
+}
+
+void audit_file_replace(struct audit_file *file, int descriptor)
+{
+	repair(file);
+	(void)fdatasync(file->descriptor);  // pipes and terminals cannot; nothing to be done
+	close(file->descriptor);
+	file->descriptor = descriptor;
+	file->repairable = is_regular(descriptor);
+	file->begun = 0;  // the first pending line goes to the new file as a whole
+	audit_file_retry_now(file);
+}
+
+static void advance(struct audit_file *file, size_t written)
+{
+	size_t in_file = file->begun + written;
+	const char *start = buffer_data(&file->pending), *end = memrchr(start, '\n', in_file);
+	size_t whole = end ? (size_t)(end + 1 - start) : 0;
+	buffer_take(&file->pending, whole);
+	file->begun = in_file - whole;
+}
+
+// A pipe is written in pieces it can take without blocking (pipe(7): PIPE_BUF once it polls
+// writable), for stdout may be one and its O_NONBLOCK is not ours to set.
+static bool wait_for_pipe(const struct audit_file *file, int patience_ms)
+{
+	struct pollfd poll_one = {.fd = file->descriptor, .events = POLLOUT};
+	int ready = poll(&poll_one, 1, patience_ms);
+	if (ready == 0)
+		errno = EAGAIN;
+	return ready > 0;
+}
+
+static bool write_some(struct audit_file *file, int patience_ms)
+{
+	struct str rest = str_skip(buffer_str(&file->pending), file->begun);
+	if (!file->repairable) {
+		if (!wait_for_pipe(file, patience_ms))
+			return errno == EINTR;
+		if (rest.len > PIPE_BUF)
+			rest.len = PIPE_BUF;
+	}
+	atomic_store(&file->writing_since_ns, clock_monotonic_ns());
+	ssize_t written = write(file->descriptor, rest.at, rest.len);
+	atomic_store(&file->writing_since_ns, 0);
+	if (written > 0)
+		advance(file, (size_t)written);
+	if (written == 0)
+		errno = EIO;
+	return written > 0 || (written < 0 && errno == EINTR);
+}
+
+static void refused(struct audit_file *file, int error)
+{
+	int64_t now_ns = clock_monotonic_ns();
+	repair(file);
+	atomic_fetch_add(&file->failures, 1);
+	atomic_store(&file->failing, true);
+	file->retry_ns = now_ns + (int64_t)RETRY_S * NS_PER_S;
+	if (now_ns < file->shout_ns)
+		return;
+	file->shout_ns = now_ns + (int64_t)SHOUT_S * NS_PER_S;
+	log_event(LOG_ERROR, "log cannot be written; records are kept and folded",
+	        "path=\"%s\" error=\"%s\" unwritten_bytes=%zu", file->name,
+	        error == EAGAIN ? "nobody reads it" : strerror(error), buffer_len(&file->pending));
+}
+
+static void accepted(struct audit_file *file)
+{
+	if (!atomic_load(&file->failing))
+		return;
+	atomic_store(&file->failing, false);
+	file->shout_ns = 0;
+	log_event(LOG_INFO, "log can be written again", "path=\"%s\"", file->name);
+}
+
+bool audit_file_flush(struct audit_file *file)
+{
+	if (buffer_len(&file->pending) == 0)
+		return true;
+	if (atomic_load(&file->failing) && clock_monotonic_ns() < file->retry_ns)
+		return false;
+	// A pipe that did not move at the last try is only looked at; one that moves is waited for.
+	int patience_ms = atomic_load(&file->failing) ? 0 : PIPE_PATIENCE_MS;
+	while (buffer_len(&file->pending)) {
+		if (!write_some(file, patience_ms)) {
+			refused(file, errno);
+			return false;
+		}
+		patience_ms = PIPE_PATIENCE_MS;
+	}
+	accepted(file);
+	return true;
+}
+
+void audit_file_retry_now(struct audit_file *file)
+{
+	file->retry_ns = 0;
+}
+
+bool audit_file_same(const struct audit_file *a, const struct audit_file *b)
+{
+	return a->repairable && b->repairable && same_inode(a->descriptor, b->descriptor);
+}
+
+void audit_file_close(struct audit_file *file)
+{
+	if (file->descriptor >= 0) {
+		repair(file);
+		(void)fdatasync(file->descriptor);
+		close(file->descriptor);
+	}
+	file->descriptor = -1;
+	if (file->output.kind == OUTPUT_FILE)
+		free((char *)file->output.path.at);
+	file->output.kind = OUTPUT_OFF;
+	buffer_fini(&file->pending);
+}

@@ -1,0 +1,186 @@
+#include "gateway/audit_line.h"
+
+#include "base/json.h"
+
+static const struct str ellipsis = {"\xe2\x80\xa6", 3};
+
+// The first `most` bytes, less the part of a UTF-8 sequence that the cut would leave behind.
+static struct str cut(struct str text, size_t most)
+{
+	if (text.len <= most)
+		return text;
+	size_t len = most;
+	for (int back = 0; back < 3 && ((unsigned char)text.at[len] & 0xc0) == 0x80; back++)
+		len--;
+	return str_of(text.at, len);
+}
+
+static void put_text(struct json *json, struct str text)
+{
+	if (text.len <= AUDIT_TEXT_BYTES) {
+		json_str(json, text);
+		return;
+	}
+	char told[AUDIT_TEXT_BYTES + 3];
+	struct str kept = cut(text, AUDIT_TEXT_BYTES);
+	memcpy(told, kept.at, kept.len);
+	memcpy(told + kept.len, ellipsis.at, ellipsis.len);
+	json_str(json, str_of(told, kept.len + ellipsis.len));
+}
+
+static void member(struct json *json, const char *key, struct str text)
+{
+	if (text.len == 0)
+		return;
+	json_key(json, key);
+	put_text(json, text);
+}
+
+static void member_positive(struct json *json, const char *key, int64_t value)
+{
+	if (value > 0)
+		json_member_int(json, key, value);
+}
+
+static void open_member(struct json *json, const char *key, char bracket)
+{
+	json_key(json, key);
+	json_open(json, bracket);
+}
+
+static void put_answer(struct json *json, const struct audit_record *record)
+{
+	bool any = record->answer.status > 0 || record->answer.grpc_status > 0 ||
+	           record->answer.retry_after_ms > 0 || record->answer.tls_alert.len;
+	if (!any)
+		return;
+	open_member(json, "answer", '{');
+	member_positive(json, "status", record->answer.status);
+	member_positive(json, "grpc_status", record->answer.grpc_status);  // a refusal is never 0
+	member_positive(json, "retry_after_ms", record->answer.retry_after_ms);
+	member(json, "tls_alert", record->answer.tls_alert);
+	json_close(json, '}');
+}
+
+// Takes what it tells out of *room; the first name that finds none ends the list.
+static void put_names(
+        struct json *json, const char *key, const struct str *names, size_t count, size_t *room)
+{
+	open_member(json, key, '[');
+	for (size_t i = 0; i < count; i++) {
+		size_t cost = names[i].len + sizeof("\"\",");
+		if (cost > *room) {
+			json_str(json, ellipsis);
+			break;
+		}
+		*room -= cost;
+		put_text(json, names[i]);
+	}
+	json_close(json, ']');
+}
+
+static void put_certificate(struct json *json, const struct tls_certificate_facts *certificate)
+{
+	size_t room = AUDIT_NAMES_BYTES;
+	open_member(json, "certificate", '{');
+	member(json, "subject", certificate->subject);
+	member(json, "issuer", certificate->issuer);
+	member(json, "serial", certificate->serial);
+	member(json, "sha256", certificate->sha256);
+	member(json, "not_before", certificate->not_before);
+	member(json, "not_after", certificate->not_after);
+	put_names(json, "uri_sans", certificate->uri_sans, certificate->uri_san_count, &room);
+	put_names(json, "dns_sans", certificate->dns_sans, certificate->dns_san_count, &room);
+	json_close(json, '}');
+}
+
+static void put_client(struct json *json, const struct audit_record *record)
+{
+	if (record->client.address.len == 0 && !record->client.certificate)
+		return;
+	open_member(json, "client", '{');
+	member(json, "address", record->client.address);
+	if (record->client.certificate)
+		put_certificate(json, record->client.certificate);
+	json_close(json, '}');
+}
+
+static void put_tls(struct json *json, const struct audit_record *record)
+{
+	if (record->tls.version.len == 0)
+		return;
+	open_member(json, "tls", '{');
+	member(json, "version", record->tls.version);
+	member(json, "cipher", record->tls.cipher);
+	member(json, "sni", record->tls.sni);
+	json_member_bool(json, "resumed", record->tls.resumed);
+	json_close(json, '}');
+}
+
+static void put_request(struct json *json, const struct audit_record *record)
+{
+	if (record->request.protocol.len == 0)
+		return;
+	open_member(json, "request", '{');
+	member(json, "id", record->request.id);
+	member(json, "trace_id", record->request.trace_id);
+	member(json, "protocol", record->request.protocol);
+	member(json, "method", record->request.method);
+	member(json, "host", record->request.host);
+	member(json, "path", record->request.path);
+	json_close(json, '}');
+}
+
+static void put_verdict(struct json *json, const struct audit_record *record)
+{
+	json_member_str(json, "event", str_from(record->event));
+	json_member_bool(json, "authorized", false);
+	json_member_str(json, "reason", str_from(reason_name(record->reason)));
+}
+
+void audit_line_body(struct buffer *out, const struct audit_record *record)
+{
+	struct json json;
+	json_init(&json, out);
+	put_verdict(&json, record);
+	member(&json, "detail", record->detail);
+	member(&json, "principal", record->principal);
+	member(&json, "rpc_method", record->rpc_method);
+	member(&json, "policy_name", record->policy_name);
+	member(&json, "matched_rule", record->matched_rule);
+	member(&json, "listener", record->listener);
+	put_answer(&json, record);
+	put_client(&json, record);
+	put_tls(&json, record);
+	put_request(&json, record);
+}
+
+void audit_line_reason_body(struct buffer *out, const struct audit_record *record)
+{
+	struct json json;
+	json_init(&json, out);
+	put_verdict(&json, record);
+}
+
+static struct str without_port(struct str address)
+{
+	const char *colon = address.len ? memrchr(address.at, ':', address.len) : NULL;
+	if (!colon)
+		return address;
+	size_t host_len = (size_t)(colon - address.at);
+	uint64_t port;
+	return str_to_u64(str_skip(address, host_len + 1), UINT16_MAX, &port)
+	               ? str_of(address.at, host_len)
+	               : address;
+}
+
+void audit_line_key(struct buffer *out, const struct audit_record *record)
+{
+	const struct str parts[] = {str_from(record->event), record->principal, record->listener,
+	        record->policy_name, without_port(record->client.address)};
+	buffer_append(out, &record->reason, sizeof(record->reason));
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		buffer_append(out, &parts[i].len, sizeof(parts[i].len));
+		buffer_append_str(out, parts[i]);
+	}
+}

@@ -1,0 +1,125 @@
+#include "gateway/audit_log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "gateway/audit_tail.h"
+
+void audit_log_append(struct audit_log *log, const struct audit_taken *taken)
+{
+	char extra[160] = "", first[CLOCK_TEXT_SIZE], last[CLOCK_TEXT_SIZE];
+	if (taken->fold) {
+		clock_text(taken->fold->first_ns, first);
+		clock_text(taken->fold->last_ns, last);
+		snprintf(extra, sizeof(extra),
+		        ",\"count\":%" PRIu64 ",\"first\":\"%s\",\"last\":\"%s\"",
+		        taken->fold->count, first, last);
+	}
+	audit_chain_append(
+	        &log->chain, &log->file.pending, taken->wall_ns, taken->body, str_from(extra));
+}
+
+static void say_mended(struct audit_log *log, const struct audit_tail *tail)
+{
+	struct buffer body = {0};
+	struct json json;
+	json_init(&json, &body);
+	json_member_str(&json, "event", STR("torn_line_mended"));
+	json_key(&json, "torn");
+	json_open(&json, '{');
+	json_member_int(&json, "bytes", (int64_t)tail->torn_bytes);
+	json_member_str(&json, "sha256", str_from(tail->torn_hash));
+	json_close(&json, '}');
+	struct audit_taken taken = {.wall_ns = clock_wall_ns(), .body = buffer_str(&body)};
+	audit_log_append(log, &taken);
+	buffer_fini(&body);
+	log_event(LOG_WARN, "audit log ended in a torn line, mended", "path=\"%s\" bytes=%" PRIu64,
+	        log->file.name, tail->torn_bytes);
+}
+
+static bool mend(struct audit_log *log, const struct audit_tail *tail, char why[AUDIT_WHY_SIZE])
+{
+	off_t end = lseek(log->file.descriptor, 0, SEEK_END);
+	if (end < 0 || ftruncate(log->file.descriptor, end - (off_t)tail->torn_bytes) < 0) {
+		snprintf(why, AUDIT_WHY_SIZE, "its torn last line cannot be cut off: %s",
+		        strerror(errno));
+		return false;
+	}
+	say_mended(log, tail);
+	return true;
+}
+
+static bool go_on(struct audit_log *log, char why[AUDIT_WHY_SIZE])
+{
+	struct audit_tail tail;
+	if (!audit_descriptor_lock(log->file.descriptor, why) ||
+	        !audit_tail_read(log->file.descriptor, &tail, why))
+		return false;
+	log->chain = tail.chain;
+	if (tail.chain.seq == 0)
+		audit_tail_inherit(log->file.name, &log->chain);
+	return tail.torn_bytes == 0 || mend(log, &tail, why);
+}
+
+bool audit_log_open(
+        struct audit_log *log, const struct config_output *output, char why[AUDIT_WHY_SIZE])
+{
+	audit_chain_init(&log->chain);
+	if (!audit_file_open(&log->file, output, why))
+		return false;
+	if (!log->file.repairable || go_on(log, why))
+		return true;
+	audit_file_close(&log->file);
+	return false;
+}
+
+// Is the file new, or does it end in the very line that ours ended in?
+static bool goes_on_in(const struct audit_log *log, int descriptor, char why[AUDIT_WHY_SIZE])
+{
+	struct audit_tail tail;
+	if (!audit_descriptor_lock(descriptor, why) || !audit_tail_read(descriptor, &tail, why))
+		return false;
+	if (tail.torn_bytes == 0 && tail.chain.seq == 0)
+		return true;
+	if (tail.torn_bytes == 0 && tail.chain.seq == log->chain.seq &&
+	        strcmp(tail.chain.hash, log->chain.hash) == 0 &&
+	        buffer_len(&log->file.pending) == 0)
+		return true;
+	snprintf(why, AUDIT_WHY_SIZE, "it holds another chain");
+	return false;
+}
+
+void audit_log_reopen(struct audit_log *log)
+{
+	char why[AUDIT_WHY_SIZE];
+	audit_file_flush(&log->file);  // what the old file refuses goes to the new one
+	int descriptor = audit_file_open_again(&log->file, why);
+	if (descriptor >= 0 && goes_on_in(log, descriptor, why)) {
+		audit_file_replace(&log->file, descriptor);
+		return;
+	}
+	if (descriptor >= 0)
+		close(descriptor);
+	if (why[0])
+		log_event(LOG_ERROR, "audit log not reopened, the old file is kept",
+		        "path=\"%s\" problem=\"%s\"", log->file.name, why);
+}
+
+uint64_t audit_log_pending_lines(const struct audit_log *log)
+{
+	uint64_t count = 0;
+	struct str text = buffer_str(&log->file.pending);
+	for (const char *newline; (newline = str_find_byte(text, '\n')); count++)
+		text = str_skip(text, (size_t)(newline + 1 - text.at));
+	return count;
+}
+
+void audit_log_close(struct audit_log *log)
+{
+	audit_file_close(&log->file);
+}

@@ -1,0 +1,383 @@
+#include "gateway/downstream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "gateway/exchange.h"
+#include "gateway/http/h1.h"
+#include "gateway/http/h2.h"
+#include "gateway/reject.h"
+
+enum {
+	REFUSED_WAIT_MS = 2000,    // for the one request of a refused caller
+	REFUSED_REPORT_MS = 1000,  // until its refusal is recorded even without a request
+	REFUSED_HEADER_BYTES = 8 * 1024,
+	EXPIRY_CHECK_S = 3600,     // the wheel is set at most this far ahead
+};
+
+static struct downstream *downstream_of(struct link *link)
+{
+	return CONTAINER_OF(link, struct downstream, link);
+}
+
+const struct config_listener *downstream_config(const struct downstream *downstream)
+{
+	return &downstream->snapshot->config->listeners[downstream->listener->index];
+}
+
+static void set_deadline(struct downstream *downstream, int64_t after_ns)
+{
+	struct turn *turn = &downstream->worker->turn;
+	turn_stop_timer(turn, &downstream->timer);
+	if (after_ns > 0)
+		turn_set_timer(turn, &downstream->timer, after_ns);
+}
+
+static void enter(struct downstream *downstream, enum downstream_phase phase)
+{
+	const struct config_timeouts *timeouts = &downstream_config(downstream)->timeouts;
+	if (downstream->phase == phase)
+		return;
+	downstream->phase = phase;
+	bool refused = downstream->standing != REASON_NONE;
+	switch (phase) {
+	case DOWNSTREAM_HANDSHAKE:
+		set_deadline(downstream, timeouts->handshake_ns);
+		break;
+	case DOWNSTREAM_IDLE:
+		set_deadline(downstream, refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS : timeouts->idle_ns);
+		break;
+	case DOWNSTREAM_HEAD:
+		set_deadline(downstream, refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS
+						 : timeouts->request_headers_ns);
+		break;
+	case DOWNSTREAM_BUSY:
+	case DOWNSTREAM_CLOSING:
+		set_deadline(downstream, 0);
+		break;
+	}
+}
+
+static void report_standing(struct downstream *downstream)
+{
+	if (downstream->standing == REASON_NONE || downstream->reported)
+		return;
+	downstream->reported = true;
+	reject_connection(downstream, downstream->standing, downstream->standing_detail);
+}
+
+static void finish(struct downstream *downstream)
+{
+	enter(downstream, DOWNSTREAM_CLOSING);
+	link_finish(&downstream->link);
+}
+
+void downstream_close(struct downstream *downstream)
+{
+	enter(downstream, DOWNSTREAM_CLOSING);
+	if (downstream->codec)
+		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);
+	link_close(&downstream->link);
+}
+
+void downstream_settle(struct downstream *downstream)
+{
+	struct codec *codec = downstream->codec;
+	if (downstream->phase == DOWNSTREAM_CLOSING || !codec)
+		return;
+	if (codec->finished) {
+		finish(downstream);
+		return;
+	}
+	if (downstream->draining && !codec->shutting_down)
+		codec->ops->shutdown(codec);
+	if (codec->head_pending)
+		enter(downstream, DOWNSTREAM_HEAD);
+	else
+		enter(downstream, downstream->exchange_count ? DOWNSTREAM_BUSY : DOWNSTREAM_IDLE);
+}
+
+void downstream_drain(struct downstream *downstream)
+{
+	downstream->draining = true;
+	if (!downstream->codec)
+		return;  // the handshake has its deadline; then settle shuts the codec down
+	downstream_settle(downstream);
+	link_mark_dirty(&downstream->link);
+}
+
+static void on_timer(struct timer *timer)
+{
+	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, timer);
+	switch (downstream->phase) {
+	case DOWNSTREAM_HANDSHAKE:
+		reject_connection(downstream, REASON_tls_failed, STR("the handshake took too long"));
+		downstream_close(downstream);
+		break;
+	case DOWNSTREAM_IDLE:
+		report_standing(downstream);
+		downstream->codec->ops->shutdown(downstream->codec);
+		finish(downstream);
+		break;
+	case DOWNSTREAM_HEAD:
+		downstream->codec->ops->stall(downstream->codec, "the request head took too long");
+		downstream_settle(downstream);
+		break;
+	case DOWNSTREAM_BUSY:
+	case DOWNSTREAM_CLOSING:
+		break;
+	}
+}
+
+static void on_report(struct timer *timer)
+{
+	report_standing(CONTAINER_OF(timer, struct downstream, report));
+}
+
+static void watch_expiry(struct downstream *downstream, int64_t not_after_s)
+{
+	int64_t left_s = not_after_s - clock_wall_ns() / NS_PER_S;
+	if (left_s > EXPIRY_CHECK_S)
+		left_s = EXPIRY_CHECK_S;
+	turn_set_timer(&downstream->worker->turn, &downstream->expiry,
+		left_s > 0 ? (left_s + 1) * (int64_t)NS_PER_S : 0);
+}
+
+static void on_expiry(struct timer *timer)
+{
+	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, expiry);
+	int64_t not_after_s = tls_session_peer(downstream->link.tls)->leaf.not_after_s;
+	if (not_after_s >= clock_wall_ns() / NS_PER_S)
+		watch_expiry(downstream, not_after_s);
+	else
+		downstream_drain(downstream);
+}
+
+void downstream_identify(struct downstream *downstream)
+{
+	struct worker *worker = downstream->worker;
+	if (downstream->snapshot == worker->snapshot && downstream->codec)
+		return;
+	const struct tls_peer *presented = tls_session_peer(downstream->link.tls);
+	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
+	snapshot_unref(downstream->snapshot);
+	downstream->snapshot = snapshot_ref(worker->snapshot);
+	policy_identify(worker->snapshot->policy, downstream->listener->index, &peer, &downstream->arena,
+		&downstream->identity);
+	if (downstream->standing == REASON_overloaded)
+		return;
+	downstream->standing = downstream->identity.reason;
+	downstream->standing_detail = downstream->identity.detail;
+}
+
+static void on_dirty(struct codec *codec)
+{
+	struct downstream *downstream = codec->owner;
+	link_mark_dirty(&downstream->link);
+}
+
+static void on_violated(struct codec *codec, enum reason reason, const char *why)
+{
+	reject_connection(codec->owner, reason, str_from(why));
+}
+
+static const struct codec_events codec_events = {
+	.head = exchange_client_head,
+	.data = exchange_client_data,
+	.end = exchange_client_end,
+	.aborted = exchange_client_aborted,
+	.faulty = exchange_client_faulty,
+	.sent = exchange_client_sent,
+	.violated = on_violated,
+	.dirty = on_dirty,
+};
+
+static void open_codec(struct downstream *downstream)
+{
+	const struct config_limits *configured = &downstream_config(downstream)->limits;
+	bool refused = downstream->standing != REASON_NONE;
+	struct codec_limits limits = {
+		.header_bytes = configured->header_bytes ? configured->header_bytes : 1024 * 1024,
+		.header_fields = configured->header_fields ? configured->header_fields : 10000,
+		.concurrent_streams = configured->concurrent_streams ? (uint32_t)configured->concurrent_streams
+								     : UINT32_MAX,
+		.refused = refused,
+	};
+	if (refused && limits.header_bytes > REFUSED_HEADER_BYTES)
+		limits.header_bytes = REFUSED_HEADER_BYTES;
+	downstream->codec = tls_session_is_h2(downstream->link.tls)
+				    ? h2_new(true, &codec_events, downstream, &downstream->link.plain, &limits)
+				    : h1_new(true, &codec_events, downstream, &downstream->link.plain, &limits);
+}
+
+static void on_opened(struct link *link)
+{
+	struct downstream *downstream = downstream_of(link);
+	struct worker *worker = downstream->worker;
+	downstream_identify(downstream);
+	open_codec(downstream);
+	metrics_handshake(worker->metrics, worker->snapshot->listeners[downstream->listener->index].label,
+		downstream->standing == REASON_NONE ? "ok" : reason_name(downstream->standing));
+	if (downstream->standing != REASON_NONE)
+		turn_set_timer(&worker->turn, &downstream->report, (int64_t)REFUSED_REPORT_MS * NS_PER_MS);
+	else
+		watch_expiry(downstream, tls_session_peer(link->tls)->leaf.not_after_s);
+	downstream_settle(downstream);
+	link_mark_dirty(link);
+}
+
+static void on_data(struct link *link, struct str bytes)
+{
+	struct downstream *downstream = downstream_of(link);
+	codec_feed(downstream->codec, bytes);
+	if (downstream->phase == DOWNSTREAM_CLOSING)
+		return;
+	link_set_reading(link, downstream->codec->ops->wants_bytes(downstream->codec));
+	downstream_settle(downstream);
+	link_mark_dirty(link);
+}
+
+static void on_ended(struct link *link, enum link_end why)
+{
+	struct downstream *downstream = downstream_of(link);
+	report_standing(downstream);
+	if (!downstream->codec && why == LINK_PEER_ENDED && link->bytes_in == 0) {
+		finish(downstream);  // a probe that looks whether the port is open
+		return;
+	}
+	if (!downstream->codec) {
+		struct str detail = STR("the client hung up during the handshake");
+		enum reason reason = REASON_tls_failed;
+		if (why == LINK_TLS_FAILED)
+			reason = tls_fault(link->tls, &detail);
+		reject_connection(downstream, reason, detail);
+		finish(downstream);
+		return;
+	}
+	downstream->codec->ops->feed_end(downstream->codec);
+	if (why == LINK_BROKEN)
+		downstream_close(downstream);
+	else
+		finish(downstream);
+}
+
+static void on_pull(struct link *link)
+{
+	struct downstream *downstream = downstream_of(link);
+	if (!downstream->codec)
+		return;
+	codec_pull(downstream->codec, LINK_MARK);
+	if (!link->closing)
+		link_set_reading(link, downstream->codec->ops->wants_bytes(downstream->codec));
+}
+
+static void on_settled(struct link *link)
+{
+	downstream_settle(downstream_of(link));
+}
+
+static void bury(struct grave *grave)
+{
+	struct downstream *downstream = CONTAINER_OF(grave, struct downstream, grave);
+	struct worker *worker = downstream->worker;
+	if (downstream->codec)
+		downstream->codec->ops->free(downstream->codec);
+	CHECK(list_empty(&downstream->exchanges));
+	list_remove(&downstream->node);
+	worker->downstream_count--;
+	arena_fini(&downstream->arena);
+	snapshot_unref(downstream->snapshot);
+	free(downstream);
+	worker_settle(worker);
+}
+
+static void on_closed(struct link *link)
+{
+	struct downstream *downstream = downstream_of(link);
+	struct worker *worker = downstream->worker;
+	turn_stop_timer(&worker->turn, &downstream->timer);
+	turn_stop_timer(&worker->turn, &downstream->expiry);
+	turn_stop_timer(&worker->turn, &downstream->report);
+	atomic_fetch_sub(downstream->listener->connections, 1);
+	metrics_connections(worker->metrics, worker->snapshot->listeners[downstream->listener->index].label, -1);
+	if (downstream->codec)
+		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);
+	downstream->grave.bury = bury;
+	turn_mark_dead(&worker->turn, &downstream->grave);
+}
+
+static const struct link_events link_events = {
+	.opened = on_opened,
+	.data = on_data,
+	.ended = on_ended,
+	.pull = on_pull,
+	.settled = on_settled,
+	.closed = on_closed,
+};
+
+// In `alert` mode the handshake itself asks who may pass.
+static enum reason judge(void *owner, const struct tls_peer *presented)
+{
+	struct downstream *downstream = owner;
+	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
+	policy_identify(downstream->snapshot->policy, downstream->listener->index, &peer, &downstream->arena,
+		&downstream->identity);
+	return downstream->identity.reason;
+}
+
+static void split_address(struct downstream *downstream)
+{
+	link_address_text(&downstream->link, true, downstream->address);
+	struct str text = str_from(downstream->address);
+	const char *colon = strrchr(downstream->address, ':');
+	if (colon)
+		text.len = (size_t)(colon - downstream->address);
+	if (text.len > 2 && *text.at == '[')
+		text = str_of(text.at + 1, text.len - 2);
+	snprintf(downstream->source_ip, sizeof(downstream->source_ip), "%.*s", STR_FMT(text));
+}
+
+// Past the ceiling a few more are let in to be told so; beyond those the door is shut.
+static bool over_ceiling(struct downstream *downstream, size_t count)
+{
+	uint64_t most = downstream_config(downstream)->limits.connections;
+	if (most == 0 || count <= most)
+		return false;
+	downstream->standing = REASON_overloaded;
+	downstream->standing_detail = STR("the listener has all the connections it may have");
+	return count > most + most / 8 + 16;
+}
+
+void downstream_accept(struct worker_listener *listener)
+{
+	struct worker *worker = listener->worker;
+	struct snapshot *snapshot = worker->snapshot;
+	struct downstream *downstream = must_alloc(sizeof(*downstream));
+	downstream->worker = worker;
+	downstream->listener = listener;
+	downstream->snapshot = snapshot_ref(snapshot);
+	downstream->phase = DOWNSTREAM_IDLE;
+	timer_init(&downstream->timer, on_timer);
+	timer_init(&downstream->expiry, on_expiry);
+	timer_init(&downstream->report, on_report);
+	list_init(&downstream->exchanges);
+	list_push(&worker->downstreams, &downstream->node);
+	worker->downstream_count++;
+	size_t count = atomic_fetch_add(listener->connections, 1) + 1;
+	metrics_connections(worker->metrics, snapshot->listeners[listener->index].label, 1);
+	link_init(&downstream->link, &worker->turn, &link_events, listener->handle.stream.type == UV_NAMED_PIPE);
+	if (link_accept(&downstream->link, &listener->handle.stream) < 0) {
+		link_close(&downstream->link);
+		return;
+	}
+	split_address(downstream);
+	if (over_ceiling(downstream, count)) {
+		report_standing(downstream);
+		link_close(&downstream->link);
+		return;
+	}
+	struct tls_context *tls = snapshot->listeners[listener->index].tls;
+	enter(downstream, DOWNSTREAM_HANDSHAKE);
+	link_start(&downstream->link, tls_session_new(tls, &downstream->link.wire, judge, downstream));
+}

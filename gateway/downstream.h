@@ -1,0 +1,54 @@
+// One client's connection: handshake, who it is, its codec, and the exchanges under way on it.
+// The caller's certificate is judged once, when the handshake is over, and again when another configuration comes into
+// force. A connection whose caller is refused stays open for one answer (`standing`) and no longer. Every wait has a
+// deadline here: handshake, idle, request head; what a request waits for is its exchange's.
+// Owned by the worker, its thread only; dies through the grave list after the link has closed.
+#ifndef GATEWAY_DOWNSTREAM_H
+#define GATEWAY_DOWNSTREAM_H
+
+#include "gateway/http/codec.h"
+#include "gateway/net/link.h"
+#include "gateway/worker.h"
+
+enum downstream_phase {
+	DOWNSTREAM_HANDSHAKE,
+	DOWNSTREAM_IDLE,   // no request under way
+	DOWNSTREAM_HEAD,   // part of a request head is there
+	DOWNSTREAM_BUSY,   // exchanges under way: they keep time
+	DOWNSTREAM_CLOSING,
+};
+
+struct downstream {
+	struct link link;
+	struct grave grave;
+	struct list node;  // in worker->downstreams
+	struct worker *worker;
+	struct worker_listener *listener;
+	struct snapshot *snapshot;  // under which `identity` was judged
+	struct codec *codec;        // NULL until the handshake is over
+	struct arena arena;
+	enum downstream_phase phase;
+	struct timer timer;   // of the phase
+	struct timer expiry;  // the certificate's not_after
+	struct timer report;  // a refusal that no request has made visible yet
+	struct list exchanges;
+	size_t exchange_count;
+	struct policy_identity identity;
+	enum reason standing;        // why every request of this connection is refused; REASON_NONE: it is not
+	struct str standing_detail;
+	bool reported;               // the standing refusal has its record
+	bool draining;
+	char address[64], source_ip[64];
+	struct str client_certificate_header;  // X-Forwarded-Client-Cert, built once; empty until needed
+};
+
+void downstream_accept(struct worker_listener *listener);
+void downstream_drain(struct downstream *downstream);  // no new requests; closes when those under way are over
+void downstream_close(struct downstream *downstream);  // now
+void downstream_settle(struct downstream *downstream); // an exchange began or ended: set the right deadline
+
+const struct config_listener *downstream_config(const struct downstream *downstream);
+// Judges the caller again if another configuration came into force since.
+void downstream_identify(struct downstream *downstream);
+
+#endif

@@ -1,0 +1,297 @@
+#include "gateway/exchange.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "gateway/forward.h"
+#include "gateway/http/grpc.h"
+#include "gateway/record.h"
+#include "gateway/reject.h"
+#include "gateway/upstream.h"
+
+enum { TRIES_MAX = 4 };
+
+const struct config_route *exchange_route(const struct exchange *exchange)
+{
+	return exchange->decision.route;
+}
+
+static struct turn *turn_of(const struct exchange *exchange)
+{
+	return &exchange->downstream->worker->turn;
+}
+
+static const struct config_timeouts *timeouts_of(const struct exchange *exchange)
+{
+	return &exchange->snapshot->config->listeners[exchange->downstream->listener->index].timeouts;
+}
+
+// Taken bytes leave room at the source: that is how the slower side slows the faster one.
+static void up_taken(struct body *body, size_t count)
+{
+	struct exchange *exchange = CONTAINER_OF(body, struct exchange, up);
+	if (exchange->client)
+		stream_credit(exchange->client, count);
+	exchange_progress(exchange);
+}
+
+static void down_taken(struct body *body, size_t count)
+{
+	struct exchange *exchange = CONTAINER_OF(body, struct exchange, down);
+	if (exchange->backend)
+		stream_credit(exchange->backend, count);
+	exchange_progress(exchange);
+}
+
+static void refuse_late(struct exchange *exchange, enum reason reason, struct str detail)
+{
+	struct refusal refusal = {.reason = reason, .detail = detail, .policy_name = exchange->decision.policy_name};
+	if (!exchange->client->head_sent) {
+		reject_exchange(exchange, &refusal);
+		return;
+	}
+	reject_unanswered(exchange->downstream, exchange->client, reason, detail);
+	stream_reset(exchange->client, ABORT_CANCELLED);
+	exchange_finish(exchange);
+}
+
+// Nothing moved for stream_idle: whose turn was it?
+static void on_progress(struct timer *timer)
+{
+	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, progress);
+	if (exchange->client->head_sent && exchange->state == EXCHANGE_OVER)
+		return;
+	if (!exchange->client->head_sent && !exchange->request_whole && !buffer_len(&exchange->up.bytes))
+		refuse_late(exchange, REASON_request_timeout, STR("the client stopped sending its request"));
+	else if (!exchange->client->head_sent)
+		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "backend_stalled");
+	else if (buffer_len(&exchange->down.bytes) || exchange->answer_whole)
+		refuse_late(exchange, REASON_request_timeout, STR("the client stopped taking its answer"));
+	else
+		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "stream_idle");
+}
+
+static void on_deadline(struct timer *timer)
+{
+	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, deadline);
+	exchange_fail(exchange, 504, GRPC_DEADLINE_EXCEEDED, "deadline_exceeded");
+}
+
+static void on_arrival(struct timer *timer)
+{
+	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, arrival);
+	if (!exchange->request_whole)
+		refuse_late(exchange, REASON_request_timeout, STR("the whole request took too long"));
+}
+
+void exchange_progress(struct exchange *exchange)
+{
+	int64_t idle_ns = timeouts_of(exchange)->stream_idle_ns;
+	if (idle_ns && exchange->state != EXCHANGE_OVER)
+		turn_set_timer(turn_of(exchange), &exchange->progress, idle_ns);
+}
+
+struct exchange *exchange_new(struct downstream *downstream, struct stream *client)
+{
+	struct exchange *exchange = must_alloc(sizeof(*exchange));
+	exchange->downstream = downstream;
+	exchange->snapshot = snapshot_ref(downstream->worker->snapshot);
+	exchange->client = client;
+	exchange->grpc = head_is_grpc(&client->head);
+	exchange->grpc_status = -1;
+	exchange->decision.limit_index = -1;
+	exchange->up.taken = up_taken;
+	exchange->down.taken = down_taken;
+	exchange->time.start_ns = clock_monotonic_ns();
+	exchange->time.start_wall_ns = clock_wall_ns();
+	timer_init(&exchange->progress, on_progress);
+	timer_init(&exchange->deadline, on_deadline);
+	timer_init(&exchange->arrival, on_arrival);
+	list_push(&downstream->exchanges, &exchange->node);
+	downstream->exchange_count++;
+	client->user = exchange;
+	forward_identify(exchange, &client->head);
+	exchange_progress(exchange);
+	int64_t request_ns = timeouts_of(exchange)->request_ns;
+	if (request_ns && !exchange->grpc)
+		turn_set_timer(turn_of(exchange), &exchange->arrival, request_ns);
+	return exchange;
+}
+
+static void set_deadline(struct exchange *exchange)
+{
+	int64_t timeout_ns = exchange_route(exchange)->timeout_ns, asked_ns;
+	struct str asked = fields_get(&exchange->client->head.fields, STR("grpc-timeout"));
+	if (exchange->grpc && grpc_timeout_parse(asked, &asked_ns) && (!timeout_ns || asked_ns < timeout_ns))
+		timeout_ns = asked_ns > 0 ? asked_ns : 1;
+	const int64_t longest_ns = (int64_t)366 * 86400 * NS_PER_S;
+	if (timeout_ns <= 0 || timeout_ns > longest_ns)
+		return;
+	exchange->time.deadline_ns = exchange->time.start_ns + timeout_ns;
+	turn_set_timer(turn_of(exchange), &exchange->deadline, timeout_ns);
+}
+
+static bool try_backend(struct exchange *exchange)
+{
+	struct worker *worker = exchange->downstream->worker;
+	size_t backend = (size_t)exchange_route(exchange)->backend;
+	exchange->attempts++;
+	exchange->backend = upstream_open(worker, exchange->snapshot, backend);
+	if (!exchange->backend)
+		return false;
+	exchange->endpoint = upstream_endpoint_label(exchange->backend);
+	exchange->backend->user = exchange;
+	exchange->backend->source = &exchange->up;
+	bool end = exchange->request_whole && body_done(&exchange->up) && !exchange->up.trailers.count &&
+		   !exchange->tunnel;
+	stream_send_head(exchange->backend, &exchange->request, end);
+	return true;
+}
+
+void exchange_forward(struct exchange *exchange)
+{
+	exchange->state = EXCHANGE_FORWARDED;
+	exchange->time.forwarded_ns = clock_monotonic_ns();
+	set_deadline(exchange);
+	forward_request(exchange, &exchange->request);
+	while (!try_backend(exchange))
+		if (exchange->attempts >= TRIES_MAX) {
+			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
+			return;
+		}
+	if (!exchange->client->head.expects_continue)
+		return;
+	struct head head;
+	head_answer(&head, 100);
+	stream_send_head(exchange->client, &head, false);
+}
+
+void exchange_answer(struct exchange *exchange, struct head *head, struct str body)
+{
+	exchange->state = EXCHANGE_ANSWERING;
+	exchange->status = head->status;
+	bool bodiless = exchange->grpc || head->status == 204 || head->status == 304;
+	head->content_length = bodiless ? -1 : (int64_t)body.len;
+	exchange->answer_whole = true;
+	exchange->client->source = &exchange->down;
+	exchange->down.ended = true;
+	if (!str_eq(exchange->client->head.method, STR("HEAD")))
+		body_add(&exchange->down, body);
+	stream_send_head(exchange->client, head, body_done(&exchange->down));
+	if (exchange->downstream->standing != REASON_NONE || exchange->refused == REASON_overloaded)
+		exchange->downstream->codec->ops->shutdown(exchange->downstream->codec);
+}
+
+void exchange_let_go_of_backend(struct exchange *exchange)
+{
+	struct stream *backend = exchange->backend;
+	if (!backend)
+		return;
+	exchange->backend = NULL;
+	stream_release(backend);
+}
+
+// Another try is safe while the backend certainly did nothing, and harmless where the method says so.
+static bool try_again(struct exchange *exchange, enum stream_abort why)
+{
+	struct str method = exchange->request.method;
+	bool idempotent = str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) || str_eq(method, STR("PUT")) ||
+			  str_eq(method, STR("DELETE")) || str_eq(method, STR("OPTIONS"));
+	bool safe = why == ABORT_UNPROCESSED || why == ABORT_DEADLINE || (why == ABORT_UNANSWERED && idempotent);
+	const struct config_backend *backend =
+		&exchange->snapshot->config->backends[exchange_route(exchange)->backend];
+	unsigned most = backend->endpoint_count + 1 < TRIES_MAX ? (unsigned)backend->endpoint_count + 1 : TRIES_MAX;
+	if (!safe || exchange->up.total_taken || exchange->client->head_sent || exchange->attempts >= most)
+		return false;
+	return try_backend(exchange);
+}
+
+void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
+{
+	struct exchange *exchange = stream->user;
+	static const char *const causes[] = {
+		[ABORT_CANCELLED] = "backend_reset", [ABORT_UNPROCESSED] = "connect_failed",
+		[ABORT_UNANSWERED] = "backend_closed", [ABORT_CLOSED] = "backend_closed",
+		[ABORT_BROKEN] = "backend_protocol_error", [ABORT_DEADLINE] = "connect_timeout",
+	};
+	exchange_let_go_of_backend(exchange);
+	if (exchange->answer_whole)
+		return;
+	if (try_again(exchange, why))
+		return;
+	int status = why == ABORT_UNPROCESSED ? 503 : why == ABORT_DEADLINE ? 504 : 502;
+	exchange_fail(exchange, status, GRPC_UNAVAILABLE, causes[why]);
+}
+
+static void fail_head(struct exchange *exchange, int http, int grpc, const char *cause)
+{
+	struct arena *arena = &exchange->arena;
+	struct head head;
+	if (exchange->grpc) {
+		head_answer(&head, 200);
+		exchange->grpc_status = grpc;
+		fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
+		fields_add(&head.fields, arena, STR("grpc-status"), arena_printf(arena, "%d", grpc));
+		fields_add(&head.fields, arena, STR("grpc-message"), str_from(cause));
+		exchange_answer(exchange, &head, STR(""));
+		return;
+	}
+	head_answer(&head, http);
+	fields_add(&head.fields, arena, STR("content-type"), STR("application/problem+json"));
+	fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
+	exchange_answer(exchange, &head,
+		arena_printf(arena, "{\"status\":%d,\"title\":\"The backend failed\",\"reason\":\"%s\",\"request_id\":\"%.*s\"}\n",
+			http, cause, STR_FMT(exchange->request_id)));
+}
+
+void exchange_fail(struct exchange *exchange, int http, int grpc, const char *cause)
+{
+	exchange->cause = cause;
+	exchange_let_go_of_backend(exchange);
+	if (!exchange->client->head_sent) {
+		fail_head(exchange, http, grpc, cause);
+	} else if (exchange->grpc && !exchange->down.ended) {
+		// The head is out: the status travels in the trailers, where a gRPC client looks for it.
+		struct fields *trailers = &exchange->down.trailers;
+		exchange->grpc_status = grpc;
+		fields_add(trailers, &exchange->arena, STR("grpc-status"), arena_printf(&exchange->arena, "%d", grpc));
+		fields_add(trailers, &exchange->arena, STR("grpc-message"), str_from(cause));
+		exchange->down.ended = exchange->answer_whole = true;
+		stream_wake(exchange->client);
+	} else {
+		stream_reset(exchange->client, ABORT_CLOSED);
+		exchange_finish(exchange);
+	}
+}
+
+static void bury(struct grave *grave)
+{
+	struct exchange *exchange = CONTAINER_OF(grave, struct exchange, grave);
+	snapshot_unref(exchange->snapshot);
+	buffer_fini(&exchange->up.bytes);
+	buffer_fini(&exchange->down.bytes);
+	arena_fini(&exchange->arena);
+	free(exchange);
+}
+
+void exchange_finish(struct exchange *exchange)
+{
+	struct downstream *downstream = exchange->downstream;
+	if (exchange->state == EXCHANGE_OVER)
+		return;
+	exchange->state = EXCHANGE_OVER;
+	record_exchange(exchange);
+	turn_stop_timer(turn_of(exchange), &exchange->progress);
+	turn_stop_timer(turn_of(exchange), &exchange->deadline);
+	turn_stop_timer(turn_of(exchange), &exchange->arrival);
+	exchange_let_go_of_backend(exchange);
+	struct stream *client = exchange->client;
+	exchange->client = NULL;
+	stream_release(client);
+	list_remove(&exchange->node);
+	downstream->exchange_count--;
+	exchange->grave.bury = bury;
+	turn_mark_dead(turn_of(exchange), &exchange->grave);
+	link_mark_dirty(&downstream->link);
+}

@@ -1,0 +1,258 @@
+// What the codecs tell an exchange, step by step: the request's head is judged, then each piece is passed on.
+#include "base/clock.h"
+#include "gateway/exchange.h"
+#include "gateway/forward.h"
+#include "gateway/http/grpc.h"
+#include "gateway/reject.h"
+#include "policy/host.h"
+
+static struct str header_value(const void *headers, struct str name, struct arena *arena)
+{
+	return fields_joined(headers, name, arena);
+}
+
+static bool refuse(struct exchange *exchange, enum reason reason, struct str detail)
+{
+	struct refusal refusal = {
+		.reason = reason,
+		.detail = detail,
+		.policy_name = exchange->decision.policy_name,
+		.matched_rule = exchange->decision.matched_rule,
+		.retry_after_ns = exchange->decision.retry_after_ns,
+	};
+	reject_exchange(exchange, &refusal);
+	return false;
+}
+
+// Step 1: is the caller let in at all, and can the gateway still keep its records?
+static bool caller_stands(struct exchange *exchange)
+{
+	struct downstream *downstream = exchange->downstream;
+	downstream_identify(downstream);
+	const struct config *config = exchange->snapshot->config;
+	if (downstream->standing != REASON_NONE) {
+		downstream->reported = true;
+		return refuse(exchange, downstream->standing, downstream->standing_detail);
+	}
+	if (config->audit_on_failure == AUDIT_REFUSE && audit_failing(downstream->worker->audit))
+		return refuse(exchange, REASON_overloaded, STR("the audit log cannot be written"));
+	return true;
+}
+
+// Step 2: one path and one host, whatever way they were spelt.
+static bool target_is_plain(struct exchange *exchange)
+{
+	const struct head *head = &exchange->client->head;
+	const char *why;
+	if (!path_normalise(head->target, &exchange->arena, &exchange->path, &why))
+		return refuse(exchange, REASON_malformed_request, str_from(why));
+	if (head->authority.len && !host_normalise(head->authority, &exchange->arena, &exchange->host))
+		return refuse(exchange, REASON_malformed_request, STR("the host is not valid"));
+	return true;
+}
+
+static void count_limits(struct exchange *exchange)
+{
+	const struct policy_decision *decision = &exchange->decision;
+	size_t listener = exchange->downstream->listener->index;
+	if (!decision->route || (decision->reason != REASON_NONE && decision->reason != REASON_rate_limited))
+		return;
+	const struct snapshot_listener *labels = &exchange->snapshot->listeners[listener];
+	for (size_t i = 0; i < decision->route->rate_limit_count; i++)
+		if (decision->reason == REASON_NONE || (int)i == decision->limit_index)
+			metrics_limit_decision(exchange->downstream->worker->metrics,
+				labels->route_labels[decision->route_index],
+				labels->limit_labels[decision->route_index][i], decision->reason == REASON_NONE);
+}
+
+// Step 3: route, access list, limits.
+static bool policy_allows(struct exchange *exchange)
+{
+	struct downstream *downstream = exchange->downstream;
+	const struct head *head = &exchange->client->head;
+	struct policy_request request = {
+		.grpc = exchange->grpc,
+		.method = head->method,
+		.path = exchange->path.path,
+		.host = exchange->host,
+		.source_ip = str_from(downstream->source_ip),
+		.header = header_value,
+		.headers = &head->fields,
+	};
+	policy_decide(exchange->snapshot->policy, downstream->listener->index, &downstream->identity, &request,
+		clock_monotonic_ns(), &exchange->arena, &exchange->decision);
+	count_limits(exchange);
+	if (exchange->decision.reason != REASON_NONE)
+		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
+	return true;
+}
+
+// Step 4: what the route itself will not take.
+static bool route_takes_it(struct exchange *exchange)
+{
+	const struct head *head = &exchange->client->head;
+	uint64_t most = downstream_config(exchange->downstream)->limits.body_bytes;
+	if (most && head->content_length > 0 && (uint64_t)head->content_length > most)
+		return refuse(exchange, REASON_request_too_large, STR("content-length is over limits.body_bytes"));
+	if (head->websocket && !exchange_route(exchange)->upgrade_websocket)
+		return refuse(exchange, REASON_route_not_allowed, STR("the route has no `upgrade: [websocket]`"));
+	exchange->tunnel = head->websocket;
+	return true;
+}
+
+static void respond(struct exchange *exchange)
+{
+	const struct config_route *route = exchange_route(exchange);
+	struct arena *arena = &exchange->arena;
+	struct head head;
+	head_answer(&head, exchange->grpc ? 200 : route->respond_status);
+	if (exchange->grpc) {
+		exchange->grpc_status = grpc_status_of_http(route->respond_status);
+		fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
+		fields_add(&head.fields, arena, STR("grpc-status"), arena_printf(arena, "%d", exchange->grpc_status));
+		fields_add(&head.fields, arena, STR("grpc-message"),
+			grpc_message_encode(str_trim(route->respond_body), arena));
+	} else {
+		fields_add(&head.fields, arena, STR("content-type"), STR("text/plain; charset=utf-8"));
+		fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
+	}
+	bool bodiless = exchange->grpc || route->respond_status == 204 || route->respond_status == 304;
+	exchange_answer(exchange, &head, bodiless ? STR("") : route->respond_body);
+}
+
+void exchange_client_head(struct stream *stream, bool end)
+{
+	struct exchange *exchange = exchange_new(stream->codec->owner, stream);
+	exchange->request_whole = exchange->up.ended = end;
+	if (!caller_stands(exchange) || !target_is_plain(exchange) || !policy_allows(exchange) ||
+	    !route_takes_it(exchange))
+		return;
+	if (exchange_route(exchange)->backend < 0)
+		respond(exchange);
+	else
+		exchange_forward(exchange);
+}
+
+void exchange_client_data(struct stream *stream, struct str bytes)
+{
+	struct exchange *exchange = stream->user;
+	uint64_t most = downstream_config(exchange->downstream)->limits.body_bytes;
+	exchange_progress(exchange);
+	if (!exchange->backend) {  // refused or answered: nobody wants it
+		stream_credit(stream, bytes.len);
+		return;
+	}
+	if (most && exchange->up.total_in + bytes.len > most) {
+		if (!exchange->client->head_sent)
+			refuse(exchange, REASON_request_too_large, STR("the body is over limits.body_bytes"));
+		else
+			exchange_client_aborted(stream, ABORT_BROKEN);
+		return;
+	}
+	body_add(&exchange->up, bytes);
+	stream_wake(exchange->backend);
+}
+
+void exchange_client_end(struct stream *stream, const struct fields *trailers)
+{
+	struct exchange *exchange = stream->user;
+	exchange->request_whole = exchange->up.ended = true;
+	turn_stop_timer(&exchange->downstream->worker->turn, &exchange->arrival);
+	exchange_progress(exchange);
+	forward_trailers(exchange, trailers, true, &exchange->up.trailers);
+	if (exchange->backend)
+		stream_wake(exchange->backend);
+}
+
+void exchange_client_aborted(struct stream *stream, enum stream_abort why)
+{
+	struct exchange *exchange = stream->user;
+	(void)why;
+	if (!exchange->cause)
+		exchange->cause = "client_cancelled";
+	exchange_finish(exchange);
+}
+
+void exchange_client_faulty(struct stream *stream, enum reason reason, int status, const char *why)
+{
+	struct exchange *exchange = stream->user;
+	struct downstream *downstream = stream->codec->owner;
+	if (status == 0 || (exchange && stream->head_sent)) {
+		reject_unanswered(downstream, stream, reason, str_from(why));
+		if (!exchange)
+			return;
+		stream_reset(stream, ABORT_BROKEN);
+		exchange_finish(exchange);
+		return;
+	}
+	if (!exchange)
+		exchange = exchange_new(downstream, stream);
+	struct refusal refusal = {.reason = reason, .status = status, .detail = str_from(why)};
+	if (downstream->standing != REASON_NONE) {
+		downstream->reported = true;
+		refusal = (struct refusal){.reason = downstream->standing, .detail = downstream->standing_detail};
+	}
+	exchange->request_whole = true;
+	reject_exchange(exchange, &refusal);
+}
+
+void exchange_client_sent(struct stream *stream)
+{
+	struct exchange *exchange = stream->user;
+	if (stream->head_sent)
+		exchange_finish(exchange);
+}
+
+static void note_grpc_status(struct exchange *exchange, const struct fields *fields)
+{
+	uint64_t status;
+	if (exchange->grpc && str_to_u64(fields_get(fields, STR("grpc-status")), 1000, &status))
+		exchange->grpc_status = (int)status;
+}
+
+void exchange_backend_head(struct stream *stream, bool end)
+{
+	struct exchange *exchange = stream->user;
+	struct head head;
+	exchange_progress(exchange);
+	if (stream->head.status == 100)
+		return;  // the client had its 100 from us
+	forward_answer(exchange, &stream->head, &head);
+	if (stream->head.status < 200 && stream->head.status != 101) {
+		stream_send_head(exchange->client, &head, false);
+		return;
+	}
+	exchange->state = EXCHANGE_ANSWERING;
+	exchange->time.answered_ns = clock_monotonic_ns();
+	exchange->status = exchange->backend_status = stream->head.status;
+	exchange->tunnel = stream->head.status == 101;
+	if (exchange->tunnel)
+		turn_stop_timer(&exchange->downstream->worker->turn, &exchange->arrival);
+	exchange->answer_whole = exchange->down.ended = end;
+	note_grpc_status(exchange, &stream->head.fields);
+	exchange->client->source = &exchange->down;
+	stream_send_head(exchange->client, &head, end);
+}
+
+void exchange_backend_data(struct stream *stream, struct str bytes)
+{
+	struct exchange *exchange = stream->user;
+	exchange_progress(exchange);
+	body_add(&exchange->down, bytes);
+	stream_wake(exchange->client);
+}
+
+void exchange_backend_end(struct stream *stream, const struct fields *trailers)
+{
+	struct exchange *exchange = stream->user;
+	exchange->answer_whole = exchange->down.ended = true;
+	note_grpc_status(exchange, trailers);
+	forward_trailers(exchange, trailers, false, &exchange->down.trailers);
+	stream_wake(exchange->client);
+}
+
+void exchange_backend_sent(struct stream *stream)
+{
+	struct exchange *exchange = stream->user;
+	exchange_progress(exchange);
+}

@@ -1,0 +1,41 @@
+// The running process: workers, the snapshot in force, the audit writer, the admin listener, signals and the drain.
+// Everything here is the main thread's, on its own loop; workers are told things and never asked. `tollgate run` is
+// gateway_run from start to exit status.
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "gateway/admin.h"
+#include "gateway/watch.h"
+#include "gateway/worker.h"
+
+struct gateway {
+	struct turn turn;
+	const char *config_path;  // NULL: the embedded default
+	struct bucket_store *store;
+	struct snapshot *snapshot;
+	struct audit *audit;
+	struct worker *workers;
+	size_t worker_count;
+	atomic_size_t finished_workers;
+	atomic_size_t *connections;  // by listener
+	struct admin *admin;
+	struct watch watch;
+	uv_signal_t terminate, interrupt, hangup;
+	uv_async_t bell;             // a worker has finished
+	struct timer tick;           // watches files
+	struct timer drain_deadline;
+	bool draining, stopping, ended;
+	bool last_reload_good;
+	bool watch_failed;           // the files on disk do not load; said once
+};
+
+// Serves until it is told to stop: 0 after a clean drain, 1 could not start, 2 bad configuration.
+MUST_USE int gateway_run(const char *config_path);
+
+// For the admin listener and signals, on the main thread.
+bool gateway_reload(struct gateway *gateway, struct buffer *problems);  // all or nothing
+void gateway_drain(struct gateway *gateway);
+
+extern const struct admin_hooks gateway_status_hooks;
+
+#endif

@@ -1,0 +1,75 @@
+#include "gateway/http/grpc.h"
+
+#include "base/clock.h"
+
+static const struct {
+	char unit;
+	int64_t ns;
+} units[] = {  // finest first
+	{'n', 1},
+	{'u', NS_PER_US},
+	{'m', NS_PER_MS},
+	{'S', NS_PER_S},
+	{'M', (int64_t)60 * NS_PER_S},
+	{'H', (int64_t)3600 * NS_PER_S},
+};
+
+bool grpc_timeout_parse(struct str text, int64_t *timeout_ns)
+{
+	uint64_t count;
+	if (text.len < 2 || text.len > 9)
+		return false;
+	if (!str_to_u64(str_of(text.at, text.len - 1), 99999999, &count))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		if (units[i].unit != text.at[text.len - 1])
+			continue;
+		if (__builtin_mul_overflow((int64_t)count, units[i].ns, timeout_ns))
+			*timeout_ns = INT64_MAX;
+		return true;
+	}
+	return false;
+}
+
+struct str grpc_timeout_format(int64_t timeout_ns, struct arena *arena)
+{
+	if (timeout_ns < 1)
+		timeout_ns = 1;
+	size_t i = 0;
+	while (i + 1 < ARRAY_LEN(units) && timeout_ns / units[i].ns > 99999999)
+		i++;
+	return arena_printf(arena, "%lld%c", (long long)(timeout_ns / units[i].ns), units[i].unit);
+}
+
+int grpc_status_of_http(int status)
+{
+	static const struct {
+		int http, grpc;
+	} rows[] = {
+		{400, GRPC_INTERNAL}, {401, 16}, {403, 7}, {404, GRPC_UNIMPLEMENTED},
+		{429, GRPC_UNAVAILABLE}, {502, GRPC_UNAVAILABLE}, {503, GRPC_UNAVAILABLE},
+		{504, GRPC_UNAVAILABLE},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].http == status)
+			return rows[i].grpc;
+	return GRPC_UNKNOWN;
+}
+
+struct str grpc_message_encode(struct str message, struct arena *arena)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char *out = arena_alloc(arena, message.len * 3 + 1);
+	size_t len = 0;
+	for (size_t i = 0; i < message.len; i++) {
+		unsigned char byte = (unsigned char)message.at[i];
+		if (byte >= 0x20 && byte < 0x7f && byte != '%') {
+			out[len++] = (char)byte;
+			continue;
+		}
+		out[len++] = '%';
+		out[len++] = hex[byte >> 4];
+		out[len++] = hex[byte & 15];
+	}
+	return str_of(out, len);
+}

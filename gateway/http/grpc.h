@@ -1,0 +1,28 @@
+// The few things of gRPC over HTTP/2 a gateway must read and write itself: timeouts, statuses, messages. Pure; any thread.
+#ifndef GATEWAY_HTTP_GRPC_H
+#define GATEWAY_HTTP_GRPC_H
+
+#include <stdint.h>
+
+#include "gateway/http/head.h"
+
+enum grpc_status {
+	GRPC_OK = 0,
+	GRPC_UNKNOWN = 2,
+	GRPC_DEADLINE_EXCEEDED = 4,
+	GRPC_UNIMPLEMENTED = 12,
+	GRPC_INTERNAL = 13,
+	GRPC_UNAVAILABLE = 14,
+};
+
+// `grpc-timeout`: one to eight digits and a unit of H M S m u n. False when it is not that; saturates.
+MUST_USE bool grpc_timeout_parse(struct str text, int64_t *timeout_ns);
+struct str grpc_timeout_format(int64_t timeout_ns, struct arena *arena);  // rounded down, at least 1n
+
+// The status a gRPC client infers from an HTTP status (doc/http-grpc-status-mapping.md).
+int grpc_status_of_http(int status);
+
+// Percent-encodes what may not stand in grpc-message.
+struct str grpc_message_encode(struct str message, struct arena *arena);
+
+#endif

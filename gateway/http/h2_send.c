@@ -1,0 +1,148 @@
+#include "gateway/http/h2.h"
+
+static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, size_t capacity, uint32_t *flags,
+	nghttp2_data_source *from, void *user)
+{
+	struct h2_stream *stream = from->ptr;
+	struct body *source = stream->stream.source;
+	(void)user;
+	if (!source)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // released: nothing more comes, the stream is reset
+	size_t len = buffer_len(&source->bytes);
+	if (len > capacity)
+		len = capacity;
+	if (len == 0 && !source->ended) {
+		stream->deferred = true;
+		return NGHTTP2_ERR_DEFERRED;
+	}
+	if (len) {
+		memcpy(out, buffer_data(&source->bytes), len);
+		body_take(source, len);
+	}
+	if (!body_done(source))
+		return (ssize_t)len;
+	*flags |= NGHTTP2_DATA_FLAG_EOF;
+	if (source->trailers.count) {
+		nghttp2_nv *pairs = arena_alloc(&stream->stream.arena, source->trailers.count * sizeof(*pairs));
+		for (size_t i = 0; i < source->trailers.count; i++) {
+			struct field *field = &source->trailers.items[i];
+			pairs[i] = (nghttp2_nv){(uint8_t *)field->name.at, (uint8_t *)field->value.at,
+				field->name.len, field->value.len, NGHTTP2_NV_FLAG_NONE};
+		}
+		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		if (nghttp2_submit_trailer(session, id, pairs, source->trailers.count) != 0)
+			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	}
+	return (ssize_t)len;
+}
+
+struct pairs {
+	nghttp2_nv *items;
+	size_t count;
+};
+
+static void add_pair(struct pairs *pairs, struct str name, struct str value)
+{
+	pairs->items[pairs->count++] = (nghttp2_nv){(uint8_t *)name.at, (uint8_t *)value.at, name.len, value.len,
+		NGHTTP2_NV_FLAG_NONE};
+}
+
+static struct pairs pairs_of(struct stream *stream, const struct head *head)
+{
+	struct arena *arena = &stream->arena;
+	struct pairs pairs = {.items = arena_alloc(arena, (head->fields.count + 5) * sizeof(nghttp2_nv))};
+	if (stream->codec->server) {
+		add_pair(&pairs, STR(":status"), arena_printf(arena, "%d", head->status));
+	} else {
+		add_pair(&pairs, STR(":method"), head->method);
+		add_pair(&pairs, STR(":scheme"), head->scheme);
+		add_pair(&pairs, STR(":authority"), head->authority);
+		add_pair(&pairs, STR(":path"), head->target);
+	}
+	for (size_t i = 0; i < head->fields.count; i++)
+		add_pair(&pairs, head->fields.items[i].name, head->fields.items[i].value);
+	if (head->content_length >= 0)
+		add_pair(&pairs, STR("content-length"),
+			arena_printf(arena, "%lld", (long long)head->content_length));
+	return pairs;
+}
+
+void h2_send_head(struct stream *stream, const struct head *head, bool end)
+{
+	struct h2_stream *own = h2_stream_of(stream);
+	struct h2 *h2 = h2_of(stream->codec);
+	if (own->closed || own->reset_sent)
+		return;
+	CHECK(!stream->head_sent);
+	struct pairs pairs = pairs_of(stream, head);
+	nghttp2_data_provider provider = {.source.ptr = own, .read_callback = read_source};
+	nghttp2_data_provider *body = end ? NULL : &provider;
+	bool interim = stream->codec->server && head->status < 200;
+	int result;
+	if (interim) {
+		result = nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL, pairs.items,
+			pairs.count, NULL);
+	} else if (stream->codec->server) {
+		result = nghttp2_submit_response(h2->session, stream->id, pairs.items, pairs.count, body);
+	} else {
+		result = nghttp2_submit_request(h2->session, NULL, pairs.items, pairs.count, body, own);
+		if (result > 0)
+			stream->id = result;
+	}
+	stream->head_sent = !interim;
+	if (result < 0)
+		h2_stream_over(h2, own, ABORT_UNPROCESSED);
+	stream->codec->events->dirty(stream->codec);
+}
+
+void h2_wake(struct stream *stream)
+{
+	struct h2_stream *own = h2_stream_of(stream);
+	if (own->closed)
+		return;
+	if (own->deferred) {
+		own->deferred = false;
+		nghttp2_session_resume_data(h2_of(stream->codec)->session, stream->id);
+	}
+	stream->codec->events->dirty(stream->codec);
+}
+
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+	struct h2 *h2 = user;
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !h2->violated) {
+		h2->violated = true;
+		h2->codec.events->violated(&h2->codec, REASON_protocol_violation,
+			nghttp2_http2_strerror(frame->goaway.error_code));
+	}
+	bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
+		    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+	if (!ends)
+		return 0;
+	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	if (!own)
+		return 0;
+	own->stream.send_done = true;
+	if (own->stream.user)
+		h2->codec.events->sent(&own->stream);
+	return 0;
+}
+
+// A request that never left: the connection ended or said GOAWAY first.
+static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *frame, int error, void *user)
+{
+	struct h2 *h2 = user;
+	(void)error;
+	if (frame->hd.type != NGHTTP2_HEADERS || h2->codec.server)
+		return 0;
+	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	if (own)
+		h2_stream_over(h2, own, ABORT_UNPROCESSED);
+	return 0;
+}
+
+void h2_send_callbacks(nghttp2_session_callbacks *callbacks)
+{
+	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
+	nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
+}

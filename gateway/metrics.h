@@ -1,0 +1,56 @@
+// Counting, without locks: each worker counts into its own `metrics`, and whoever scrapes adds them
+// up. Every series is made on first use and never freed; labels are interned words of the
+// configuration, never the caller's. A worker's `metrics` is written by its thread only and read by
+// any (relaxed atomics). No gaps, no resets: a reload keeps them. Buckets of every histogram, in
+// ms: 0.5 1 2.5 5 10 25 50 100 250 500, then 1 2.5 5 10 s.
+#ifndef GATEWAY_METRICS_H
+#define GATEWAY_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/reason.h"
+#include "base/str.h"
+
+struct metrics;
+
+// A label word that lives for ever, cut at a NUL; equal words give the same pointer. Any thread;
+// called when configurations are loaded.
+const char *metrics_label(struct str word);
+
+MUST_USE struct metrics *metrics_new(void);
+void metrics_free(struct metrics *metrics);
+
+enum metrics_protocol { METRICS_HTTP1, METRICS_HTTP2, METRICS_GRPC };
+
+// `listener`, `route`, `backend`, `endpoint`, `limit` are interned, `result` and `failure`
+// constants. `code`: the HTTP status (0: the client left without one), for gRPC the gRPC status.
+// What is no status is counted as `other`.
+void metrics_request(struct metrics *metrics, const char *listener, const char *route,
+        enum metrics_protocol protocol, int code, int64_t duration_ns);
+void metrics_rejection(struct metrics *metrics, const char *listener, enum reason reason);
+void metrics_limit_decision(
+        struct metrics *metrics, const char *route, const char *limit, bool allowed);
+void metrics_handshake(struct metrics *metrics, const char *listener,
+        const char *result);  // "ok" or a reason's name
+void metrics_connections(struct metrics *metrics, const char *listener, int change);  // +1 or -1
+// `code`: the answer's HTTP status, or 0 with `failure` one of the fixed words ("connect_failed",
+// "reset", "timeout"...).
+void metrics_upstream(struct metrics *metrics, const char *backend, const char *endpoint, int code,
+        const char *failure, int64_t duration_ns);
+
+// The Prometheus text (version 0.0.4) of all workers' sums: HELP, TYPE and series of every metric
+// of metric.def. What is not counted by workers (certificate expiry, reload success, audit records,
+// build info) is given in `gauges`.
+struct metrics_gauge {
+	const char *name;    // a metric of metric.def, with or without `tollgate_`
+	const char *labels;  // `{a="b"}` or ""
+	double value;
+};
+void metrics_expose(struct metrics *const workers[], size_t worker_count,
+        const struct metrics_gauge *gauges, size_t gauge_count, struct buffer *out);
+// For a gauge's labels: what stands between the quotes.
+void metrics_append_label_value(struct buffer *out, struct str value);
+
+#endif

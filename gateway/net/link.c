@@ -1,0 +1,342 @@
+#include "gateway/net/link.h"
+
+#include <stdio.h>
+#include <sys/un.h>
+
+#include "base/clock.h"
+
+static void flush(struct dirty *dirty);
+static void on_linger(struct timer *timer);
+
+void link_init(struct link *link, struct turn *turn, const struct link_events *events, bool unix_socket)
+{
+	link->turn = turn;
+	link->events = events;
+	link->dirty.flush = flush;
+	timer_init(&link->linger, on_linger);
+	int result = unix_socket ? uv_pipe_init(&turn->loop, &link->handle.pipe, 0)
+				 : uv_tcp_init(&turn->loop, &link->handle.tcp);
+	CHECK(result == 0);
+	link->handle.any.data = link;
+}
+
+static void end(struct link *link, enum link_end why)
+{
+	if (link->ended || link->closing)
+		return;
+	link->ended = true;
+	if (!link->finishing)
+		link->events->ended(link, why);
+	else if (why != LINK_PEER_ENDED)
+		link_close(link);
+}
+
+void link_mark_dirty(struct link *link)
+{
+	if (!link->closing)
+		turn_mark_dirty(link->turn, &link->dirty);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+	struct link *link = handle->data;
+	(void)suggested;
+	*buf = uv_buf_init(link->turn->read_buffer, TURN_READ_SIZE);
+}
+
+static void receive_tls(struct link *link, struct str bytes)
+{
+	struct buffer *plain = &link->turn->plain;
+	buffer_clear(plain);
+	bool was_open = link->open;
+	enum tls_status status = tls_feed(link->tls, bytes, plain);
+	if (buffer_len(&link->wire))
+		link_mark_dirty(link);
+	if (!was_open && (status == TLS_OPEN || (status == TLS_ENDED && buffer_len(plain)))) {
+		link->open = true;
+		link->events->opened(link);
+	}
+	if (buffer_len(plain) && link->open && !link->closing && !link->finishing)
+		link->events->data(link, buffer_str(plain));
+	if (status == TLS_FAILED)
+		end(link, LINK_TLS_FAILED);
+	else if (status == TLS_ENDED)
+		end(link, LINK_PEER_ENDED);
+}
+
+static void receive(struct link *link, struct str bytes)
+{
+	link->bytes_in += bytes.len;
+	if (link->shut)
+		return;  // lingering: only the end matters
+	if (link->tls)
+		receive_tls(link, bytes);
+	else if (!link->finishing)
+		link->events->data(link, bytes);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
+{
+	struct link *link = stream->data;
+	link->turn->now_ns = clock_monotonic_ns();
+	if (count > 0) {
+		receive(link, str_of(buf->base, (size_t)count));
+	} else if (count < 0) {
+		link_set_reading(link, false);
+		if (link->finishing && (link->shut || count != UV_EOF))
+			link_close(link);
+		else
+			end(link, count == UV_EOF ? LINK_PEER_ENDED : LINK_BROKEN);
+	}
+}
+
+void link_set_reading(struct link *link, bool on)
+{
+	link->wants_reading = on;
+	if (on == link->reading || link->closing)
+		return;
+	link->reading = on;
+	if (on)
+		uv_read_start(&link->handle.stream, on_alloc, on_read);
+	else
+		uv_read_stop(&link->handle.stream);
+}
+
+int link_accept(struct link *link, uv_stream_t *listener)
+{
+	int result = uv_accept(listener, &link->handle.stream);
+	if (result == 0 && link->handle.any.type == UV_TCP)
+		uv_tcp_nodelay(&link->handle.tcp, 1);
+	return result;
+}
+
+void link_start(struct link *link, struct tls_session *tls)
+{
+	link->tls = tls;
+	link->open = !tls;
+	link_set_reading(link, true);
+	if (link->open)
+		link->events->opened(link);
+}
+
+static void on_connect(uv_connect_t *request, int status)
+{
+	struct link *link = request->handle->data;
+	if (link->closing)
+		return;
+	if (status < 0) {
+		end(link, LINK_CONNECT_FAILED);
+		return;
+	}
+	if (link->handle.any.type == UV_TCP)
+		uv_tcp_nodelay(&link->handle.tcp, 1);
+	link_start(link, NULL);
+	link_mark_dirty(link);
+}
+
+int link_connect(struct link *link, const struct config_address *address)
+{
+	if (address->kind == ADDRESS_UNIX) {
+		const struct sockaddr_un *path = (const struct sockaddr_un *)&address->socket;
+		uv_pipe_connect(&link->request.connect, &link->handle.pipe, path->sun_path, on_connect);
+		return 0;
+	}
+	return uv_tcp_connect(&link->request.connect, &link->handle.tcp,
+		(const struct sockaddr *)&address->socket, on_connect);
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+	struct link *link = request->handle->data;
+	link->writing = false;
+	if (link->closing)
+		return;
+	link->bytes_out += buffer_len(&link->flight);
+	buffer_clear(&link->flight);
+	if (status < 0) {
+		if (link->finishing)
+			link_close(link);
+		else
+			end(link, LINK_BROKEN);
+		return;
+	}
+	if (link->finishing)
+		turn_set_timer(link->turn, &link->linger, (int64_t)LINK_LINGER_MS * NS_PER_MS);
+	link_mark_dirty(link);
+}
+
+// What could not be written at once goes to libuv whole, in a buffer of its own that stays still meanwhile.
+static void write_rest(struct link *link, struct buffer *from)
+{
+	struct buffer swap = link->flight;
+	link->flight = *from;
+	*from = swap;
+	buffer_clear(from);
+	uv_buf_t buf = uv_buf_init(buffer_data(&link->flight), (unsigned)buffer_len(&link->flight));
+	link->writing = true;
+	int result = uv_write(&link->write, &link->handle.stream, &buf, 1, on_written);
+	if (result < 0) {
+		link->writing = false;
+		end(link, LINK_BROKEN);
+	}
+}
+
+// False when nothing more can be written now.
+static bool write_out(struct link *link)
+{
+	struct buffer *from = link->tls ? &link->wire : &link->plain;
+	if (link->tls && link->open && buffer_len(&link->plain)) {
+		if (!tls_write(link->tls, buffer_str(&link->plain))) {
+			buffer_clear(&link->plain);
+			end(link, LINK_TLS_FAILED);
+			return false;
+		}
+		buffer_clear(&link->plain);
+	}
+	if (buffer_len(from) == 0)
+		return true;
+	uv_buf_t buf = uv_buf_init(buffer_data(from), (unsigned)buffer_len(from));
+	int count = uv_try_write(&link->handle.stream, &buf, 1);
+	if (count < 0 && count != UV_EAGAIN) {
+		buffer_clear(from);
+		end(link, LINK_BROKEN);
+		return false;
+	}
+	if (count > 0) {
+		link->bytes_out += (uint64_t)count;
+		buffer_take(from, (size_t)count);
+	}
+	if (buffer_len(from) == 0)
+		return true;
+	write_rest(link, from);
+	return false;
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+	struct link *link = request->handle->data;
+	if (link->closing)
+		return;
+	// The peer already ended its side (nothing will be read any more), or the socket is gone.
+	if (status < 0 || (link->ended && !link->reading))
+		link_close(link);
+}
+
+static void announce_end(struct link *link)
+{
+	link->shut = true;
+	if (link->ended && !link->tls) {
+		link_close(link);
+		return;
+	}
+	link_set_reading(link, !link->ended || link->reading);
+	if (uv_shutdown(&link->request.shutdown, &link->handle.stream, on_shutdown) < 0)
+		link_close(link);
+}
+
+static void release_buffers(struct link *link)
+{
+	if (!buffer_len(&link->plain))
+		buffer_fini(&link->plain);
+	if (!buffer_len(&link->wire))
+		buffer_fini(&link->wire);
+	buffer_fini(&link->flight);
+}
+
+// Pulls and writes until there is nothing to pull or the kernel takes no more; true when all is written.
+static bool advance(struct link *link)
+{
+	if (link->writing || (!link->open && !link->tls))
+		return false;
+	for (;;) {
+		if (link->open && !link->finishing)
+			link->events->pull(link);
+		if (link->closing)
+			return false;
+		if (!buffer_len(&link->plain) && !buffer_len(&link->wire))
+			break;
+		if (!write_out(link) || link->closing)
+			return false;
+	}
+	release_buffers(link);
+	return true;
+}
+
+static void flush(struct dirty *dirty)
+{
+	struct link *link = CONTAINER_OF(dirty, struct link, dirty);
+	if (link->closing || link->shut)
+		return;
+	bool written = advance(link);
+	if (!link->closing && !link->finishing)
+		link->events->settled(link);
+	if (!written || !link->finishing || link->closing || link->shut)
+		return;
+	if (link->tls && link->open)
+		tls_close_notify(link->tls);
+	if (write_out(link))
+		announce_end(link);
+}
+
+void link_finish(struct link *link)
+{
+	if (link->finishing || link->closing)
+		return;
+	link->finishing = true;
+	turn_set_timer(link->turn, &link->linger, (int64_t)LINK_LINGER_MS * NS_PER_MS);
+	link_mark_dirty(link);
+}
+
+static void on_linger(struct timer *timer)
+{
+	link_close(CONTAINER_OF(timer, struct link, linger));
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct link *link = handle->data;
+	tls_session_free(link->tls);
+	link->tls = NULL;
+	buffer_fini(&link->plain);
+	buffer_fini(&link->wire);
+	buffer_fini(&link->flight);
+	link->events->closed(link);
+}
+
+void link_close(struct link *link)
+{
+	if (link->closing)
+		return;
+	link->closing = true;
+	turn_stop_timer(link->turn, &link->linger);
+	list_remove(&link->dirty.node);
+	uv_close(&link->handle.any, on_closed);
+}
+
+bool link_pending(const struct link *link)
+{
+	return link->writing || buffer_len(&link->plain) || buffer_len(&link->wire);
+}
+
+void link_address_text(const struct link *link, bool peer, char text[64])
+{
+	struct sockaddr_storage address;
+	int len = sizeof(address);
+	char host[INET6_ADDRSTRLEN] = "";
+	snprintf(text, 64, "unix");
+	if (link->handle.any.type != UV_TCP)
+		return;
+	int result = peer ? uv_tcp_getpeername(&link->handle.tcp, (struct sockaddr *)&address, &len)
+			  : uv_tcp_getsockname(&link->handle.tcp, (struct sockaddr *)&address, &len);
+	if (result < 0)
+		return;
+	if (address.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address;
+		uv_ip6_name(six, host, sizeof(host));
+		snprintf(text, 64, "[%s]:%d", host, ntohs(six->sin6_port));
+	} else {
+		const struct sockaddr_in *four = (const struct sockaddr_in *)&address;
+		uv_ip4_name(four, host, sizeof(host));
+		snprintf(text, 64, "%s:%d", host, ntohs(four->sin_port));
+	}
+}

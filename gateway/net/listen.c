@@ -1,0 +1,87 @@
+#include "gateway/net/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 1024 };
+
+static int bound_socket(const struct config_address *address, bool shared)
+{
+	const int on = 1;
+	int descriptor = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (descriptor < 0)
+		return -1;
+	if (address->socket.ss_family != AF_UNIX)
+		setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (shared)
+		setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (bind(descriptor, (const struct sockaddr *)&address->socket, address->socket_len) == 0)
+		return descriptor;
+	int error = errno;
+	close(descriptor);
+	errno = error;
+	return -1;
+}
+
+// A socket file nobody answers on is left over from a process that died.
+static void remove_stale(const struct config_address *address)
+{
+	const struct sockaddr_un *path = (const struct sockaddr_un *)&address->socket;
+	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (probe < 0)
+		return;
+	if (connect(probe, (const struct sockaddr *)&address->socket, address->socket_len) < 0 &&
+	    errno == ECONNREFUSED)
+		unlink(path->sun_path);
+	close(probe);
+}
+
+static bool open_unix(const struct config_address *address, size_t count, int sockets[])
+{
+	remove_stale(address);
+	int first = bound_socket(address, false);
+	if (first < 0)
+		return false;
+	if (listen(first, BACKLOG) < 0) {
+		close(first);
+		return false;
+	}
+	sockets[0] = first;
+	for (size_t i = 1; i < count; i++)
+		sockets[i] = fcntl(first, F_DUPFD_CLOEXEC, 0);  // unix sockets know no SO_REUSEPORT: all accept from one
+	return true;
+}
+
+static bool open_inet(const struct config_address *address, size_t count, int sockets[])
+{
+	// Without SO_REUSEPORT first: with it, a second gateway would silently share the first one's address.
+	int probe = bound_socket(address, false);
+	if (probe < 0)
+		return false;
+	close(probe);
+	for (size_t i = 0; i < count; i++) {
+		sockets[i] = bound_socket(address, true);
+		if (sockets[i] >= 0 && listen(sockets[i], BACKLOG) == 0)
+			continue;
+		int error = errno;
+		for (size_t k = 0; k <= i; k++)
+			if (sockets[k] >= 0)
+				close(sockets[k]);
+		errno = error;
+		return false;
+	}
+	return true;
+}
+
+bool listen_open(const struct config_address *address, size_t count, int sockets[], const char **why)
+{
+	bool good = address->kind == ADDRESS_UNIX ? open_unix(address, count, sockets)
+						  : open_inet(address, count, sockets);
+	if (!good)
+		*why = strerror(errno);
+	return good;
+}

@@ -1,0 +1,118 @@
+#include "gateway/net/turn.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+static void flush_dirty(struct turn *turn)
+{
+	for (struct list *node; (node = list_pop(&turn->dirty));) {
+		struct dirty *dirty = LIST_ITEM(node, struct dirty, node);
+		dirty->flush(dirty);
+	}
+}
+
+static void bury_dead(struct turn *turn)
+{
+	for (struct list *node; (node = list_pop(&turn->graves));) {
+		struct grave *grave = LIST_ITEM(node, struct grave, node);
+		grave->bury(grave);
+	}
+}
+
+static void on_alarm(uv_timer_t *timer)
+{
+	struct turn *turn = timer->data;
+	turn->alarm_ns = 0;
+	turn->now_ns = clock_monotonic_ns();
+	wheel_turn(&turn->wheel, turn->now_ns);
+}
+
+static void set_alarm(struct turn *turn)
+{
+	int64_t wait_ns = wheel_wait(&turn->wheel, turn->now_ns);
+	if (wait_ns < 0)
+		return;
+	int64_t due_ns = turn->now_ns + wait_ns;
+	if (turn->alarm_ns && turn->alarm_ns <= due_ns)
+		return;  // rings early enough; it looks again then
+	turn->alarm_ns = due_ns;
+	uv_timer_start(&turn->alarm, on_alarm, (uint64_t)((wait_ns + NS_PER_MS - 1) / NS_PER_MS), 0);
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+	struct turn *turn = prepare->data;
+	turn->now_ns = clock_monotonic_ns();
+	bury_dead(turn);
+	flush_dirty(turn);
+	bury_dead(turn);
+	set_alarm(turn);
+}
+
+void turn_init(struct turn *turn)
+{
+	*turn = (struct turn){0};
+	CHECK(uv_loop_init(&turn->loop) == 0);
+	CHECK(uv_prepare_init(&turn->loop, &turn->prepare) == 0);
+	CHECK(uv_timer_init(&turn->loop, &turn->alarm) == 0);
+	turn->prepare.data = turn->alarm.data = turn->loop.data = turn;
+	turn->now_ns = clock_monotonic_ns();
+	wheel_init(&turn->wheel, turn->now_ns);
+	list_init(&turn->dirty);
+	list_init(&turn->graves);
+	turn->read_buffer = must_realloc(NULL, TURN_READ_SIZE);
+	uv_prepare_start(&turn->prepare, on_prepare);
+}
+
+void turn_run(struct turn *turn)
+{
+	uv_run(&turn->loop, UV_RUN_DEFAULT);
+	bury_dead(turn);
+}
+
+void turn_close(struct turn *turn)
+{
+	uv_unref((uv_handle_t *)&turn->prepare);
+	uv_unref((uv_handle_t *)&turn->alarm);
+}
+
+static void close_own(uv_handle_t *handle)
+{
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+void turn_fini(struct turn *turn)
+{
+	close_own((uv_handle_t *)&turn->prepare);
+	close_own((uv_handle_t *)&turn->alarm);
+	uv_run(&turn->loop, UV_RUN_DEFAULT);
+	bury_dead(turn);
+	CHECK(uv_loop_close(&turn->loop) == 0);
+	free(turn->read_buffer);
+	buffer_fini(&turn->plain);
+}
+
+void turn_mark_dirty(struct turn *turn, struct dirty *dirty)
+{
+	if (!list_linked(&dirty->node))
+		list_push(&turn->dirty, &dirty->node);
+}
+
+void turn_mark_dead(struct turn *turn, struct grave *grave)
+{
+	list_push(&turn->graves, &grave->node);
+}
+
+void turn_set_timer(struct turn *turn, struct timer *timer, int64_t after_ns)
+{
+	// Not turn->now_ns: a loop that slept for minutes wakes with a connection whose deadline would have passed.
+	turn->now_ns = clock_monotonic_ns();
+	timer_set(&turn->wheel, timer, turn->now_ns + after_ns);
+}
+
+void turn_stop_timer(struct turn *turn, struct timer *timer)
+{
+	timer_stop(&turn->wheel, timer);
+}

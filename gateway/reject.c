@@ -1,0 +1,151 @@
+#include "gateway/reject.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "gateway/http/grpc.h"
+
+static const char *protocol_of(const struct downstream *downstream)
+{
+	return downstream->codec && downstream->codec->h2 ? "h2" : "http/1.1";
+}
+
+static void describe_caller(const struct downstream *downstream, struct audit_record *record)
+{
+	const struct tls_session *tls = downstream->link.tls;
+	record->listener = downstream_config(downstream)->name.text;
+	record->client.address = str_from(downstream->address);
+	record->principal = downstream->identity.id.text;
+	if (!tls)
+		return;
+	const struct tls_peer *peer = tls_session_peer(tls);
+	if (peer && peer->presented)
+		record->client.certificate = &peer->leaf;
+	if (peer && !record->principal.len)
+		record->principal = peer->uri;
+	record->tls.sni = tls_session_sni(tls);
+	if (downstream->codec) {
+		record->tls.version = tls_session_version(tls);
+		record->tls.cipher = tls_session_cipher(tls);
+	}
+}
+
+static void describe_request(const struct downstream *downstream, const struct head *head, struct audit_record *record)
+{
+	record->request.protocol = str_from(protocol_of(downstream));
+	record->request.method = head->method;
+	record->request.host = head->authority;
+	record->request.path = head->target;
+	if (head_is_grpc(head))
+		record->rpc_method = head->target;
+}
+
+static struct audit_record new_record(const struct downstream *downstream, enum reason reason, struct str detail)
+{
+	struct audit_record record = {.event = "rejected", .reason = reason, .detail = detail};
+	record.answer.grpc_status = -1;
+	describe_caller(downstream, &record);
+	return record;
+}
+
+static void submit(struct downstream *downstream, const struct audit_record *record)
+{
+	struct worker *worker = downstream->worker;
+	audit_submit(worker->lane, record);
+	metrics_rejection(worker->metrics, downstream->snapshot->listeners[downstream->listener->index].label,
+		record->reason);
+}
+
+static struct str problem_json(struct exchange *exchange, const struct refusal *refusal, int status)
+{
+	struct buffer out = {0};
+	struct json json;
+	json_init(&json, &out);
+	json_open(&json, '{');
+	json_member_int(&json, "status", status);
+	json_member_str(&json, "title", str_from(reason_title(refusal->reason)));
+	json_member_str(&json, "reason", str_from(reason_name(refusal->reason)));
+	json_member_str(&json, "request_id", exchange->request_id);
+	json_close(&json, '}');
+	buffer_append_str(&out, STR("\n"));
+	struct str text = arena_str(&exchange->arena, buffer_str(&out));
+	buffer_fini(&out);
+	return text;
+}
+
+static int64_t rounded_up(int64_t value, int64_t unit)
+{
+	return (value + unit - 1) / unit;
+}
+
+static void answer_grpc(struct exchange *exchange, const struct refusal *refusal)
+{
+	struct arena *arena = &exchange->arena;
+	struct head head;
+	head_answer(&head, 200);
+	exchange->grpc_status = reason_grpc_status(refusal->reason);
+	fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
+	fields_add(&head.fields, arena, STR("grpc-status"), arena_printf(arena, "%d", exchange->grpc_status));
+	fields_add(&head.fields, arena, STR("grpc-message"),
+		grpc_message_encode(str_from(reason_title(refusal->reason)), arena));
+	fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
+	if (refusal->retry_after_ns)
+		fields_add(&head.fields, arena, STR("grpc-retry-pushback-ms"),
+			arena_printf(arena, "%lld", (long long)rounded_up(refusal->retry_after_ns, NS_PER_MS)));
+	exchange_answer(exchange, &head, STR(""));
+}
+
+static void answer_http(struct exchange *exchange, const struct refusal *refusal)
+{
+	struct arena *arena = &exchange->arena;
+	int status = refusal->status ? refusal->status : reason_http_status(refusal->reason);
+	int64_t retry_s = rounded_up(refusal->retry_after_ns, NS_PER_S);
+	struct head head;
+	head_answer(&head, status);
+	fields_add(&head.fields, arena, STR("content-type"), STR("application/problem+json"));
+	fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
+	if (refusal->reason == REASON_overloaded && retry_s == 0)
+		retry_s = 1;
+	if (retry_s)
+		fields_add(&head.fields, arena, STR("retry-after"), arena_printf(arena, "%lld", (long long)retry_s));
+	exchange_answer(exchange, &head, problem_json(exchange, refusal, status));
+}
+
+void reject_exchange(struct exchange *exchange, const struct refusal *refusal)
+{
+	struct downstream *downstream = exchange->downstream;
+	struct audit_record record = new_record(downstream, refusal->reason, refusal->detail);
+	describe_request(downstream, &exchange->client->head, &record);
+	exchange->refused = refusal->reason;
+	exchange_let_go_of_backend(exchange);
+	if (exchange->grpc)
+		answer_grpc(exchange, refusal);
+	else
+		answer_http(exchange, refusal);
+	record.policy_name = refusal->policy_name;
+	record.matched_rule = refusal->matched_rule;
+	record.request.id = exchange->request_id;
+	record.request.trace_id = exchange->trace_id;
+	record.answer.status = exchange->status;
+	record.answer.grpc_status = exchange->grpc_status;
+	record.answer.retry_after_ms = rounded_up(refusal->retry_after_ns, NS_PER_MS);
+	submit(downstream, &record);
+}
+
+void reject_unanswered(struct downstream *downstream, const struct stream *stream, enum reason reason, struct str detail)
+{
+	struct audit_record record = new_record(downstream, reason, detail);
+	if (stream->head.method.len)
+		describe_request(downstream, &stream->head, &record);
+	submit(downstream, &record);
+}
+
+void reject_connection(struct downstream *downstream, enum reason reason, struct str detail)
+{
+	struct audit_record record = new_record(downstream, reason, detail);
+	if (downstream->link.tls)
+		record.answer.tls_alert = tls_session_alert(downstream->link.tls);
+	if (!downstream->codec)
+		metrics_handshake(downstream->worker->metrics,
+			downstream->snapshot->listeners[downstream->listener->index].label, reason_name(reason));
+	submit(downstream, &record);
+}

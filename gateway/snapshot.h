@@ -1,0 +1,45 @@
+// One configuration made ready to serve: config, compiled policy, TLS contexts. Immutable and counted; any thread.
+// Each worker holds one reference to the one in force, each connection and exchange one to the one it began under; a
+// reload is a new snapshot handed to every worker. The buckets live outside, in the store, so that they survive.
+#ifndef GATEWAY_SNAPSHOT_H
+#define GATEWAY_SNAPSHOT_H
+
+#include <stdatomic.h>
+
+#include "conf/config.h"
+#include "policy/policy.h"
+#include "tls/tls.h"
+
+// Words that metrics and records use again and again, interned once.
+struct snapshot_listener {
+	const char *label;
+	const char **route_labels;  // by route
+	const char ***limit_labels; // by route, by limit
+	struct tls_context *tls;
+};
+
+struct snapshot_backend {
+	const char *label;
+	const char **endpoint_labels;
+};
+
+struct snapshot {
+	atomic_size_t references;
+	uint64_t generation;
+	struct arena arena;
+	struct config *config;
+	struct policy *policy;
+	struct snapshot_listener *listeners;
+	struct snapshot_backend *backends;
+};
+
+// Loads everything `run` needs; NULL after adding every problem. `path` NULL: the embedded default configuration,
+// relative to the working directory. `store` NULL: a mere check.
+MUST_USE struct snapshot *snapshot_load(const char *path, struct bucket_store *store, struct config_problems *problems);
+struct snapshot *snapshot_ref(struct snapshot *snapshot);
+void snapshot_unref(struct snapshot *snapshot);
+
+// Whether `next` can take the place of `now` in a running process; else *why names what needs a restart.
+MUST_USE bool snapshot_can_follow(const struct snapshot *now, const struct snapshot *next, const char **why);
+
+#endif

@@ -1,0 +1,267 @@
+#include "gateway/upstream.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/exchange.h"
+#include "gateway/http/h1.h"
+#include "gateway/http/h2.h"
+
+static const struct config_backend *backend_of(const struct pool *pool)
+{
+	return &pool->snapshot->config->backends[pool->backend];
+}
+
+static struct upstream *upstream_of(struct link *link)
+{
+	return CONTAINER_OF(link, struct upstream, link);
+}
+
+static bool idle(const struct upstream *upstream)
+{
+	return upstream->codec->stream_count == 0;
+}
+
+static void close_upstream(struct upstream *upstream, enum stream_abort why)
+{
+	if (upstream->closing)
+		return;
+	upstream->closing = true;
+	list_remove(&upstream->node);
+	turn_stop_timer(&upstream->pool->worker->turn, &upstream->timer);
+	upstream->codec->ops->fail(upstream->codec, why);
+	link_close(&upstream->link);
+}
+
+// After anything that may have freed or finished the connection: keep it, rest it, or close it.
+static void settle(struct upstream *upstream)
+{
+	struct codec *codec = upstream->codec;
+	struct turn *turn = &upstream->pool->worker->turn;
+	if (upstream->closing)
+		return;
+	if (upstream->pool->retired && idle(upstream))
+		codec->shutting_down = true;
+	if (codec->finished || (codec->shutting_down && idle(upstream))) {
+		close_upstream(upstream, ABORT_CLOSED);
+		return;
+	}
+	if (!upstream->link.open)
+		return;
+	if (!idle(upstream))
+		turn_stop_timer(turn, &upstream->timer);
+	else if (!timer_armed(&upstream->timer))
+		turn_set_timer(turn, &upstream->timer, (int64_t)UPSTREAM_IDLE_MS * NS_PER_MS);
+}
+
+static void on_opened(struct link *link)
+{
+	struct upstream *upstream = upstream_of(link);
+	turn_stop_timer(&upstream->pool->worker->turn, &upstream->timer);
+	link_mark_dirty(link);
+}
+
+static void on_data(struct link *link, struct str bytes)
+{
+	struct upstream *upstream = upstream_of(link);
+	codec_feed(upstream->codec, bytes);
+	settle(upstream);
+	if (!upstream->closing)
+		link_set_reading(link, upstream->codec->ops->wants_bytes(upstream->codec));
+	link_mark_dirty(link);
+}
+
+static void on_ended(struct link *link, enum link_end why)
+{
+	struct upstream *upstream = upstream_of(link);
+	switch (why) {
+	case LINK_CONNECT_FAILED:
+		close_upstream(upstream, ABORT_UNPROCESSED);
+		break;
+	case LINK_PEER_ENDED:
+	case LINK_BROKEN:
+	case LINK_TLS_FAILED:
+		upstream->codec->ops->feed_end(upstream->codec);
+		close_upstream(upstream, ABORT_CLOSED);
+		break;
+	}
+}
+
+static void on_pull(struct link *link)
+{
+	struct upstream *upstream = upstream_of(link);
+	codec_pull(upstream->codec, LINK_MARK);
+	if (!upstream->closing)
+		link_set_reading(link, upstream->codec->ops->wants_bytes(upstream->codec));
+}
+
+static void on_settled(struct link *link)
+{
+	settle(upstream_of(link));
+}
+
+static void free_pool_if_empty(struct pool *pool)
+{
+	if (pool->upstream_count)
+		return;
+	list_remove(&pool->node);
+	snapshot_unref(pool->snapshot);
+	free(pool);
+}
+
+static void bury(struct grave *grave)
+{
+	struct upstream *upstream = CONTAINER_OF(grave, struct upstream, grave);
+	struct pool *pool = upstream->pool;
+	struct worker *worker = pool->worker;
+	upstream->codec->ops->free(upstream->codec);
+	free(upstream);
+	worker->upstream_count--;
+	pool->upstream_count--;
+	if (pool->retired)
+		free_pool_if_empty(pool);
+	worker_settle(worker);
+}
+
+static void on_closed(struct link *link)
+{
+	struct upstream *upstream = upstream_of(link);
+	upstream->grave.bury = bury;
+	turn_mark_dead(&upstream->pool->worker->turn, &upstream->grave);
+}
+
+static const struct link_events link_events = {
+	.opened = on_opened,
+	.data = on_data,
+	.ended = on_ended,
+	.pull = on_pull,
+	.settled = on_settled,
+	.closed = on_closed,
+};
+
+static void on_timer(struct timer *timer)
+{
+	struct upstream *upstream = CONTAINER_OF(timer, struct upstream, timer);
+	if (!upstream->link.open)
+		close_upstream(upstream, ABORT_DEADLINE);
+	else if (idle(upstream))
+		close_upstream(upstream, ABORT_CLOSED);
+}
+
+static void on_dirty(struct codec *codec)
+{
+	struct upstream *upstream = codec->owner;
+	link_mark_dirty(&upstream->link);
+}
+
+static void on_violated(struct codec *codec, enum reason reason, const char *why)
+{
+	struct upstream *upstream = codec->owner;
+	(void)reason;
+	log_event(LOG_WARN, "backend broke the protocol", "backend=%s endpoint=%s error=\"%s\"",
+		upstream->pool->snapshot->backends[upstream->pool->backend].label,
+		upstream->pool->snapshot->backends[upstream->pool->backend].endpoint_labels[upstream->endpoint], why);
+}
+
+static const struct codec_events codec_events = {
+	.head = exchange_backend_head,
+	.data = exchange_backend_data,
+	.end = exchange_backend_end,
+	.aborted = exchange_backend_aborted,
+	.sent = exchange_backend_sent,
+	.violated = on_violated,
+	.dirty = on_dirty,
+};
+
+static struct upstream *dial(struct pool *pool, size_t endpoint)
+{
+	const struct config_backend *backend = backend_of(pool);
+	const struct config_address *address = &backend->endpoints[endpoint];
+	struct codec_limits limits = {.header_bytes = 64 * 1024, .header_fields = 200};
+	struct upstream *upstream = must_alloc(sizeof(*upstream));
+	upstream->pool = pool;
+	upstream->endpoint = endpoint;
+	timer_init(&upstream->timer, on_timer);
+	link_init(&upstream->link, &pool->worker->turn, &link_events, address->kind == ADDRESS_UNIX);
+	upstream->codec = backend->protocol == PROTOCOL_H2
+				  ? h2_new(false, &codec_events, upstream, &upstream->link.plain, &limits)
+				  : h1_new(false, &codec_events, upstream, &upstream->link.plain, &limits);
+	pool->worker->upstream_count++;
+	pool->upstream_count++;
+	list_push(&pool->connections, &upstream->node);
+	if (link_connect(&upstream->link, address) < 0) {
+		close_upstream(upstream, ABORT_UNPROCESSED);
+		return NULL;
+	}
+	if (backend->connect_timeout_ns)
+		turn_set_timer(&pool->worker->turn, &upstream->timer, backend->connect_timeout_ns);
+	return upstream;
+}
+
+static struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, size_t backend)
+{
+	LIST_EACH(&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		if (pool->snapshot == snapshot && pool->backend == backend)
+			return pool;
+	}
+	struct pool *pool = must_alloc(sizeof(*pool));
+	pool->worker = worker;
+	pool->snapshot = snapshot_ref(snapshot);
+	pool->backend = backend;
+	pool->retired = snapshot != worker->snapshot;
+	pool->next_endpoint = worker->index;  // workers begin at different endpoints
+	list_init(&pool->connections);
+	list_push(&worker->pools, &pool->node);
+	return pool;
+}
+
+struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, size_t backend)
+{
+	struct pool *pool = pool_of(worker, snapshot, backend);
+	size_t endpoint = pool->next_endpoint++ % backend_of(pool)->endpoint_count;
+	for (struct list *node = pool->connections.previous; node != &pool->connections; node = node->previous) {
+		struct upstream *upstream = LIST_ITEM(node, struct upstream, node);
+		if (upstream->endpoint == endpoint && upstream->codec->ops->room(upstream->codec) > 0)
+			return upstream->codec->ops->open(upstream->codec);
+	}
+	struct upstream *upstream = dial(pool, endpoint);
+	return upstream ? upstream->codec->ops->open(upstream->codec) : NULL;
+}
+
+const char *upstream_endpoint_label(const struct stream *stream)
+{
+	const struct upstream *upstream = stream->codec->owner;
+	const struct pool *pool = upstream->pool;
+	return pool->snapshot->backends[pool->backend].endpoint_labels[upstream->endpoint];
+}
+
+void upstream_pools_retire(struct worker *worker)
+{
+	LIST_EACH(&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		pool->retired = true;
+		LIST_EACH(&pool->connections, connection)
+			link_mark_dirty(&LIST_ITEM(connection, struct upstream, node)->link);
+		free_pool_if_empty(pool);
+	}
+}
+
+void upstream_pools_close(struct worker *worker)
+{
+	LIST_EACH(&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		LIST_EACH(&pool->connections, connection)
+			close_upstream(LIST_ITEM(connection, struct upstream, node), ABORT_CLOSED);
+	}
+}
+
+void upstream_pools_free(struct worker *worker)
+{
+	LIST_EACH(&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		free_pool_if_empty(pool);
+	}
+	CHECK(list_empty(&worker->pools));
+}

@@ -1,0 +1,51 @@
+#include "gateway/watch.h"
+
+#include <sys/stat.h>
+
+static uint64_t look_at(struct str path, uint64_t seed)
+{
+	struct stat found;
+	struct {
+		uint64_t device, inode, size, modified_s, modified_ns, changed_s, changed_ns;
+	} looks = {0};
+	if (path.len == 0)
+		return seed;
+	if (stat(path.at, &found) == 0) {
+		looks.device = found.st_dev;
+		looks.inode = found.st_ino;
+		looks.size = (uint64_t)found.st_size;
+		looks.modified_s = (uint64_t)found.st_mtim.tv_sec;
+		looks.modified_ns = (uint64_t)found.st_mtim.tv_nsec;
+		looks.changed_s = (uint64_t)found.st_ctim.tv_sec;
+		looks.changed_ns = (uint64_t)found.st_ctim.tv_nsec;
+	}
+	return str_hash(str_of((const char *)&looks, sizeof(looks)), seed);
+}
+
+static uint64_t look(const struct config *config)
+{
+	uint64_t seen = 1;
+	for (size_t i = 0; i < config->listener_count; i++) {
+		const struct config_tls *tls = &config->listeners[i].tls;
+		for (size_t k = 0; k < tls->certificate_count; k++) {
+			seen = look_at(tls->certificates[k].certificate_chain.text, seen);
+			seen = look_at(tls->certificates[k].private_key.text, seen);
+		}
+		seen = look_at(tls->trusted_ca.text, seen);
+		seen = look_at(tls->crl.text, seen);
+	}
+	return seen;
+}
+
+void watch_begin(struct watch *watch, const struct config *config)
+{
+	watch->seen = look(config);
+}
+
+bool watch_changed(struct watch *watch, const struct config *config)
+{
+	uint64_t now = look(config);
+	bool changed = now != watch->seen;
+	watch->seen = now;
+	return changed;
+}

@@ -1,0 +1,181 @@
+#include "gateway/worker.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "gateway/downstream.h"
+#include "gateway/upstream.h"
+#include "tls/digest.h"
+
+uint64_t worker_random(struct worker *worker)  // xoshiro256++
+{
+	uint64_t *s = worker->random;
+#define ROTATE(x, by) (((x) << (by)) | ((x) >> (64 - (by))))
+	uint64_t result = ROTATE(s[0] + s[3], 23) + s[0], t = s[1] << 17;
+	s[2] ^= s[0];
+	s[3] ^= s[1];
+	s[1] ^= s[2];
+	s[0] ^= s[3];
+	s[2] ^= t;
+	s[3] = ROTATE(s[3], 45);
+	return result;
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+	struct worker_listener *listener = stream->data;
+	if (status == 0)
+		downstream_accept(listener);
+}
+
+static void open_listener(struct worker *worker, struct worker_listener *listener, int socket)
+{
+	const struct config_address *address = &worker->snapshot->config->listeners[listener->index].address;
+	int result;
+	if (address->kind == ADDRESS_UNIX) {
+		CHECK(uv_pipe_init(&worker->turn.loop, &listener->handle.pipe, 0) == 0);
+		result = uv_pipe_open(&listener->handle.pipe, socket);
+	} else {
+		CHECK(uv_tcp_init(&worker->turn.loop, &listener->handle.tcp) == 0);
+		result = uv_tcp_open(&listener->handle.tcp, socket);
+	}
+	CHECK(result == 0);
+	listener->handle.stream.data = listener;
+	listener->open = true;
+	CHECK(uv_listen(&listener->handle.stream, 1024, on_connection) == 0);
+}
+
+static void close_listeners(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->listener_count; i++) {
+		if (worker->listeners[i].open)
+			uv_close((uv_handle_t *)&worker->listeners[i].handle.stream, NULL);
+		worker->listeners[i].open = false;
+	}
+}
+
+static void take_offer(struct worker *worker)
+{
+	struct snapshot *next = atomic_exchange(&worker->offered, NULL);
+	if (!next)
+		return;
+	snapshot_unref(worker->snapshot);
+	worker->snapshot = next;
+	upstream_pools_retire(worker);
+}
+
+static void begin_drain(struct worker *worker)
+{
+	worker->draining = true;
+	close_listeners(worker);
+	LIST_EACH(&worker->downstreams, node)
+		downstream_drain(LIST_ITEM(node, struct downstream, node));
+}
+
+static void begin_stop(struct worker *worker)
+{
+	worker->stopping = true;
+	LIST_EACH(&worker->downstreams, node)
+		downstream_close(LIST_ITEM(node, struct downstream, node));
+}
+
+static void on_bell(uv_async_t *bell)
+{
+	struct worker *worker = bell->data;
+	take_offer(worker);
+	if (atomic_load(&worker->drain_asked) && !worker->draining)
+		begin_drain(worker);
+	if (atomic_load(&worker->stop_asked) && !worker->stopping)
+		begin_stop(worker);
+	worker_settle(worker);
+}
+
+void worker_settle(struct worker *worker)
+{
+	if (!worker->draining || worker->downstream_count || worker->finished)
+		return;
+	if (worker->upstream_count) {
+		upstream_pools_close(worker);
+		return;
+	}
+	worker->finished = true;
+	uv_close((uv_handle_t *)&worker->bell, NULL);
+	turn_close(&worker->turn);
+}
+
+void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot, const int *sockets,
+	atomic_size_t *connections, struct audit *audit)
+{
+	*worker = (struct worker){.index = index, .audit = audit};
+	worker->snapshot = snapshot_ref(snapshot);
+	worker->lane = audit_lane_of(audit, index);
+	worker->metrics = metrics_new();
+	digest_random(worker->random, sizeof(worker->random));
+	turn_init(&worker->turn);
+	list_init(&worker->downstreams);
+	list_init(&worker->pools);
+	CHECK(uv_async_init(&worker->turn.loop, &worker->bell, on_bell) == 0);
+	worker->bell.data = worker;
+	worker->listener_count = snapshot->config->listener_count;
+	worker->listeners = must_alloc(worker->listener_count * sizeof(*worker->listeners));
+	for (size_t i = 0; i < worker->listener_count; i++) {
+		worker->listeners[i].worker = worker;
+		worker->listeners[i].index = i;
+		worker->listeners[i].connections = &connections[i];
+		open_listener(worker, &worker->listeners[i], sockets[i]);
+	}
+}
+
+static void run(void *argument)
+{
+	struct worker *worker = argument;
+	turn_run(&worker->turn);
+	worker->on_finished(worker);
+}
+
+void worker_start(struct worker *worker)
+{
+	// Signals are main's: a thread inherits its creator's mask.
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	CHECK(uv_thread_create(&worker->thread, run, worker) == 0);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	worker->threaded = true;
+}
+
+void worker_join(struct worker *worker)
+{
+	if (worker->threaded)
+		uv_thread_join(&worker->thread);
+	worker->threaded = false;
+}
+
+void worker_fini(struct worker *worker)
+{
+	upstream_pools_free(worker);
+	turn_fini(&worker->turn);
+	snapshot_unref(atomic_exchange(&worker->offered, NULL));
+	snapshot_unref(worker->snapshot);
+	metrics_free(worker->metrics);
+	free(worker->listeners);
+}
+
+void worker_offer(struct worker *worker, struct snapshot *snapshot)
+{
+	snapshot_unref(atomic_exchange(&worker->offered, snapshot));
+	uv_async_send(&worker->bell);
+}
+
+void worker_drain(struct worker *worker)
+{
+	atomic_store(&worker->drain_asked, true);
+	uv_async_send(&worker->bell);
+}
+
+void worker_stop(struct worker *worker)
+{
+	atomic_store(&worker->stop_asked, true);
+	worker_drain(worker);
+}

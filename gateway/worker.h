@@ -1,0 +1,70 @@
+// One event loop on one thread: its own listening sockets, connections, pools and counters; nothing shared on the
+// request path but the buckets. Main starts workers, hands them snapshots, and tells them to drain or to stop; it speaks
+// to them only through worker_offer, worker_drain and worker_stop. All else here is the worker's thread only.
+#ifndef GATEWAY_WORKER_H
+#define GATEWAY_WORKER_H
+
+#include <stdatomic.h>
+
+#include "gateway/audit.h"
+#include "gateway/metrics.h"
+#include "gateway/net/turn.h"
+#include "gateway/snapshot.h"
+
+struct worker;
+
+// A listening socket of one worker.
+struct worker_listener {
+	union {
+		uv_stream_t stream;
+		uv_tcp_t tcp;
+		uv_pipe_t pipe;
+	} handle;
+	struct worker *worker;
+	size_t index;              // in config.listeners
+	atomic_size_t *connections;  // of this listener over all workers
+	bool open;
+};
+
+struct worker {
+	struct turn turn;
+	size_t index;
+	uv_thread_t thread;
+	bool threaded;
+	uv_async_t bell;
+	struct snapshot *snapshot;  // in force
+	struct worker_listener *listeners;
+	size_t listener_count;
+	struct list downstreams;
+	struct list pools;
+	size_t downstream_count, upstream_count;
+	struct audit *audit;
+	struct audit_lane *lane;
+	struct metrics *metrics;
+	uint64_t random[4];
+	bool draining, stopping, finished;
+	void (*on_finished)(struct worker *worker);  // on the worker's thread
+	void *owner;
+	// The mailbox: written by main, taken by the worker when the bell rings.
+	_Atomic(struct snapshot *) offered;
+	atomic_bool drain_asked, stop_asked;
+};
+
+// `sockets[i]` is a bound, listening socket for listener i; handed over. Takes a reference on the snapshot.
+void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot, const int *sockets,
+	atomic_size_t *connections, struct audit *audit);
+void worker_start(struct worker *worker);  // its thread
+void worker_join(struct worker *worker);   // after on_finished
+void worker_fini(struct worker *worker);   // after join
+
+// Any thread.
+void worker_offer(struct worker *worker, struct snapshot *snapshot);  // takes over one reference
+void worker_drain(struct worker *worker);  // no new connections; what is under way finishes
+void worker_stop(struct worker *worker);   // now
+
+// Something ended: when draining and nothing is left the loop winds up.
+void worker_settle(struct worker *worker);
+
+uint64_t worker_random(struct worker *worker);  // for ids; not for keys
+
+#endif

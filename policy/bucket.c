@@ -1,0 +1,235 @@
+#include "policy/bucket.h"
+
+#include "policy/limit.h"
+
+static struct bucket_limit *successor_of(const struct bucket_limit *limit)
+{
+	return atomic_load_explicit(&limit->successor, memory_order_acquire);
+}
+
+// One bucket, one claim: the gate's word is the bucket and a compare-and-swap is the take.
+static int64_t take_single(struct bucket_limit *limit, int64_t now_ns)
+{
+	unsigned turns = 0;
+	for (;;) {
+		limit_refresh(limit, now_ns);
+		struct gate *gate = &limit->gate;
+		uint64_t word = atomic_load_explicit(&gate->word, memory_order_acquire);
+		if (word & GATE_MOVED) {
+			limit = successor_of(limit);
+			continue;
+		}
+		if (word & GATE_HELD) {
+			gate_pause(&turns);
+			continue;
+		}
+		// After the word: who took before has left the time it judged by.
+		int64_t gate_ns = gate_now(gate, now_ns);
+		uint64_t after = word;
+		int64_t wait_ns = gcra_take(&limit->gcra, &after, gate_ns);
+		if (wait_ns) {
+			gate_count(&gate->refused);
+			return wait_ns + (gate_ns - now_ns);
+		}
+		if (atomic_compare_exchange_weak_explicit(&gate->word, &word, after,
+		            memory_order_acq_rel, memory_order_relaxed)) {
+			gate_count(&gate->granted);
+			return 0;
+		}
+	}
+}
+
+struct held {
+	struct gate *gate;
+	uint64_t full_at;  // of a single or overflow bucket: what the gate is released with
+	int64_t now_ns;
+};
+
+struct claimed {
+	struct bucket_limit *limit;
+	struct shard *shard;  // NULL when not keyed
+	struct gate *gate;
+	struct fingerprint print;
+	size_t index;             // in the caller's array
+	uint64_t *bucket;         // where the token was taken; NULL: none was
+	struct shard_slot *slot;  // that holds `bucket`, if one does
+	uint64_t before;
+};
+
+struct taking {
+	struct claimed claims[BUCKET_CLAIMS_MAX];
+	size_t count;
+	struct held held[2 * BUCKET_CLAIMS_MAX];  // each claim's gate, and its overflow gate
+	size_t held_count;
+	int64_t now_ns;
+};
+
+static void aim(struct claimed *claimed, struct bucket_limit *limit, struct str key)
+{
+	claimed->limit = limit;
+	claimed->shard = NULL;
+	claimed->gate = &limit->gate;
+	if (limit->split) {
+		claimed->print = fingerprint_of(key, limit->seed);
+		claimed->shard = split_shard(limit->split, claimed->print);
+		claimed->gate = &claimed->shard->gate;
+	}
+}
+
+static bool goes_before(const struct claimed *a, const struct claimed *b)
+{
+	if (a->limit->order != b->limit->order)
+		return a->limit->order < b->limit->order;
+	return (uintptr_t)a->gate < (uintptr_t)b->gate;
+}
+
+static void sort(struct taking *taking)
+{
+	for (size_t i = 1; i < taking->count; i++) {
+		struct claimed claimed = taking->claims[i];
+		size_t at = i;
+		for (; at && goes_before(&claimed, &taking->claims[at - 1]); at--)
+			taking->claims[at] = taking->claims[at - 1];
+		taking->claims[at] = claimed;
+	}
+}
+
+static struct held *find_held(struct taking *taking, const struct gate *gate)
+{
+	for (size_t i = 0; i < taking->held_count; i++)
+		if (taking->held[i].gate == gate)
+			return &taking->held[i];
+	return NULL;
+}
+
+// NULL when the gate was moved.
+static struct held *hold(struct taking *taking, struct gate *gate)
+{
+	struct held *held = find_held(taking, gate);
+	uint64_t full_at;
+	if (held)
+		return held;
+	if (!gate_hold(gate, &full_at))
+		return NULL;
+	held = &taking->held[taking->held_count++];
+	*held = (struct held){gate, full_at, gate_now(gate, taking->now_ns)};
+	return held;
+}
+
+static void release_all(struct taking *taking)
+{
+	while (taking->held_count) {
+		struct held *held = &taking->held[--taking->held_count];
+		gate_release(held->gate, held->full_at);
+	}
+}
+
+// Holds the gates of all claims, in order. One that was moved is looked for at the successor, and
+// the order may then be another: start again with nothing held.
+static void hold_all(struct taking *taking, const struct bucket_claim *claims)
+{
+	for (size_t i = 0; i < taking->count;) {
+		if (i == 0) {
+			sort(taking);
+			for (size_t c = 0; c < taking->count; c++)
+				limit_refresh(taking->claims[c].limit, taking->now_ns);
+		}
+		struct claimed *claimed = &taking->claims[i++];
+		if (hold(taking, claimed->gate))
+			continue;
+		release_all(taking);
+		aim(claimed, successor_of(claimed->limit), claims[claimed->index].key);
+		i = 0;
+	}
+}
+
+// After every gate of hold_all, in the same order of limits: no circle of waiting (limit.h).
+static struct held *hold_overflow(struct taking *taking, struct claimed *claimed)
+{
+	struct held *held;
+	gate_count(&claimed->limit->overflow_uses);
+	while (!(held = hold(taking, &claimed->limit->gate)))
+		claimed->limit = successor_of(claimed->limit);
+	return held;
+}
+
+// 0 when a token was taken, else how long there is none.
+static int64_t take_one(struct taking *taking, struct claimed *claimed)
+{
+	struct held *held = find_held(taking, claimed->gate);
+	claimed->slot = NULL;
+	claimed->bucket = NULL;
+	if (claimed->shard)
+		claimed->slot = split_find(claimed->limit->split, &claimed->limit->gcra,
+		        claimed->shard, claimed->print, held->now_ns);
+	if (claimed->shard && !claimed->slot)
+		held = hold_overflow(taking, claimed);
+	uint64_t *bucket = claimed->slot ? &claimed->slot->full_at : &held->full_at;
+	uint64_t after = claimed->before = *bucket;
+	int64_t wait_ns = gcra_take(&claimed->limit->gcra, &after, held->now_ns);
+	if (wait_ns)
+		return wait_ns + (held->now_ns - taking->now_ns);
+	claimed->bucket = bucket;
+	*bucket = after;
+	if (claimed->slot)
+		shard_set(claimed->shard, claimed->slot, after);
+	return 0;
+}
+
+// In reverse order: the same bucket may have been taken from twice. The gates are still held, so
+// nobody saw the tokens gone.
+static void put_back(struct taking *taking)
+{
+	for (size_t i = taking->count; i-- > 0;) {
+		struct claimed *claimed = &taking->claims[i];
+		if (!claimed->bucket)
+			continue;
+		*claimed->bucket = claimed->before;
+		if (claimed->slot)
+			shard_set(claimed->shard, claimed->slot, claimed->before);
+	}
+}
+
+static int64_t take_held(struct taking *taking, size_t *refused_by)
+{
+	const struct claimed *refused = NULL;
+	int64_t longest_ns = 0;
+	for (size_t i = 0; i < taking->count; i++) {
+		int64_t wait_ns = take_one(taking, &taking->claims[i]);
+		if (wait_ns > longest_ns) {
+			longest_ns = wait_ns;
+			refused = &taking->claims[i];
+		}
+	}
+	if (refused) {
+		put_back(taking);
+		gate_count(&refused->gate->refused);
+		*refused_by = refused->index;
+	}
+	for (size_t i = 0; !refused && i < taking->count; i++)
+		gate_count(&taking->claims[i].gate->granted);
+	return longest_ns;
+}
+
+int64_t bucket_take_all(
+        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
+{
+	CHECK(count <= BUCKET_CLAIMS_MAX);
+	*refused_by = 0;
+	if (count == 0)
+		return 0;
+	if (count == 1 && !claims[0].limit->split)
+		return take_single(claims[0].limit, now_ns);
+	struct taking taking;
+	taking.count = count;
+	taking.held_count = 0;
+	taking.now_ns = now_ns;
+	for (size_t i = 0; i < count; i++) {
+		taking.claims[i].index = i;
+		aim(&taking.claims[i], claims[i].limit, claims[i].key);
+	}
+	hold_all(&taking, claims);
+	int64_t wait_ns = take_held(&taking, refused_by);
+	release_all(&taking);
+	return wait_ns;
+}

@@ -1,0 +1,69 @@
+// Token buckets, exact over any number of threads. They decide as golang.org/x/time/rate's Allow()
+// does: `burst` tokens at the start, continuous refill, one token a call, never waiting; but in
+// integers, where that one rounds (gcra.h). A `limit` is one rate limit of one route: a single
+// bucket, or one per key in a table of fixed size (split.h). Limits are counted and known to their
+// store by name; the store outlives every snapshot, so that a reload keeps the buckets. A moment
+// earlier than another thread's counts as that thread's. Any thread; nothing here blocks on I/O.
+#ifndef POLICY_BUCKET_H
+#define POLICY_BUCKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/str.h"
+
+struct bucket_rate {
+	uint64_t count;     // tokens refilled ...
+	int64_t period_ns;  // ... in this time
+	uint64_t burst;
+};
+
+// False where the rate is more than one token a nanosecond (or has more than 9 digits in lowest
+// terms), or where the burst would take decades to refill: beyond what is counted exactly.
+MUST_USE bool bucket_rate_valid(struct bucket_rate rate);
+
+struct bucket_limit;  // opaque, counted
+struct bucket_store;  // opaque: limits by name
+
+MUST_USE struct bucket_store *bucket_store_new(void);
+void bucket_store_free(struct bucket_store *store);  // after every limit was let go
+
+// The limit of that name (`edge/user.UserService/Login/rate_limits[0]`), made full if new. Where it
+// exists with other numbers the fill of its buckets is carried over in tokens, never refilled by
+// the change, at once for everybody who still holds the former limit. One that becomes keyed or
+// ceases to be is another limit and starts full. One reference each call. `now_ns` is the clock the
+// takers use.
+MUST_USE struct bucket_limit *bucket_limit_get(struct bucket_store *store, struct str name,
+        struct bucket_rate rate, bool keyed, uint64_t max_keys, int64_t now_ns);
+void bucket_limit_unref(struct bucket_limit *limit);
+
+enum { BUCKET_CLAIMS_MAX = 16, BUCKET_KEYS_MAX = 16 * 1024 * 1024 };
+
+// One request's claim on one limit: which bucket its key falls into. The key is whatever bytes tell
+// callers apart.
+struct bucket_claim {
+	struct bucket_limit *limit;
+	struct str key;  // empty where the limit is not keyed
+};
+
+// Takes one token from every claim's bucket, or none at all: 0 taken; otherwise *refused_by is the
+// index of a claim whose bucket was empty and the result is the nanoseconds until that same call
+// could pass (> 0, never less than the true wait; the longest where several were empty). No
+// interleaving of threads grants more than burst + rate x time from any bucket, and none refuses a
+// call because of tokens that another call did not keep. `count` is at most BUCKET_CLAIMS_MAX.
+MUST_USE int64_t bucket_take_all(
+        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
+
+// For /limits and metrics: the buckets in use, the keys tracked, calls granted and refused since
+// the start.
+struct bucket_view {
+	struct str name;
+	struct bucket_rate rate;
+	uint64_t max_keys, keys_used, overflow_uses, granted, refused;
+	double fill;  // tokens in the fullest-used (lowest) bucket now
+};
+void bucket_store_each(struct bucket_store *store, int64_t now_ns,
+        void (*visit)(const struct bucket_view *, void *), void *argument);
+
+#endif

@@ -1,0 +1,230 @@
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "conf/value.h"
+#include "policy/compiled.h"
+#include "policy/host.h"
+
+// Also fed what `check` could only read in part (config_load_faulty): what is empty there has been
+// complained of, and nothing is concluded from it.
+
+struct compiling {
+	const struct config *config;
+	struct arena *arena;
+	struct config_problems *problems;
+};
+
+static void check_repeats(
+        const struct compiling *compiling, const struct config_texts *texts, struct str key)
+{
+	for (size_t i = 1; i < texts->count; i++) {
+		size_t first = 0;
+		while (!str_eq(texts->items[first].text, texts->items[i].text))
+			first++;
+		if (first == i || !texts->items[i].text.len)
+			continue;
+		config_problem_add(compiling->problems, texts->items[i].mark,
+		        arena_printf(compiling->arena, "%.*s[%zu]", STR_FMT(key), i),
+		        "found %s, which stands there already as number %zu; expected it once",
+		        value_quote(texts->items[i].text).text, first);
+	}
+}
+
+// As many as could be parsed; true when that is all of them.
+static bool compile_patterns(const struct compiling *compiling, const struct config_texts *texts,
+        struct str key, struct spiffe_pattern **patterns, size_t *count)
+{
+	*count = 0;
+	*patterns = arena_alloc(compiling->arena, texts->count * sizeof(**patterns));
+	for (size_t i = 0; i < texts->count; i++) {
+		const struct config_text *text = &texts->items[i];
+		const char *why;
+		if (spiffe_pattern_parse(text->text, &(*patterns)[*count], &why))
+			++*count;
+		else if (text->text.len)
+			config_problem_add(compiling->problems, text->mark,
+			        arena_printf(compiling->arena, "%.*s[%zu]", STR_FMT(key), i),
+			        "found %s, but %s; expected a SPIFFE ID in which '*' may stand for "
+			        "a segment",
+			        value_quote(text->text).text, why);
+	}
+	check_repeats(compiling, texts, key);
+	return *count == texts->count;
+}
+
+static bool overlaps_any(
+        const struct policy_listener *listener, const struct spiffe_pattern *pattern)
+{
+	for (size_t i = 0; i < listener->pattern_count; i++)
+		if (spiffe_pattern_overlaps(&listener->patterns[i], pattern))
+			return true;
+	return false;
+}
+
+static void check_satisfiable(const struct compiling *compiling,
+        const struct policy_listener *listener, const struct config_texts *texts, struct str key)
+{
+	for (size_t i = 0; i < texts->count; i++) {
+		struct spiffe_pattern pattern;
+		const char *why;
+		if (!spiffe_pattern_parse(texts->items[i].text, &pattern, &why) ||
+		        overlaps_any(listener, &pattern))
+			continue;
+		config_problem_add(compiling->problems, texts->items[i].mark,
+		        arena_printf(compiling->arena, "%.*s[%zu]", STR_FMT(key), i),
+		        "found %s, which nobody can satisfy: match_subject_alt_names of this "
+		        "listener lets no such identity in; expected a pattern within those",
+		        value_quote(texts->items[i].text).text);
+	}
+}
+
+static void check_hosts(
+        const struct compiling *compiling, const struct config_texts *hosts, struct str key)
+{
+	for (size_t i = 0; i < hosts->count; i++) {
+		struct str found = hosts->items[i].text, host;
+		bool valid = host_normalise(found, compiling->arena, &host);
+		if (!found.len || (valid && str_eq(found, host)))
+			continue;
+		config_problem_add(compiling->problems, hosts->items[i].mark,
+		        arena_printf(compiling->arena, "%.*s[%zu]", STR_FMT(key), i),
+		        "found %s, which no request is ever compared with; expected %s",
+		        value_quote(found).text,
+		        valid ? value_quote(host).text : "a host without port");
+	}
+	check_repeats(compiling, hosts, key);
+}
+
+// False when the route cannot be looked for.
+static bool compile_match(const struct compiling *compiling, struct route *route,
+        const struct config_route *config, struct str key)
+{
+	const char *why;
+	if (route_parse(route, config, compiling->arena, &why))
+		return true;
+	if (config->pattern.text.len)
+		config_problem_add(compiling->problems, config->pattern.mark,
+		        arena_printf(compiling->arena, "%.*s.match.%s", STR_FMT(key),
+		                config->kind == MATCH_GRPC ? "grpc" : "path"),
+		        "found %s, but %s", value_quote(config->pattern.text).text, why);
+	return false;
+}
+
+static bool leaves_nothing(const struct route *earlier, const void *later)
+{
+	return route_leaves_nothing(earlier, later);
+}
+
+// `route` is not in the index yet, so whatever is found stands before it.
+static void check_reachable(const struct compiling *compiling, const struct route_index *index,
+        const struct route *route, struct str key)
+{
+	const struct config_texts *hosts = &route->config->hosts;
+	struct route_keys keys = route_keys_covering(route);
+	int earlier = route_index_first(
+	        index, &keys, hosts->count ? hosts->items[0].text : STR(""), leaves_nothing, route);
+	if (earlier == ROUTE_NONE)
+		return;
+	config_problem_add(compiling->problems, route->config->mark, key,
+	        "is never reached: routes[%d], %s, takes all of it first; expected it before that "
+	        "one, or removed",
+	        earlier, value_quote(index->routes[earlier].config->pattern.text).text);
+}
+
+static bool speaks_grpc(const struct config *config, const struct config_route *route)
+{
+	return route->kind == MATCH_GRPC ||
+	       (route->backend >= 0 && config->backends[route->backend].protocol == PROTOCOL_H2);
+}
+
+static void compile_route(const struct compiling *compiling, struct policy_listener *listener,
+        size_t number, struct str listener_key, bool patterns_known)
+{
+	struct arena *arena = compiling->arena;
+	struct route *route = &listener->routes[number];
+	const struct config_route *config = &listener->config->routes[number];
+	struct str key = arena_printf(arena, "%.*s.routes[%zu]", STR_FMT(listener_key), number);
+	struct str allow_key = arena_printf(arena, "%.*s.allow", STR_FMT(key));
+	bool matched = compile_match(compiling, route, config, key);
+	route->policy_name = arena_printf(arena, "%.*s/%.*s", STR_FMT(listener->config->name.text),
+	        STR_FMT(config->pattern.text));
+	route->full_methods = speaks_grpc(compiling->config, config);
+	check_repeats(compiling, &config->methods,
+	        arena_printf(arena, "%.*s.match.methods", STR_FMT(key)));
+	check_hosts(
+	        compiling, &config->hosts, arena_printf(arena, "%.*s.match.hosts", STR_FMT(key)));
+	compile_patterns(compiling, &config->allow, allow_key, &route->allow, &route->allow_count);
+	if (patterns_known)
+		check_satisfiable(compiling, listener, &config->allow, allow_key);
+	limits_compile(route, key, arena, compiling->problems);
+	if (!matched)
+		return;
+	check_reachable(compiling, &listener->index, route, key);
+	route_index_add(&listener->index, number);
+}
+
+static void compile_listener(const struct compiling *compiling, struct policy_listener *listener,
+        const struct config_listener *config, size_t number)
+{
+	struct arena *arena = compiling->arena;
+	const struct config_texts *names = &config->tls.match_subject_alt_names;
+	struct str key = arena_printf(arena, "listeners[%zu]", number);
+	struct str names_key = arena_printf(
+	        arena, "%.*s.tls.validation_context.match_subject_alt_names", STR_FMT(key));
+	listener->config = config;
+	bool patterns_known = compile_patterns(
+	        compiling, names, names_key, &listener->patterns, &listener->pattern_count);
+	if (names->count == 0)
+		config_problem_add(compiling->problems, config->tls.mark, names_key,
+		        "is missing, so nobody would be let in; expected a list such as "
+		        "[\"spiffe://cluster.local/*\"]");
+	listener->route_count = config->route_count;
+	listener->routes = arena_zalloc(arena, config->route_count * sizeof(*listener->routes));
+	for (size_t i = 0; i < config->route_count; i++)
+		listener->routes[i].config = &config->routes[i];
+	route_index_init(&listener->index, listener->routes, config->route_count, arena);
+	for (size_t i = 0; i < config->route_count; i++)
+		compile_route(compiling, listener, i, key, patterns_known && names->count);
+}
+
+static void bind_buckets(struct policy *policy, struct bucket_store *store)
+{
+	int64_t now_ns = clock_monotonic_ns();
+	for (size_t i = 0; i < policy->listener_count; i++)
+		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
+			limits_bind(&policy->listeners[i].routes[r], store, now_ns);
+}
+
+struct policy *policy_compile(
+        const struct config *config, struct bucket_store *store, struct config_problems *problems)
+{
+	struct policy *policy = must_alloc(sizeof(*policy));
+	struct compiling compiling = {config, &policy->arena, problems};
+	policy->listener_count = config->listener_count;
+	policy->listeners = arena_zalloc(
+	        &policy->arena, config->listener_count * sizeof(*policy->listeners));
+	for (size_t i = 0; i < config->listener_count; i++)
+		compile_listener(&compiling, &policy->listeners[i], &config->listeners[i], i);
+	// Also where somebody else complained: a refused file must not touch the buckets in force.
+	if (problems->count) {
+		policy_free(policy);
+		return NULL;
+	}
+	if (store)
+		bind_buckets(policy, store);
+	return policy;
+}
+
+void policy_free(struct policy *policy)
+{
+	if (!policy)
+		return;
+	for (size_t i = 0; i < policy->listener_count; i++)
+		for (size_t r = 0; r < policy->listeners[i].route_count; r++) {
+			struct route *route = &policy->listeners[i].routes[r];
+			for (size_t l = 0; l < route->limit_count; l++)
+				bucket_limit_unref(route->limits[l].bucket);
+		}
+	arena_fini(&policy->arena);
+	free(policy);
+}

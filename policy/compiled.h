@@ -1,0 +1,41 @@
+// Inside of a policy: what compiling (compile.c, limits.c) makes and deciding (decide.c) reads.
+// Owned by the policy, all but the buckets in its arena; immutable once compiled; any thread.
+#ifndef POLICY_COMPILED_H
+#define POLICY_COMPILED_H
+
+#include "policy/policy.h"
+#include "policy/route_index.h"
+
+struct policy_listener {
+	const struct config_listener *config;
+	struct spiffe_pattern *patterns;
+	size_t pattern_count;
+	struct route *routes;
+	size_t route_count;
+	struct route_index index;
+};
+
+struct policy {
+	struct arena arena;
+	struct policy_listener *listeners;
+	size_t listener_count;
+};
+
+// Rules, details and checks of one route's limits; `key` is the route's place in the file.
+void limits_compile(
+        struct route *route, struct str key, struct arena *arena, struct config_problems *problems);
+// The buckets, once nothing is wrong with the whole.
+void limits_bind(struct route *route, struct bucket_store *store, int64_t now_ns);
+
+// What tells calls apart.
+struct limit_facts {
+	struct str identity;
+	struct str full_method;  // `/pkg.Service/Method` as matched; empty where it is no gRPC call
+	const struct policy_request *request;
+};
+
+// What tells this call from others under that limit; empty without `per`.
+struct str limit_key(const struct route_limit *limit, const struct route *route,
+        const struct limit_facts *facts, struct arena *arena);
+
+#endif

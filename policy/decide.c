@@ -1,0 +1,146 @@
+#include "policy/compiled.h"
+#include "policy/path.h"
+
+enum { SHOWN_MAX = 256 };  // of what a caller presented, in a detail
+
+static const struct policy_listener *listener_of(const struct policy *policy, size_t listener)
+{
+	CHECK(listener < policy->listener_count);
+	return &policy->listeners[listener];
+}
+
+static const struct spiffe_pattern *match_any(
+        const struct spiffe_pattern *patterns, size_t count, const struct spiffe_id *id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (spiffe_pattern_match(&patterns[i], id))
+			return &patterns[i];
+	return NULL;
+}
+
+static struct str nearest(const struct spiffe_pattern *patterns, size_t count,
+        const struct spiffe_id *id, struct arena *arena)
+{
+	const struct spiffe_pattern *pattern = spiffe_pattern_nearest(patterns, count, id->text);
+	if (!pattern)
+		return STR("there is no pattern");
+	return arena_printf(
+	        arena, "matches none of %zu, nearest %.*s", count, STR_FMT(pattern->text));
+}
+
+void policy_identify(const struct policy *policy, size_t listener, const struct policy_peer *peer,
+        struct arena *arena, struct policy_identity *identity)
+{
+	const struct policy_listener *at = listener_of(policy, listener);
+	const char *why;
+	*identity = (struct policy_identity){.reason = peer->reason, .detail = peer->detail};
+	// First of all: what is said of a chain that did not verify is worth nothing.
+	if (peer->reason != REASON_NONE)
+		return;
+	identity->reason = REASON_identity_missing;
+	if (peer->uri.len == 0)
+		return;
+	identity->reason = REASON_identity_malformed;
+	if (!spiffe_id_parse(peer->uri, &identity->id, &why)) {
+		identity->id = (struct spiffe_id){0};
+		identity->detail = arena_printf(arena, "%s: %.*s", why,
+		        (int)(peer->uri.len < SHOWN_MAX ? peer->uri.len : SHOWN_MAX), peer->uri.at);
+		return;
+	}
+	identity->reason = REASON_identity_not_allowed;
+	if (!match_any(at->patterns, at->pattern_count, &identity->id)) {
+		identity->detail = nearest(at->patterns, at->pattern_count, &identity->id, arena);
+		return;
+	}
+	identity->reason = REASON_NONE;
+}
+
+static bool takes_method(const struct route *route, const void *method)
+{
+	return route_takes_method(route, *(const struct str *)method);
+}
+
+static const struct route *find_route(const struct policy_listener *listener,
+        const struct policy_request *request, const struct route_keys *keys)
+{
+	int number = route_index_first(
+	        &listener->index, keys, request->host, takes_method, &request->method);
+	return number == ROUTE_NONE ? NULL : &listener->routes[number];
+}
+
+// Takes the tokens, or says which limit refused and for how long; false then.
+static bool take_tokens(const struct route *route, const struct limit_facts *facts, int64_t now_ns,
+        struct arena *arena, struct policy_decision *decision)
+{
+	struct bucket_claim claims[BUCKET_CLAIMS_MAX];
+	size_t refused_by;
+	for (size_t i = 0; i < route->limit_count; i++) {
+		const struct route_limit *limit = &route->limits[i];
+		CHECK(limit->bucket);  // a policy compiled to be checked never decides
+		claims[i] = (struct bucket_claim){
+		        limit->bucket, limit_key(limit, route, facts, arena)};
+	}
+	int64_t wait_ns = bucket_take_all(claims, route->limit_count, now_ns, &refused_by);
+	if (wait_ns == 0)
+		return true;
+	decision->retry_after_ns = wait_ns;
+	decision->limit_index = (int)refused_by;
+	decision->matched_rule = route->limits[refused_by].rule;
+	decision->detail = route->limits[refused_by].detail;
+	return false;
+}
+
+// Each step first says how the call ends if it fails: the one way to REASON_NONE is to pass all.
+static void judge(const struct policy_listener *listener, const struct policy_identity *identity,
+        const struct policy_request *request, int64_t now_ns, struct arena *arena,
+        struct policy_decision *decision)
+{
+	bool call = request->grpc && str_eq(request->method, STR("POST"));
+	struct route_keys keys = route_keys_of_call(path_as_matched(request->path, arena), call);
+	decision->policy_name = listener->config->name.text;
+	if (call)
+		decision->rpc_method = request->path;
+
+	decision->reason = identity->reason;
+	decision->detail = identity->detail;
+	decision->matched_rule = identity->reason == REASON_identity_not_allowed
+	                                 ? STR("match_subject_alt_names")
+	                                 : STR("validation_context");
+	if (identity->reason != REASON_NONE)
+		return;
+
+	decision->reason = REASON_no_route;
+	decision->matched_rule = STR("routes");
+	const struct route *route = find_route(listener, request, &keys);
+	if (!route) {
+		decision->detail = arena_printf(
+		        arena, "none of %zu routes takes it", listener->route_count);
+		return;
+	}
+	decision->route = route->config;
+	decision->route_index = (size_t)(route - listener->routes);
+	decision->policy_name = route->policy_name;
+
+	decision->reason = REASON_route_not_allowed;
+	decision->matched_rule = route->config->allow.count ? STR("allow") : STR("routes");
+	if (route->config->allow.count &&
+	        !match_any(route->allow, route->allow_count, &identity->id)) {
+		decision->detail = nearest(route->allow, route->allow_count, &identity->id, arena);
+		return;
+	}
+
+	decision->reason = REASON_rate_limited;
+	struct limit_facts facts = {identity->id.text, keys.of[ROUTE_METHOD], request};
+	if (!take_tokens(route, &facts, now_ns, arena, decision))
+		return;
+
+	decision->reason = REASON_NONE;
+}
+
+void policy_decide(const struct policy *policy, size_t listener,
+        const struct policy_identity *identity, const struct policy_request *request,
+        int64_t now_ns, struct arena *arena, struct policy_decision *decision)
+{
+	*decision = (struct policy_decision){.reason = REASON_no_route, .limit_index = -1};
+	judge(listener_of(policy, listener), identity, request, now_ns, arena, decision);
+}

@@ -1,0 +1,219 @@
+#include "base/buffer.h"
+#include "conf/value.h"
+#include "policy/compiled.h"
+
+static bool has_per(const struct config_rate_limit *limit, enum config_per kind, struct str header)
+{
+	for (size_t i = 0; i < limit->per_count; i++)
+		if (limit->per[i].kind == kind && str_eq(limit->per[i].header, header))
+			return true;
+	return false;
+}
+
+static bool per_within(const struct config_rate_limit *few, const struct config_rate_limit *many)
+{
+	for (size_t i = 0; i < few->per_count; i++)
+		if (!has_per(many, few->per[i].kind, few->per[i].header))
+			return false;
+	return true;
+}
+
+// With no higher rate and no larger burst, and no finer split, `first` never has more tokens than
+// `other`: both pay for the same calls. So `other` never refuses what `first` grants.
+static bool always_refuses_first(
+        const struct config_rate_limit *first, const struct config_rate_limit *other)
+{
+	return per_within(first, other) && first->burst <= other->burst &&
+	       (unsigned __int128)first->rate_count * (uint64_t)other->rate_period_ns <=
+	               (unsigned __int128)other->rate_count * (uint64_t)first->rate_period_ns;
+}
+
+static const char *per_name(enum config_per kind)
+{
+	switch (kind) {
+	case PER_IDENTITY:
+		return "identity";
+	case PER_METHOD:
+		return "method";
+	case PER_SOURCE_IP:
+		return "source_ip";
+	case PER_HEADER:
+		return "header:";
+	}
+	CHECK(false);
+}
+
+static struct str describe(const struct config_rate_limit *limit, struct arena *arena)
+{
+	struct buffer text = {0};
+	value_write_rate(limit->rate_count, limit->rate_period_ns, &text);
+	buffer_printf(&text, " burst %llu", (unsigned long long)limit->burst);
+	for (size_t i = 0; i < limit->per_count; i++)
+		buffer_printf(&text, "%s%s%.*s", i ? ", " : " per ", per_name(limit->per[i].kind),
+		        STR_FMT(limit->per[i].header));
+	struct str described = arena_str(arena, buffer_str(&text));
+	buffer_fini(&text);
+	return described;
+}
+
+static struct bucket_rate rate_of(const struct config_rate_limit *limit)
+{
+	return (struct bucket_rate){limit->rate_count, limit->rate_period_ns, limit->burst};
+}
+
+// False when there is nothing to conclude from: the reader has complained (config_load_faulty).
+static bool is_known(const struct config_rate_limit *limit)
+{
+	return limit->rate_count && limit->rate_period_ns > 0 && limit->burst;
+}
+
+static void check_fires(const struct config_route *config, size_t number, struct str key,
+        struct config_problems *problems)
+{
+	const struct config_rate_limit *limit = &config->rate_limits[number];
+	for (size_t i = 0; i < config->rate_limit_count; i++) {
+		const struct config_rate_limit *other = &config->rate_limits[i];
+		if (i == number || !is_known(other) || !always_refuses_first(other, limit))
+			continue;
+		if (i > number && always_refuses_first(limit, other))
+			continue;  // the same twice: the second is the one too many
+		config_problem_add(problems, limit->mark, key,
+		        "never fires: rate_limits[%zu] of this route always refuses first; "
+		        "expected "
+		        "a lower rate or burst, or none",
+		        i);
+		return;
+	}
+}
+
+static void check_per(
+        const struct config_rate_limit *limit, struct str key, struct config_problems *problems)
+{
+	for (size_t i = 1; i < limit->per_count; i++) {
+		struct config_rate_limit before = *limit;
+		before.per_count = i;
+		if (has_per(&before, limit->per[i].kind, limit->per[i].header))
+			config_problem_add(problems, limit->mark, key,
+			        "splits per %s%.*s twice; expected it once",
+			        per_name(limit->per[i].kind), STR_FMT(limit->per[i].header));
+	}
+}
+
+static void check_numbers(
+        const struct config_rate_limit *limit, struct str key, struct config_problems *problems)
+{
+	if (!bucket_rate_valid(rate_of(limit)))
+		config_problem_add(problems, limit->mark, key,
+		        "cannot be counted exactly: the burst takes too long to refill at such a "
+		        "rate; expected a smaller burst or a rounder rate");
+	else if (limit->per_count && limit->max_keys > BUCKET_KEYS_MAX)
+		config_problem_add(problems, limit->mark, key,
+		        "keeps too many keys; expected max_keys of at most %d", BUCKET_KEYS_MAX);
+}
+
+void limits_compile(
+        struct route *route, struct str key, struct arena *arena, struct config_problems *problems)
+{
+	const struct config_route *config = route->config;
+	route->limit_count = config->rate_limit_count;
+	route->limits = arena_zalloc(arena, config->rate_limit_count * sizeof(*route->limits));
+	if (config->rate_limit_count > BUCKET_CLAIMS_MAX)
+		config_problem_add(problems, config->rate_limits[BUCKET_CLAIMS_MAX].mark,
+		        arena_printf(arena, "%.*s.rate_limits", STR_FMT(key)),
+		        "found %zu limits; expected at most %d on a route",
+		        config->rate_limit_count, BUCKET_CLAIMS_MAX);
+	for (size_t i = 0; i < config->rate_limit_count; i++) {
+		const struct config_rate_limit *limit = &config->rate_limits[i];
+		struct route_limit *compiled = &route->limits[i];
+		compiled->config = limit;
+		compiled->rule = arena_printf(arena, "rate_limits[%zu]", i);
+		compiled->detail = describe(limit, arena);
+		struct str place = arena_printf(
+		        arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(compiled->rule));
+		if (!is_known(limit))
+			continue;
+		check_numbers(limit, place, problems);
+		check_per(limit, place, problems);
+		check_fires(config, i, place, problems);
+	}
+}
+
+static void add_texts(struct buffer *name, const struct config_texts *texts)
+{
+	for (size_t i = 0; i < texts->count; i++)
+		buffer_printf(name, "%c%.*s", i ? ',' : ' ', STR_FMT(texts->items[i].text));
+}
+
+// `edge/user.Users/Login/rate_limits[0]`, and methods and hosts where given, since routes may
+// differ in those alone: two limits must never share a name.
+void limits_bind(struct route *route, struct bucket_store *store, int64_t now_ns)
+{
+	for (size_t i = 0; i < route->limit_count; i++) {
+		struct route_limit *limit = &route->limits[i];
+		struct buffer name = {0};
+		buffer_append_str(&name, route->policy_name);
+		add_texts(&name, &route->config->methods);
+		add_texts(&name, &route->config->hosts);
+		buffer_printf(&name, "/%.*s", STR_FMT(limit->rule));
+		limit->bucket = bucket_limit_get(store, buffer_str(&name), rate_of(limit->config),
+		        limit->config->per_count > 0, limit->config->max_keys, now_ns);
+		buffer_fini(&name);
+	}
+}
+
+// Anybody may make up methods, and many servers treat all alike: what is neither known nor named by
+// the route is one and the same, or each new word would find a full bucket.
+static struct str method_word(const struct route *route, struct str method)
+{
+	static const char *const known[] = {
+	        "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"};
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (str_eq(method, str_from(known[i])))
+			return method;
+	return route->config->methods.count ? method : STR("other");
+}
+
+static struct str key_part(const struct route *route, const struct limit_facts *facts,
+        enum config_per kind, struct str header, struct arena *arena)
+{
+	const struct policy_request *request = facts->request;
+	switch (kind) {
+	case PER_IDENTITY:
+		return facts->identity;
+	case PER_METHOD:
+		// The route is the limit's own, so an HTTP method says the rest.
+		return route->full_methods && facts->full_method.len
+		               ? facts->full_method
+		               : method_word(route, request->method);
+	case PER_SOURCE_IP:
+		return request->source_ip;
+	case PER_HEADER:
+		return request->header(request->headers, header, arena);
+	}
+	CHECK(false);
+}
+
+// Each part behind its kind and length: no two combinations of values give the same bytes, nor does
+// a limit whose `per` was changed by a reload find buckets of the former kind.
+struct str limit_key(const struct route_limit *limit, const struct route *route,
+        const struct limit_facts *facts, struct arena *arena)
+{
+	const struct config_rate_limit *config = limit->config;
+	struct str parts[ARRAY_LEN(config->per)];
+	size_t len = 0;
+	for (size_t i = 0; i < config->per_count; i++) {
+		parts[i] = key_part(
+		        route, facts, config->per[i].kind, config->per[i].header, arena);
+		len += 1 + sizeof(size_t) + parts[i].len;
+	}
+	char *key = arena_alloc(arena, len), *at = key;
+	for (size_t i = 0; i < config->per_count; i++) {
+		*at++ = (char)config->per[i].kind;
+		memcpy(at, &parts[i].len, sizeof(size_t));
+		at += sizeof(size_t);
+		if (parts[i].len)
+			memcpy(at, parts[i].at, parts[i].len);
+		at += parts[i].len;
+	}
+	return str_of(key, len);
+}

@@ -1,0 +1,75 @@
+// What may pass: the compiled routes, patterns and limits of one configuration, and the one
+// function that decides. Immutable after policy_compile but for the buckets, which are shared over
+// workers and reloads. `decide` is pure apart from taking tokens: no clock, no sockets, no TLS;
+// `explain` runs the very same code. Default deny. Any thread.
+#ifndef POLICY_POLICY_H
+#define POLICY_POLICY_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/reason.h"
+#include "base/str.h"
+#include "conf/config.h"
+#include "policy/bucket.h"
+#include "policy/spiffe.h"
+
+struct policy;
+
+// Compiles every listener's patterns, routes and limits; problems (bad patterns, unreachable
+// routes, `allow` patterns that no listener pattern can satisfy, limits that never fire) are added
+// with their place. NULL when there was any. Borrows `config`, which must outlive it. Buckets come
+// from `store`; NULL for a mere check.
+MUST_USE struct policy *policy_compile(
+        const struct config *config, struct bucket_store *store, struct config_problems *problems);
+void policy_free(struct policy *policy);
+
+// What is known of the caller since the handshake. Made once a connection, checked again with every
+// request.
+struct policy_peer {
+	enum reason reason;  // REASON_NONE: the chain verified and carries exactly one URI SAN
+	struct str detail;   // for the audit record
+	struct str uri;      // the URI SAN as presented, where there is exactly one
+};
+
+// The verdict on the identity alone: whom the listener lets in. `alert` mode asks it inside the
+// handshake.
+struct policy_identity {
+	enum reason reason;
+	struct str detail;    // why, with the nearest pattern; in the caller's arena
+	struct spiffe_id id;  // valid where reason is REASON_NONE or identity_not_allowed
+};
+void policy_identify(const struct policy *policy, size_t listener, const struct policy_peer *peer,
+        struct arena *arena, struct policy_identity *identity);
+
+struct policy_request {
+	bool grpc;          // content-type begins with application/grpc
+	struct str method;  // HTTP method
+	struct str path;    // normalised, without the query
+	struct str host;    // without port, lower case
+	struct str source_ip;
+	// The value of a header for `per: [header:NAME]`; repeated fields are joined with ',';
+	// empty when absent.
+	struct str (*header)(const void *headers, struct str name, struct arena *arena);
+	const void *headers;
+};
+
+struct policy_decision {
+	enum reason reason;                // REASON_NONE: allowed
+	const struct config_route *route;  // NULL when none matched
+	size_t route_index;
+	struct str policy_name;  // `edge/user.UserService/Login`: listener, and the route's pattern
+	struct str matched_rule;  // `rate_limits[0]`, `allow`, `match_subject_alt_names`, `routes`
+	struct str detail;        // for the audit record alone
+	struct str rpc_method;    // `/pkg.Service/Method` of a gRPC call
+	int64_t retry_after_ns;   // > 0 where reason is rate_limited
+	int limit_index;          // which rate limit refused, -1 otherwise
+};
+
+// The whole verdict in order: identity, route, access list, limits. A refusal takes no token. Text
+// lives in `arena` or in the policy. `now_ns` is monotonic.
+void policy_decide(const struct policy *policy, size_t listener,
+        const struct policy_identity *identity, const struct policy_request *request,
+        int64_t now_ns, struct arena *arena, struct policy_decision *decision);
+
+#endif

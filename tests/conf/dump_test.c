@@ -1,0 +1,122 @@
+#include <glob.h>
+
+#include "tests/conf/loading.h"
+
+static void assert_dump_reads_back(const struct config *config)
+{
+	struct buffer first = {0}, second = {0};
+	config_dump(config, &first);
+	struct config *again = assert_parses(buffer_str(&first), "/elsewhere");
+	config_dump(again, &second);
+	assert_int_equal(buffer_len(&first), buffer_len(&second));
+	assert_memory_equal(buffer_data(&first), buffer_data(&second), buffer_len(&first));
+	config_free(again);
+	buffer_fini(&first);
+	buffer_fini(&second);
+}
+
+static void every_example_parses_and_its_dump_reads_back_the_same(void **state)
+{
+	(void)state;
+	glob_t found;
+	assert_int_equal(glob("conf/examples/*.yaml", 0, NULL, &found), 0);
+	assert_true(found.gl_pathc >= 4);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		struct config *config = assert_loads(found.gl_pathv[i]);
+		assert_dump_reads_back(config);
+		config_free(config);
+	}
+	globfree(&found);
+}
+
+static const char file[] =
+        "version: tollgate/v1\n"
+        "workers: 3\n"
+        "admin: {address: \"unix:run/admin\", allow_remote: true}\n"
+        "audit: {path: stdout, fold_after: 7, on_failure: refuse}\n"
+        "redis: {address: \"[::1]:6379\", password: \"hunter2\"}\n"
+        "listeners:\n"
+        "  - name: \"on\"\n"
+        "    address: \"[::]:443\"\n"
+        "    tls:\n"
+        "      certificates: [{certificate_chain: a b.pem, private_key: 'it''s.key'}]\n"
+        "      min_version: 1.3\n"
+        "      on_unauthenticated: alert\n"
+        "      validation_context: {trusted_ca: /ca, match_subject_alt_names: [spiffe://a/*]}\n"
+        "    timeouts: {idle: 90s, request: 1500ms, handshake: 0}\n"
+        "    limits: {body_bytes: 1048577, header_bytes: 2048}\n"
+        "    routes:\n"
+        "      - match: {path: /a, hosts: [\"[::1]\", Example.COM]}\n"
+        "        respond: {status: 503, body: \"q\\\" b\\\\ n\\n t\\t e\\e \\u00e9 \\U0001F600 "
+        "\\u2028\"}\n"
+        "        rate_limits: [{rate: 7/h, burst: 3, per: [method, 'header:X-A', source_ip],"
+        " max_keys: 9, on_failure: deny}]\n";
+
+static struct config *parse_odd(void)
+{
+	return assert_parses(STR(file), "/etc/tollgate");
+}
+
+static void odd_values_survive_the_dump(void **state)
+{
+	(void)state;
+	struct config *config = parse_odd();
+	assert_dump_reads_back(config);
+	config_free(config);
+}
+
+static void the_dump_fills_in_what_is_in_force(void **state)
+{
+	(void)state;
+	static const char *const lines[] = {
+	        "workers: 3\n",
+	        "drain_timeout: 30s\n",
+	        "  address: \"unix:/etc/tollgate/run/admin\"\n",
+	        "  allow_remote: true\n",
+	        "  path: stdout\n",
+	        "  - name: \"on\"\n",
+	        "        - certificate_chain: \"/etc/tollgate/a b.pem\"\n",
+	        "      min_version: \"1.3\"\n",
+	        "      require_client_certificate: true\n",
+	        "      handshake: 0s\n",
+	        "      request_headers: 10s\n",
+	        "      request: 1500ms\n",
+	        "      idle: 90s\n",
+	        "      header_bytes: 2KiB\n",
+	        "      body_bytes: 1048577\n",
+	        "          hosts: [\"[::1]\", example.com]\n",
+	        "            per: [method, \"header:x-a\", source_ip]\n",
+	};
+	struct config *config = parse_odd();
+	struct buffer out = {0};
+	config_dump(config, &out);
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		if (!memmem(buffer_data(&out), buffer_len(&out), lines[i], strlen(lines[i])))
+			fail_msg("no '%s' in\n%.*s", lines[i], STR_FMT(buffer_str(&out)));
+	buffer_fini(&out);
+	config_free(config);
+}
+
+static void secrets_stay_out_of_the_dump(void **state)
+{
+	(void)state;
+	struct config *config = parse_odd();
+	struct buffer out = {0};
+	config_dump(config, &out);
+	assert_text(config->redis.password, "hunter2");
+	assert_null(memmem(buffer_data(&out), buffer_len(&out), "hunter2", 7));
+	assert_non_null(memmem(buffer_data(&out), buffer_len(&out), "<redacted>", 10));
+	buffer_fini(&out);
+	config_free(config);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(every_example_parses_and_its_dump_reads_back_the_same),
+	        cmocka_unit_test(odd_values_survive_the_dump),
+	        cmocka_unit_test(the_dump_fills_in_what_is_in_force),
+	        cmocka_unit_test(secrets_stay_out_of_the_dump),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,41 @@
+// Helpers of the tests that parse good files. One thread; for tests.
+#ifndef TESTS_CONF_LOADING_H
+#define TESTS_CONF_LOADING_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "conf/config.h"
+
+static inline void assert_text(struct str found, const char *expected)
+{
+	if (!str_eq(found, str_from(expected)))
+		fail_msg("'%.*s' is not '%s'", STR_FMT(found), expected);
+}
+
+static inline struct config *assert_parses(struct str text, const char *directory)
+{
+	struct config_problems problems = {0};
+	struct config *config = config_parse(text, "good.yaml", directory, &problems);
+	config_problems_print(&problems, 2);
+	assert_non_null(config);
+	config_problems_fini(&problems);
+	return config;
+}
+
+static inline struct config *assert_loads(const char *path)
+{
+	struct config_problems problems = {0};
+	struct config *config = config_load(path, &problems);
+	config_problems_print(&problems, 2);
+	assert_non_null(config);
+	config_problems_fini(&problems);
+	return config;
+}
+
+#endif

@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A setup is what a test wants of its gateway; it becomes a configuration file. Everything has a
+// default that works.
+type setup struct {
+	workers    int      // 2
+	patterns   []string // spiffe://cluster.local/*
+	mode       string   // on_unauthenticated: forbid
+	minVersion string
+	trust      []byte            // PEM of trusted_ca: the common root and RSA root
+	crl        []byte            // PEM
+	served     []servedPair      // certificates: the common gateway.test and other.test
+	listener   []string          // more lines of the listener: "timeouts: {…}"
+	top        []string          // more top-level lines: "access_log: {path: access.jsonl}"
+	routes     []string          // flow mappings, in order
+	backends   []string          // flow mappings; see h2 and http1
+	drain      string            // drain_timeout: 5s
+	env        []string          // more environment of the process
+	files      map[string][]byte // more files beside the configuration
+	keepErrors bool              // the test itself looks at how the process ended
+}
+
+type servedPair struct {
+	name       string
+	chain, key []byte
+}
+
+func h2(name string, addresses ...string) string {
+	return fmt.Sprintf("{name: %s, protocol: h2, endpoints: [%s]}", name, quoted(addresses))
+}
+
+func http1(name string, addresses ...string) string {
+	return fmt.Sprintf("{name: %s, protocol: http1, endpoints: [%s]}", name, quoted(addresses))
+}
+
+// route writes a route: match and the rest as in the configuration, "grpc: user.UserService/*" and
+// "backend: users, timeout: 2s".
+func route(match, rest string) string { return fmt.Sprintf("{match: {%s}, %s}", match, rest) }
+
+func quoted(words []string) string {
+	all := make([]string, len(words))
+	for i, word := range words {
+		all[i] = strconv.Quote(word)
+	}
+	return strings.Join(all, ", ")
+}
+
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+func (s *setup) yaml(address, admin string) string {
+	var out strings.Builder
+	say := func(format string, arguments ...any) { fmt.Fprintf(&out, format+"\n", arguments...) }
+	say("version: tollgate/v1")
+	say("workers: %d", or(s.workers, 2))
+	say("drain_timeout: %s", or(s.drain, "5s"))
+	say("admin: {address: %q}", admin)
+	say("audit: {path: audit.jsonl}")
+	for _, line := range s.top {
+		say("%s", line)
+	}
+	say("listeners:")
+	say("  - name: edge")
+	say("    address: %q", address)
+	say("    tls:")
+	say("      certificates:")
+	for _, pair := range s.served {
+		say("        - {certificate_chain: %s.pem, private_key: %s.key}", pair.name, pair.name)
+	}
+	if s.minVersion != "" {
+		say("      min_version: %q", s.minVersion)
+	}
+	say("      on_unauthenticated: %s", or(s.mode, "forbid"))
+	say("      validation_context:")
+	say("        trusted_ca: ca.pem")
+	if s.crl != nil {
+		say("        crl: ca.crl")
+	}
+	say("        match_subject_alt_names: [%s]", quoted(s.patterns))
+	for _, line := range s.listener {
+		say("    %s", line)
+	}
+	list(&out, "    routes:", "      - ", s.routes)
+	list(&out, "backends:", "  - ", s.backends)
+	return out.String()
+}
+
+func list(out *strings.Builder, title, indent string, items []string) {
+	if len(items) == 0 {
+		return
+	}
+	fmt.Fprintln(out, title)
+	for _, item := range items {
+		fmt.Fprintf(out, "%s%s\n", indent, item)
+	}
+}
+
+// fill puts in the defaults.
+func (s *setup) fill() {
+	if s.patterns == nil {
+		s.patterns = []string{"spiffe://cluster.local/*"}
+	}
+	if s.trust == nil {
+		s.trust = pemCertificates(common().root.cert.Raw, common().rsaRoot.cert.Raw)
+	}
+	if s.served == nil {
+		s.served = []servedPair{
+			{"gateway", pemCertificates(common().gateway.Certificate...), pemKey(common().gateway.PrivateKey)},
+			{"other", pemCertificates(common().other.Certificate...), pemKey(common().other.PrivateKey)},
+		}
+	}
+}
+
+// write puts the configuration and its files into the directory.
+func (s *setup) write(t *testing.T, dir, address, admin string) string {
+	t.Helper()
+	s.fill()
+	writeFile(t, dir, "ca.pem", s.trust)
+	if s.crl != nil {
+		writeFile(t, dir, "ca.crl", s.crl)
+	}
+	for _, pair := range s.served {
+		writeFile(t, dir, pair.name+".pem", pair.chain)
+		writeFile(t, dir, pair.name+".key", pair.key)
+	}
+	for name, content := range s.files {
+		writeFile(t, dir, name, content)
+	}
+	writeFile(t, dir, "tollgate.yaml", []byte(s.yaml(address, admin)))
+	return filepath.Join(dir, "tollgate.yaml")
+}
+
+// writeFile replaces a file in one step, as a certificate manager does.
+func writeFile(t *testing.T, dir, name string, content []byte) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var lastPort atomic.Int64
+
+// freePort reserves a port below the ephemeral range for as long as the test runs. The gateway
+// binds with SO_REUSEPORT, so two gateways on one port would both start and share the clients: a
+// name in the abstract socket space keeps every other test process away from it.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 10000 {
+		port := 12000 + int(uint64(lastPort.Add(1)+int64(os.Getpid())*37)%20000)
+		claim, err := net.Listen("unix", fmt.Sprintf("@tollgate-test-port-%d", port))
+		if err != nil {
+			continue
+		}
+		probe, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			_ = claim.Close()
+			continue
+		}
+		_ = probe.Close()
+		t.Cleanup(func() { _ = claim.Close() })
+		return port
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
+}
+
+// waitFor polls until the condition holds, and fails the test when it does not within the time.
+// It is the only place that sleeps.
+func waitFor(t *testing.T, what string, within time.Duration, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !condition(); time.Sleep(3 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain: %s", within, what)
+		}
+	}
+}

@@ -1,0 +1,353 @@
+#include "tests/gateway/admin_harness.h"
+
+enum { BIG = 8 * 1024 * 1024, MANY = 150, PIPELINED = 200 };
+
+static void a_connection_serves_one_request_after_another(void **state)
+{
+	(void)state;
+	struct harness *harness = harness_start();
+	struct buffer heard = {0};
+	int fd = dial(harness);
+	for (int i = 0; i < 20; i++) {
+		say(fd, i % 2 ? STR(GET("/nothing")) : STR(GET("/healthz")));
+		struct reply reply = hear_reply(fd, &heard, false);
+		assert_int_equal(reply.status, i % 2 ? 404 : 200);
+		reply_free(&reply);
+	}
+	say(fd, STR("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+	struct reply last = hear_reply(fd, &heard, false);
+	assert_non_null(strstr(last.head, "connection: close\r\n"));
+	reply_free(&last);
+	assert_false(hear(fd, &heard));
+	buffer_fini(&heard);
+	close(fd);
+	harness_stop(harness);
+}
+
+static void assert_answers_in_order(int fd, struct buffer *heard, int count)
+{
+	for (int i = 0; i < count; i++) {
+		struct reply reply = hear_reply(fd, heard, false);
+		assert_int_equal(reply.status, i % 3 == 0 ? 200 : i % 3 == 1 ? 404 : 405);
+		reply_free(&reply);
+	}
+}
+
+static void append_pipeline(struct buffer *out, int count)
+{
+	static const char *const requests[] = {GET("/limits"), GET("/nothing"), GET("/drain")};
+	for (int i = 0; i < count; i++)
+		buffer_append_str(out, str_from(requests[i % 3]));
+}
+
+static void a_pipeline_is_answered_in_order(void **state)
+{
+	(void)state;
+	struct harness *harness = harness_start();
+	struct buffer pipeline = {0}, heard = {0};
+	append_pipeline(&pipeline, PIPELINED);
+	int fd = dial(harness);
+	say(fd, buffer_str(&pipeline));
+	assert_answers_in_order(fd, &heard, PIPELINED);
+	assert_int_equal(buffer_len(&heard), 0);
+	buffer_fini(&heard);
+	close(fd);
+	buffer_fini(&pipeline);
+	harness_stop(harness);
+}
+
+static void bytes_may_come_one_by_one(void **state)
+{
+	(void)state;
+	struct harness *harness = harness_start();
+	struct buffer pipeline = {0}, heard = {0};
+	append_pipeline(&pipeline, 12);
+	int fd = dial(harness);
+	for (size_t i = 0; i < buffer_len(&pipeline); i++)
+		say(fd, str_of(buffer_data(&pipeline) + i, 1));
+	assert_answers_in_order(fd, &heard, 12);
+	assert_int_equal(buffer_len(&heard), 0);
+	buffer_fini(&heard);
+	close(fd);
+	buffer_fini(&pipeline);
+	harness_stop(harness);
+}
+
+static void bodies_are_skipped(void **state)
+{
+	(void)state;
+	static const char *const bodies[] = {
+	        "Content-Length: 5\r\n\r\nGET /",
+	        "Content-Length: 0\r\n\r\n",
+	        "Transfer-Encoding: chunked\r\n\r\n5\r\nGET /\r\n3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\n",
+	};
+	struct harness *harness = harness_start();
+	struct buffer heard = {0};
+	int fd = dial(harness);
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+		say(fd, STR("POST /reload HTTP/1.1\r\nHost: localhost\r\n"));
+		say(fd, str_from(bodies[i]));
+		say(fd, STR(GET("/nothing")));
+		struct reply reload = hear_reply(fd, &heard, false),
+		             next = hear_reply(fd, &heard, false);
+		assert_int_equal(reload.status, 200);
+		assert_int_equal(next.status, 404);
+		reply_free(&reload);
+		reply_free(&next);
+	}
+	assert_int_equal(harness->reloads, (int)ARRAY_LEN(bodies));
+	buffer_fini(&heard);
+	close(fd);
+	harness_stop(harness);
+}
+
+static void a_broken_or_endless_body_ends_the_connection(void **state)
+{
+	(void)state;
+	struct harness *harness = harness_start();
+	struct buffer heard = {0}, endless = {0};
+	int fd = dial(harness);
+	say(fd, STR("POST /reload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+	            "chunked\r\n\r\nxyz\r\n"));
+	struct reply reply = hear_reply(fd, &heard, false);
+	assert_int_equal(reply.status, 200);
+	reply_free(&reply);
+	assert_false(hear(fd, &heard));
+	close(fd);
+
+	fd = dial(harness);
+	say(fd, STR("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+	            "99999999\r\n\r\n"));
+	memset(buffer_room(&endless, 1024 * 1024), 'x', 1024 * 1024);
+	buffer_added(&endless, 1024 * 1024);
+	send(fd, buffer_data(&endless), buffer_len(&endless), MSG_NOSIGNAL);  // may be cut off
+	reply = hear_reply(fd, &heard, false);
+	assert_int_equal(reply.status, 200);
+	reply_free(&reply);
+	assert_false(hear(fd, &heard));
+	close(fd);
+	buffer_fini(&heard);
+	buffer_fini(&endless);
+	harness_stop(harness);
+}
+
+static void a_peer_that_only_listens_on_hears_all_it_asked_for(void **state)
+{
+	(void)state;
+	struct harness *harness = harness_open(use_loopback);
+	struct buffer pipeline = {0}, heard = {0};
+	harness->metrics_size = 1024 * 1024;
+	harness_run(harness);
+	append_pipeline(&pipeline, 9);
+	buffer_append_str(&pipeline, STR(GET("/metrics")));
+	buffer_append_str(&pipeline, STR("GET /half"));
+	int fd = dial(harness);
+	say(fd, buffer_str(&pipeline));
+	shutdown(fd, SHUT_WR);
+	assert_answers_in_order(fd, &heard, 9);
+	struct reply reply = hear_reply(fd, &heard, false);
+	assert_true(reply.body_len >= harness->metrics_size);
+	reply_free(&reply);
+	assert_false(hear(fd, &heard));
+	buffer_fini(&pipeline);
+	buffer_fini(&heard);
+	close(fd);
+	harness_stop(harness);
+}
+
+static struct harness *start_with_big_answers(void)
+{
+	struct harness *harness = harness_open(use_loopback);
+	harness->metrics_size = BIG;
+	harness_run(harness);
+	return harness;
+}
+
+static void a_big_answer_arrives_whole(void **state)
+{
+	(void)state;
+	struct harness *harness = start_with_big_answers();
+	struct buffer expected = {0};
+	fake_metrics(harness, &expected);
+	for (int i = 0; i < 3; i++) {
+		struct reply reply = ask(harness, GET("/metrics"));
+		assert_int_equal(reply.body_len, buffer_len(&expected));
+		assert_memory_equal(reply.body, buffer_data(&expected), reply.body_len);
+		reply_free(&reply);
+	}
+	buffer_fini(&expected);
+	harness_stop(harness);
+}
+
+static void hang_up(int fd, bool reset)
+{
+	struct linger now = {.l_onoff = 1};
+	if (reset)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}
+
+static void a_peer_may_leave_at_any_moment(void **state)
+{
+	(void)state;
+	static const struct str sent[] = {
+	        {"", 0},
+	        {"GET /heal", 9},
+	        {GET("/metrics"), sizeof(GET("/metrics")) - 1},
+	        {GET("/metrics") GET("/metrics") "GET", 2 * sizeof(GET("/metrics")) + 1},
+	        {"POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\nhalf", 67},
+	        {"junk\r\n\r\n", 8},
+	};
+	struct harness *harness = start_with_big_answers();
+	struct buffer heard = {0};
+	for (size_t i = 0; i < 2 * ARRAY_LEN(sent); i++) {
+		int fd = dial(harness);
+		say(fd, sent[i / 2]);
+		hang_up(fd, i % 2);
+		fd = dial(harness);  // and in the middle of the answer, where there is one
+		say(fd, sent[i / 2]);
+		if (i / 2 >= 2)
+			assert_true(hear(fd, &heard));
+		hang_up(fd, i % 2);
+	}
+	assert_int_equal(status_of(harness, GET("/healthz")), 200);
+	buffer_fini(&heard);
+	harness_stop(harness);
+}
+
+static void more_connections_than_allowed_wait_their_turn(void **state)
+{
+	(void)state;
+	struct harness *harness = harness_start();
+	struct buffer heard = {0};
+	int fds[MANY];
+	for (int i = 0; i < MANY; i++) {
+		fds[i] = dial(harness);
+		say(fds[i], STR(GET("/healthz")));
+	}
+	for (int i = 0; i < MANY; i++) {  // each that goes lets the next one in
+		struct reply reply = hear_reply(fds[i], &heard, false);
+		assert_int_equal(reply.status, 200);
+		assert_true(i + ADMIN_CONNECTIONS_MAX >= MANY ||
+		            recv(fds[i + ADMIN_CONNECTIONS_MAX], &(char){0}, 1,
+		                    MSG_PEEK | MSG_DONTWAIT) < 0);
+		reply_free(&reply);
+		close(fds[i]);
+	}
+	buffer_fini(&heard);
+	harness_stop(harness);
+}
+
+static struct harness *start_with_short_deadline(void)
+{
+	struct harness *harness = harness_open(use_loopback);
+	harness->metrics_size = 4 * BIG;
+	harness->admin->deadline_ns = 50 * (int64_t)NS_PER_MS;
+	harness_run(harness);
+	return harness;
+}
+
+static void an_idle_connection_is_closed_without_a_word(void **state)
+{
+	(void)state;
+	struct harness *harness = start_with_short_deadline();
+	struct buffer heard = {0};
+	int fresh = dial(harness), used = dial(harness);
+	say(used, STR(GET("/healthz")));
+	struct reply reply = hear_reply(used, &heard, false);
+	reply_free(&reply);
+	assert_false(hear(fresh, &heard));
+	assert_false(hear(used, &heard));
+	assert_int_equal(buffer_len(&heard), 0);
+	buffer_fini(&heard);
+	close(fresh);
+	close(used);
+	harness_stop(harness);
+}
+
+static void half_a_request_gets_a_408(void **state)
+{
+	(void)state;
+	struct harness *harness = start_with_short_deadline();
+	struct buffer heard = {0};
+	int fd = dial(harness);
+	say(fd, STR("GET /healthz HTTP/1.1\r\nHost: loc"));
+	struct reply reply = hear_reply(fd, &heard, false);
+	assert_int_equal(reply.status, 408);
+	reply_free(&reply);
+	assert_false(hear(fd, &heard));
+	buffer_fini(&heard);
+	close(fd);
+	harness_stop(harness);
+}
+
+static void whoever_does_not_take_the_answer_is_cut_off(void **state)
+{
+	(void)state;
+	struct harness *harness = start_with_short_deadline();
+	struct buffer heard = {0};
+	int fd = dial(harness);
+	say(fd, STR(GET("/metrics")));
+	struct pollfd gone = {.fd = fd, .events = POLLRDHUP};
+	assert_int_equal(poll(&gone, 1, WAIT_MS), 1);
+	hear_end(fd, &heard);
+	assert_true(buffer_len(&heard) < harness->metrics_size);
+	buffer_fini(&heard);
+	close(fd);
+	harness_stop(harness);
+}
+
+static void closing_the_listener_lets_the_answer_out(void **state)
+{
+	(void)state;
+	struct harness *harness = harness_start();
+	harness->closes_on_drain = true;
+	int idle = dial(harness);
+	struct reply reply = ask(harness, "POST /drain HTTP/1.1\r\nHost: localhost\r\n\r\n");
+	struct buffer heard = {0};
+	assert_int_equal(reply.status, 202);
+	assert_non_null(strstr(reply.head, "connection: close\r\n"));
+	assert_false(hear(idle, &heard));
+	reply_free(&reply);
+	close(idle);
+	harness_stop(harness);
+}
+
+static void closing_the_listener_does_not_wait_for_who_does_not_read(void **state)
+{
+	(void)state;
+	struct harness *harness = start_with_big_answers();
+	struct buffer heard = {0};
+	int stalled = dial(harness), half = dial(harness);
+	say(half, STR("GET /"));
+	say(stalled, STR(GET("/metrics")));
+	assert_true(hear(stalled, &heard));
+	harness_stop(harness);
+	hear_end(stalled, &heard);
+	assert_true(buffer_len(&heard) < BIG);
+	buffer_fini(&heard);
+	close(stalled);
+	close(half);
+}
+
+int main(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(a_connection_serves_one_request_after_another),
+	        cmocka_unit_test(a_pipeline_is_answered_in_order),
+	        cmocka_unit_test(bytes_may_come_one_by_one),
+	        cmocka_unit_test(bodies_are_skipped),
+	        cmocka_unit_test(a_broken_or_endless_body_ends_the_connection),
+	        cmocka_unit_test(a_peer_that_only_listens_on_hears_all_it_asked_for),
+	        cmocka_unit_test(a_big_answer_arrives_whole),
+	        cmocka_unit_test(a_peer_may_leave_at_any_moment),
+	        cmocka_unit_test(more_connections_than_allowed_wait_their_turn),
+	        cmocka_unit_test(an_idle_connection_is_closed_without_a_word),
+	        cmocka_unit_test(half_a_request_gets_a_408),
+	        cmocka_unit_test(whoever_does_not_take_the_answer_is_cut_off),
+	        cmocka_unit_test(closing_the_listener_lets_the_answer_out),
+	        cmocka_unit_test(closing_the_listener_does_not_wait_for_who_does_not_read),
+	};
+	return cmocka_run_group_tests_name("admin connection", tests, NULL, NULL);
+}

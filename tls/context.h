@@ -1,0 +1,23 @@
+// The inside of a tls_context, for the files of this folder. Built once by context.c, read-only
+// afterwards, any thread.
+#ifndef TLS_CONTEXT_H
+#define TLS_CONTEXT_H
+
+#include <openssl/ssl.h>
+#include <stdatomic.h>
+
+#include "tls/material.h"
+#include "tls/tls.h"
+
+struct tls_context {
+	atomic_uint references;
+	struct arena arena;
+	SSL_CTX *library;
+	BIO_METHOD *pipe;
+	struct material_pair *pairs;  // the gateway's certificates; the first is the default
+	size_t pair_count;
+	struct material_trust trust;
+	bool alert;  // on_unauthenticated: alert
+};
+
+#endif

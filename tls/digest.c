@@ -1,0 +1,26 @@
+#include "tls/digest.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+
+#include "base/check.h"
+
+void digest_hex(struct str bytes, char hex[DIGEST_HEX_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char sum[SHA256_DIGEST_LENGTH];
+	CHECK(EVP_Digest(bytes.len ? bytes.at : "", bytes.len, sum, NULL, EVP_sha256(), NULL) == 1);
+	for (size_t i = 0; i < sizeof(sum); i++) {
+		hex[2 * i] = digits[sum[i] >> 4];
+		hex[2 * i + 1] = digits[sum[i] & 15];
+	}
+	hex[2 * sizeof(sum)] = '\0';
+}
+
+void digest_random(void *bytes, size_t size)
+{
+	// Predictable ids and seeds would be a hole, so a generator without entropy ends us.
+	CHECK(size <= INT32_MAX && RAND_bytes(bytes, (int)size) == 1);
+}

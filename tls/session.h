@@ -1,0 +1,32 @@
+// The inside of a tls_session, shared by the files of this folder that act on one. Owner and thread
+// are those of tls.h. OpenSSL reads from `input`, which is borrowed for the length of one tls_feed,
+// and appends to `out`; nothing here outlives its SSL or calls it from two threads.
+#ifndef TLS_SESSION_H
+#define TLS_SESSION_H
+
+#include <openssl/ssl.h>
+
+#include "tls/guard.h"
+#include "tls/tls.h"
+
+enum { ALERT_NONE = -1 };
+
+struct tls_session {
+	struct tls_context *context;
+	SSL *ssl;
+	struct buffer *out;
+	struct str input;
+	tls_judge judge;
+	void *owner;
+	struct tls_peer peer;
+	struct guard guard;
+	enum tls_status status;
+	bool said_close_notify, sent_no_renegotiation, h2;
+	int alert_sent, alert_received;  // fatal ones, or ALERT_NONE
+	uint64_t received;               // bytes of plaintext
+	uint64_t key_updates;
+	enum reason fault;
+	struct str fault_detail;  // in the peer's arena
+};
+
+#endif

@@ -1,0 +1,190 @@
+#include "tls/verify.h"
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "base/clock.h"
+#include "tls/context.h"
+#include "tls/facts.h"
+#include "tls/fault.h"
+#include "tls/session.h"
+#include "tls/svid.h"
+#include "tls/verify.h"
+
+// 112 bits: no MD5, no SHA-1.
+enum { STRENGTH_LEVEL = 2 };
+
+// Lets pass what is only a revocation list missing or out of date; see verify.h.
+static int tolerate_lists(int verified, X509_STORE_CTX *store)
+{
+	switch (X509_STORE_CTX_get_error(store)) {
+	case X509_V_ERR_UNABLE_TO_GET_CRL:
+	case X509_V_ERR_CRL_HAS_EXPIRED:
+	case X509_V_ERR_CRL_NOT_YET_VALID:
+	case X509_V_ERR_DIFFERENT_CRL_SCOPE:
+		X509_STORE_CTX_set_error(store, X509_V_OK);
+		return 1;
+	default:
+		return verified;
+	}
+}
+
+static void set_rules(X509_STORE_CTX *store, const struct tls_context *context)
+{
+	X509_VERIFY_PARAM *rules = X509_STORE_CTX_get0_param(store);
+	unsigned long flags = 0;
+	if (context->trust.lists)
+		flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+	if (context->trust.has_lone_intermediate)
+		flags |= X509_V_FLAG_PARTIAL_CHAIN;
+	CHECK(X509_VERIFY_PARAM_set_flags(rules, flags) == 1);
+	CHECK(X509_VERIFY_PARAM_set_purpose(rules, X509_PURPOSE_SSL_CLIENT) == 1);
+	X509_VERIFY_PARAM_set_auth_level(rules, STRENGTH_LEVEL);
+	X509_VERIFY_PARAM_set_depth(rules, VERIFY_DEPTH);
+	X509_VERIFY_PARAM_set_time(rules, (time_t)(clock_wall_ns() / NS_PER_S));
+	// DNS constraints are for DNS names (RFC 5280, 4.2.1.10); a common name is none.
+	X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	X509_STORE_CTX_set_verify_cb(store, tolerate_lists);
+}
+
+// What level 2 lets by: it rounds 2041 bits of RSA up to 2048, and takes a curve spelt out in its
+// parameters, which RFC 5480 (2.1.1) forbids.
+static enum reason check_key(X509 *certificate, const char **why)
+{
+	EVP_PKEY *key = X509_get0_pubkey(certificate);
+	int explicit = 0;
+	if (!key) {
+		*why = "the public key does not parse";
+		return REASON_certificate_invalid;
+	}
+	int kind = EVP_PKEY_get_base_id(key);
+	bool rsa = kind == EVP_PKEY_RSA || kind == EVP_PKEY_RSA_PSS;
+	if (rsa && EVP_PKEY_get_bits(key) < VERIFY_RSA_BITS) {
+		*why = "an RSA key under 2048 bits";
+		return REASON_certificate_weak;
+	}
+	if (kind == EVP_PKEY_EC &&
+	        EVP_PKEY_get_int_param(
+	                key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit) == 1 &&
+	        explicit) {
+		*why = "a curve with explicit parameters";
+		return REASON_certificate_invalid;
+	}
+	return REASON_NONE;
+}
+
+static void say(struct tls_peer *peer, const char *why, int depth, X509 *at)
+{
+	struct str subject = at ? facts_name(&peer->arena, X509_get_subject_name(at)) : STR("?");
+	peer->detail = arena_printf(
+	        &peer->arena, "%s at depth %d, subject %.*s", why, depth, STR_FMT(subject));
+}
+
+static enum reason check_keys(struct tls_peer *peer, STACK_OF(X509) * chain)
+{
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		const char *why = NULL;
+		enum reason reason = check_key(sk_X509_value(chain, i), &why);
+		if (reason != REASON_NONE) {
+			say(peer, why, i, sk_X509_value(chain, i));
+			return reason;
+		}
+	}
+	return REASON_NONE;
+}
+
+static int64_t first_end_s(STACK_OF(X509) * chain)
+{
+	int64_t first = INT64_MAX;
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		int64_t end = facts_time_s(X509_get0_notAfter(sk_X509_value(chain, i)));
+		first = end < first ? end : first;
+	}
+	return first;
+}
+
+static enum reason check_chain(
+        struct tls_peer *peer, X509_STORE_CTX *store, const struct tls_context *context)
+{
+	set_rules(store, context);
+	int verified = X509_verify_cert(store), error = X509_STORE_CTX_get_error(store);
+	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store);
+	if (verified != 1 || error != X509_V_OK || sk_X509_num(chain) < 1) {
+		say(peer, X509_verify_cert_error_string(error),
+		        X509_STORE_CTX_get_error_depth(store),
+		        X509_STORE_CTX_get_current_cert(store));
+		return fault_reason(error);
+	}
+	enum reason reason = check_keys(peer, chain);
+	if (reason == REASON_NONE)
+		peer->expires_s = first_end_s(chain);
+	return reason;
+}
+
+static enum reason check_leaf(struct tls_peer *peer, X509_STORE_CTX *store,
+        const struct tls_context *context, const struct facts_totals *totals)
+{
+	X509 *leaf = X509_STORE_CTX_get0_cert(store);
+	const char *why = NULL;
+	enum reason reason = svid_check_readable(leaf, totals, &why);
+	if (reason == REASON_NONE) {
+		reason = check_chain(peer, store, context);
+		if (reason != REASON_NONE)
+			return reason;
+		reason = svid_check_usage(leaf, &why);
+	}
+	if (reason == REASON_NONE)
+		reason = svid_check_names(&peer->leaf, totals, &why);
+	if (reason != REASON_NONE)
+		say(peer, why, 0, leaf);
+	return reason;
+}
+
+static void read_peer(struct tls_session *session, X509_STORE_CTX *store)
+{
+	struct tls_peer *peer = &session->peer;
+	struct facts_totals totals;
+	peer->presented = true;
+	peer->reason = REASON_certificate_invalid;  // until all of it is found good
+	peer->detail = STR("not verified");
+	facts_read(&peer->arena, X509_STORE_CTX_get0_cert(store), FACTS_PEER_NAMES, &peer->leaf,
+	        &totals);
+	if (totals.san_extensions == 1 && totals.uris == 1)
+		peer->uri = peer->leaf.uri_sans[0];
+	enum reason reason = check_leaf(peer, store, session->context, &totals);
+	if (reason == REASON_NONE)
+		peer->detail = str_of("", 0);
+	peer->reason = reason;
+}
+
+// `alert` mode: the verdict ends the handshake.
+static int answer(struct tls_session *session, X509_STORE_CTX *store)
+{
+	struct tls_peer *peer = &session->peer;
+	session->fault = peer->reason;
+	session->fault_detail = peer->detail;
+	if (peer->reason == REASON_NONE) {
+		session->fault = session->judge(session->owner, peer);
+		session->fault_detail = peer->uri;
+	}
+	if (session->fault == REASON_NONE)
+		return 1;
+	X509_STORE_CTX_set_error(store, fault_x509_error(session->fault));
+	return 0;
+}
+
+int verify_client(X509_STORE_CTX *store, void *unused)
+{
+	(void)unused;
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_session *session = SSL_get_app_data(ssl);
+	// Sessions are not renegotiated, so an identity never changes under its connection.
+	CHECK(!session->peer.presented);
+	read_peer(session, store);
+	ERR_clear_error();
+	if (session->context->alert && !answer(session, store))
+		return 0;
+	X509_STORE_CTX_set_error(store, X509_V_OK);
+	return 1;
+}

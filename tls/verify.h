@@ -1,0 +1,19 @@
+// Judges a client's chain: the one place where a verdict on a certificate is made. Default is
+// refusal; REASON_NONE stands only behind a verified chain and a leaf that is an X509-SVID.
+// Called by OpenSSL inside the handshake, on the session's thread.
+//   trust    the bundle alone; a CA in it whose own issuer is not there is an anchor itself
+//   lists    where CRLs are configured every certificate of the chain is looked up. An issuer
+//            without a list locks nobody out, and a list past its date still revokes: whoever
+//            stops lists from coming must not thereby open the gate, nor shut it.
+//   strength OpenSSL's level 2 (112 bits) below the root, and no RSA key under 2048 bits
+#ifndef TLS_VERIFY_H
+#define TLS_VERIFY_H
+
+#include <openssl/ssl.h>
+
+enum { VERIFY_DEPTH = 10, VERIFY_RSA_BITS = 2048 };
+
+// For SSL_CTX_set_cert_verify_callback. In `forbid` mode always 1: the verdict is in the peer.
+int verify_client(X509_STORE_CTX *store, void *unused);
+
+#endif
