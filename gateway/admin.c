@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/admin_connection.h"
+#include "gateway/net/listen.h"
 
 enum { LISTEN_QUEUE = 128 };
 
@@ -47,42 +48,53 @@ void admin_connection_gone(struct admin *admin)
 		accept_waiting(admin);
 }
 
-// A socket file that a process left behind when it died, at which nobody listens any more.
-static void remove_stale(const struct sockaddr_un *socket_address)
+// Whoever may write to the file may drain the gateway.
+static int restrict_file(struct admin *admin, const struct config_address *address)
+{
+	const char *path = ((const struct sockaddr_un *)&address->socket)->sun_path;
+	struct stat file;
+	if (chmod(path, S_IRUSR | S_IWUSR) < 0 || lstat(path, &file) < 0)
+		return uv_translate_sys_error(errno);
+	admin->socket_path = must_copy(path, strlen(path));
+	admin->socket_inode = file.st_ino;
+	return 0;
+}
+
+// Unless another process has put its own in our place meanwhile.
+static void remove_file(struct admin *admin)
 {
 	struct stat file;
-	if (lstat(socket_address->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode))
-		return;
-	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (probe < 0)
-		return;
-	const struct sockaddr *address = (const struct sockaddr *)socket_address;
-	if (connect(probe, address, sizeof(*socket_address)) < 0 && errno == ECONNREFUSED)
-		unlink(socket_address->sun_path);
-	close(probe);
+	if (admin->socket_path && lstat(admin->socket_path, &file) == 0 &&
+	        file.st_ino == admin->socket_inode)
+		unlink(admin->socket_path);
+	free(admin->socket_path);
+	admin->socket_path = NULL;
 }
 
-static int bind_unix(struct admin *admin, const struct config_address *address)
+static int serve_socket(struct admin *admin, const struct config_address *address, int socket)
 {
-	const struct sockaddr_un *socket_address = (const struct sockaddr_un *)&address->socket;
-	remove_stale(socket_address);
-	int result = uv_pipe_bind(&admin->listener.pipe, socket_address->sun_path);
-	// Whoever may write to the file may drain the gateway. Nobody can connect before it
-	// listens.
-	if (result == 0 && chmod(socket_address->sun_path, S_IRUSR | S_IWUSR) < 0)
-		return uv_translate_sys_error(errno);
-	return result;
-}
-
-static int start_listening(struct admin *admin, const struct config_address *address)
-{
-	int result;
-	if (admin->gate.unix_socket)
-		result = bind_unix(admin, address);
-	else
-		result = uv_tcp_bind(
-		        &admin->listener.tcp, (const struct sockaddr *)&address->socket, 0);
+	bool unix_socket = admin->gate.unix_socket;
+	int result = unix_socket ? uv_pipe_open(&admin->listener.pipe, socket)
+	                         : uv_tcp_open(&admin->listener.tcp, socket);
+	if (result < 0) {
+		close(socket);
+		return result;
+	}
+	if (unix_socket)
+		result = restrict_file(admin, address);
 	return result ? result : uv_listen(&admin->listener.stream, LISTEN_QUEUE, on_connection);
+}
+
+static bool start_listening(
+        struct admin *admin, const struct config_address *address, const char **why)
+{
+	int socket;
+	if (!listen_open(address, 1, &socket, why))
+		return false;
+	int result = serve_socket(admin, address, socket);
+	if (result < 0)
+		*why = uv_strerror(result);
+	return result == 0;
 }
 
 struct admin *admin_open(struct turn *turn, const struct config_address *address,
@@ -100,12 +112,12 @@ struct admin *admin_open(struct turn *turn, const struct config_address *address
 	CHECK((unix_socket ? uv_pipe_init(&turn->loop, &admin->listener.pipe, 0)
 	                   : uv_tcp_init(&turn->loop, &admin->listener.tcp)) == 0);
 	admin->listener.any.data = admin;
-	int result = start_listening(admin, address);
-	if (result < 0) {
+	const char *why;
+	if (!start_listening(admin, address, &why)) {
 		config_problem_add(problems, address->mark, STR("admin.address"),
 		        "cannot listen on %.*s (%s), expected an address of this machine that is "
 		        "free",
-		        STR_FMT(address->text), uv_strerror(result));
+		        STR_FMT(address->text), why);
 		admin_close(admin);
 		return NULL;
 	}
@@ -126,6 +138,7 @@ void admin_close(struct admin *admin)
 		return;
 	admin->closing = true;
 	uv_close(&admin->listener.any, on_listener_closed);
+	remove_file(admin);
 	LIST_EACH (&admin->connections, node)
 		admin_connection_drain(LIST_ITEM(node, struct admin_connection, node));
 }

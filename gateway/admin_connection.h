@@ -5,6 +5,8 @@
 #ifndef GATEWAY_ADMIN_CONNECTION_H
 #define GATEWAY_ADMIN_CONNECTION_H
 
+#include <sys/types.h>
+
 #include "gateway/admin_answer.h"
 #include "gateway/http/codec.h"
 #include "gateway/net/link.h"
@@ -25,6 +27,8 @@ struct admin {
 		uv_tcp_t tcp;
 		uv_pipe_t pipe;
 	} listener;
+	char *socket_path;  // of a unix listener
+	ino_t socket_inode;
 	struct list connections;
 	size_t connection_count;
 	int64_t deadline_ns;

@@ -111,7 +111,7 @@ void admin_page(struct buffer *out, bool ready, struct str metrics, int64_t now_
 	        "<p>Version %s, <strong class=\"%s\">%s</strong>.</p>\n<table>\n",
 	        state, style, TOLLGATE_VERSION, state, state);
 	for (size_t i = 0; i < ARRAY_LEN(figures); i++) {
-		double value;
+		double value = 0;
 		if (fold(metrics, &figures[i], &value))
 			append_figure(out, &figures[i], value, now_s);
 	}

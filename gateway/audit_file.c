@@ -14,7 +14,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { RETRY_S = 1, SHOUT_S = 10, PIPE_PATIENCE_MS = 1000 };
+enum {
+	RETRY_S = 1,
+	SHOUT_S = 10,
+	PIPE_TURN_MS = 100,  // one log's slow reader may hold the other log up this long
+	PIPE_PATIENCE_S = 1,
+};
 
 static int open_descriptor(const struct config_output *output)
 {
@@ -88,9 +93,12 @@ bool audit_descriptor_lock(int descriptor, char why[AUDIT_WHY_SIZE])
 {
 	if (!is_regular(descriptor) || flock(descriptor, LOCK_EX | LOCK_NB) == 0)
 		return true;
-	snprintf(why, AUDIT_WHY_SIZE, "%s",
-	        errno == EWOULDBLOCK ? "in use by another process; one process writes one chain"
-	                             : strerror(errno));
+	if (errno != EWOULDBLOCK) {  // a file system without locks is no reason not to serve
+		log_event(LOG_WARN, "audit log cannot be locked against a second writer",
+		        "error=\"%s\"", strerror(errno));
+		return true;
+	}
+	snprintf(why, AUDIT_WHY_SIZE, "in use by another process; one process writes one chain");
 	return false;
 }
 
@@ -151,37 +159,36 @@ static void advance(struct audit_file *file, size_t written)
 	const char *start = buffer_data(&file->pending), *end = memrchr(start, '\n', in_file);
 	size_t whole = end ? (size_t)(end + 1 - start) : 0;
 	buffer_take(&file->pending, whole);
+	file->moved_ns = clock_monotonic_ns();
 	file->begun = in_file - whole;
 }
 
 // A pipe is written in pieces it can take without blocking (pipe(7): PIPE_BUF once it polls
 // writable), for stdout may be one and its O_NONBLOCK is not ours to set.
-static bool wait_for_pipe(const struct audit_file *file, int patience_ms)
+static bool wait_for_pipe(const struct audit_file *file, int64_t until_ns)
 {
 	struct pollfd poll_one = {.fd = file->descriptor, .events = POLLOUT};
-	int ready = poll(&poll_one, 1, patience_ms);
-	if (ready == 0)
-		errno = EAGAIN;
-	return ready > 0;
+	int64_t left_ns = until_ns - clock_monotonic_ns();
+	return poll(&poll_one, 1, left_ns > 0 ? (int)(left_ns / NS_PER_MS) : 0) > 0;
 }
 
-static bool write_some(struct audit_file *file, int patience_ms)
+// One write. 0, or why nothing went: EAGAIN for a pipe that had no room in time.
+static int write_some(struct audit_file *file, int64_t until_ns)
 {
 	struct str rest = str_skip(buffer_str(&file->pending), file->begun);
 	if (!file->repairable) {
-		if (!wait_for_pipe(file, patience_ms))
-			return errno == EINTR;
+		if (!wait_for_pipe(file, until_ns))
+			return EAGAIN;
 		if (rest.len > PIPE_BUF)
 			rest.len = PIPE_BUF;
 	}
 	atomic_store(&file->writing_since_ns, clock_monotonic_ns());
 	ssize_t written = write(file->descriptor, rest.at, rest.len);
+	int error = written < 0 ? errno : EIO;
 	atomic_store(&file->writing_since_ns, 0);
 	if (written > 0)
 		advance(file, (size_t)written);
-	if (written == 0)
-		errno = EIO;
-	return written > 0 || (written < 0 && errno == EINTR);
+	return written > 0 || error == EINTR ? 0 : error;
 }
 
 static void refused(struct audit_file *file, int error)
@@ -208,21 +215,29 @@ static void accepted(struct audit_file *file)
 	log_event(LOG_INFO, "log can be written again", "path=\"%s\"", file->name);
 }
 
+// A pipe that moves, however slowly, is no refusal; the writer only has other things to do.
+static bool is_patient(struct audit_file *file)
+{
+	int64_t now_ns = clock_monotonic_ns();
+	if (file->moved_ns == 0)
+		file->moved_ns = now_ns;
+	return now_ns - file->moved_ns < (int64_t)PIPE_PATIENCE_S * NS_PER_S;
+}
+
 bool audit_file_flush(struct audit_file *file)
 {
-	if (buffer_len(&file->pending) == 0)
-		return true;
-	if (atomic_load(&file->failing) && clock_monotonic_ns() < file->retry_ns)
-		return false;
-	// A pipe that did not move at the last try is only looked at; one that moves is waited for.
-	int patience_ms = atomic_load(&file->failing) ? 0 : PIPE_PATIENCE_MS;
+	int64_t now_ns = clock_monotonic_ns();
+	if (atomic_load(&file->failing) && now_ns < file->retry_ns)
+		return buffer_len(&file->pending) == 0;
 	while (buffer_len(&file->pending)) {
-		if (!write_some(file, patience_ms)) {
-			refused(file, errno);
-			return false;
-		}
-		patience_ms = PIPE_PATIENCE_MS;
+		int error = write_some(file, now_ns + (int64_t)PIPE_TURN_MS * NS_PER_MS);
+		if (error == 0)
+			continue;
+		if (error != EAGAIN || !is_patient(file))
+			refused(file, error);
+		return false;
 	}
+	file->moved_ns = 0;
 	accepted(file);
 	return true;
 }

@@ -24,6 +24,7 @@ struct audit_file {
 	struct buffer pending;  // whole lines
 	size_t begun;           // bytes of the first pending line that are in the file already
 	int64_t retry_ns, shout_ns;
+	int64_t moved_ns;  // when a pipe last took something; 0: nothing waits
 
 	_Atomic bool failing;
 	_Atomic uint64_t failures;
@@ -48,7 +49,8 @@ void audit_file_replace(struct audit_file *file, int descriptor);
 // Where the file does not end in a newline, the next line must not join what a crash left behind.
 void audit_file_end_line(struct audit_file *file);
 
-// Writes what is pending; true when nothing is left. While failing it tries once a second.
+// Writes what is pending; true when nothing is left. While failing it tries once a second, and a
+// pipe gets a tenth of a second.
 bool audit_file_flush(struct audit_file *file);
 void audit_file_retry_now(struct audit_file *file);
 

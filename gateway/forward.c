@@ -102,6 +102,30 @@ static void add_our_word(struct exchange *exchange, const struct head *request, 
 			STR_FMT(trace_flags(request))));
 }
 
+// The announcement of trailers names only those that will pass.
+static struct str announced_trailers(struct str list, struct arena *arena)
+{
+	struct str kept = STR(""), name;
+	while (str_next_element(&list, &name)) {
+		name = arena_lower(arena, name);
+		if (field_forbidden_in_trailers(name) || claims_our_word(name))
+			continue;
+		kept = kept.len ? arena_printf(arena, "%.*s, %.*s", STR_FMT(kept), STR_FMT(name)) : name;
+	}
+	return kept;
+}
+
+static void pass_field(const struct field *field, struct arena *arena, struct fields *out)
+{
+	if (!passes_upstream(field->name))
+		return;
+	struct str value = field->value;
+	if (str_eq(field->name, STR("trailer")))
+		value = announced_trailers(value, arena);
+	if (value.len || !field->value.len)
+		fields_add(out, arena, field->name, value);
+}
+
 void forward_request(struct exchange *exchange, struct head *out)
 {
 	struct arena *arena = &exchange->arena;
@@ -119,8 +143,7 @@ void forward_request(struct exchange *exchange, struct head *out)
 	out->fields.capacity = request->fields.count + 8;
 	out->fields.items = arena_alloc(arena, out->fields.capacity * sizeof(*out->fields.items));
 	for (size_t i = 0; i < request->fields.count; i++)
-		if (passes_upstream(request->fields.items[i].name))
-			fields_add(&out->fields, arena, request->fields.items[i].name, request->fields.items[i].value);
+		pass_field(&request->fields.items[i], arena, &out->fields);
 	add_our_word(exchange, request, out);
 	if (!exchange->grpc)
 		return;

@@ -17,6 +17,10 @@ static void wind_up(struct gateway *gateway)
 	if (gateway->ended)
 		return;
 	gateway->ended = true;
+	// Closing the handles brings back the default action: a signal that comes now would spoil a clean exit.
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	uv_close((uv_handle_t *)&gateway->terminate, NULL);
 	uv_close((uv_handle_t *)&gateway->interrupt, NULL);
 	uv_close((uv_handle_t *)&gateway->hangup, NULL);
@@ -283,6 +287,11 @@ int gateway_run(const char *config_path)
 	gateway.store = bucket_store_new();
 	gateway.snapshot = snapshot_load(config_path, gateway.store, &problems);
 	if (!gateway.snapshot) {
+		if (config_path) {  // say all of it, as `check` does
+			config_problems_fini(&problems);
+			problems = (struct config_problems){0};
+			(void)!snapshot_check(config_path, &problems);
+		}
 		config_problems_print(&problems, STDERR_FILENO);
 		config_problems_fini(&problems);
 		bucket_store_free(gateway.store);

@@ -78,13 +78,11 @@ static int command_check(const struct command *command, int argc, char **argv)
 		return bad;
 	if (!path)
 		return usage_error(command, "--config FILE is missing", NULL);
-	struct snapshot *snapshot = snapshot_load(path, NULL, &problems);
-	bool good = snapshot != NULL;
+	bool good = snapshot_check(path, &problems);
 	if (good)
 		printf("%s: the configuration is good\n", path);
 	else
 		config_problems_print(&problems, STDERR_FILENO);
-	snapshot_unref(snapshot);
 	config_problems_fini(&problems);
 	return good ? EXIT_OK : EXIT_USAGE;
 }

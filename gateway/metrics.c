@@ -1,14 +1,19 @@
 #include "gateway/metrics.h"
 
 #include <pthread.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "gateway/metrics_series.h"
 
-enum { SMALLEST_INDEX = 64, HTTP_STATUS_MIN = 100, HTTP_STATUS_MAX = 599, GRPC_STATUS_MAX = 16 };
+enum {
+	WORD_CHAINS = 256,
+	SMALLEST_INDEX = 64,
+	HTTP_STATUS_MIN = 100,
+	HTTP_STATUS_MAX = 599,
+	GRPC_STATUS_MAX = 16
+};
 
 #define LABELS(...)                                                                                \
 	{                                                                                          \
@@ -62,24 +67,29 @@ static const char *grpc_word(int status)
 	return status >= 0 && status <= GRPC_STATUS_MAX ? status_words[status] : "other";
 }
 
-static int compare_words(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
+struct word {
+	struct word *next;
+	char text[];
+};
 
-const char *metrics_label(struct str word)
+const char *metrics_label(struct str text)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static void *words;  // a tree of the words themselves (tsearch)
-	char *copy = must_copy(word.at, word.len);
+	static struct word *words[WORD_CHAINS];
+	struct word **chain = &words[str_hash(text, 0) % WORD_CHAINS], *word;
 	pthread_mutex_lock(&lock);
-	char *const *found = tsearch(copy, &words, compare_words);
-	CHECK(found);
-	const char *interned = *found;
+	for (word = *chain; word; word = word->next)
+		if (str_eq(str_from(word->text), text))
+			break;
+	if (!word) {
+		word = must_alloc(sizeof(*word) + text.len + 1);
+		if (text.len)
+			memcpy(word->text, text.at, text.len);
+		word->next = *chain;
+		*chain = word;
+	}
 	pthread_mutex_unlock(&lock);
-	if (interned != copy)
-		free(copy);
-	return interned;
+	return word->text;
 }
 
 struct metrics *metrics_new(void)

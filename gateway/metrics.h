@@ -15,7 +15,7 @@
 
 struct metrics;
 
-// A label word that lives for ever, cut at a NUL; equal words give the same pointer. Any thread;
+// A label word (without a NUL) that lives for ever; equal words give the same pointer. Any thread;
 // called when configurations are loaded.
 const char *metrics_label(struct str word);
 

@@ -82,6 +82,22 @@ struct snapshot *snapshot_load(const char *path, struct bucket_store *store, str
 	return snapshot;
 }
 
+bool snapshot_check(const char *path, struct config_problems *problems)
+{
+	struct config *config = config_load_faulty(path, problems);
+	if (!config)
+		return false;
+	struct arena arena = {0};
+	for (size_t i = 0; i < config->listener_count; i++) {
+		struct str key = arena_printf(&arena, "listeners[%zu].tls", i);
+		tls_context_unref(tls_context_new(&config->listeners[i].tls, key, problems));
+	}
+	policy_free(policy_compile(config, NULL, problems));
+	config_free(config);
+	arena_fini(&arena);
+	return problems->count == 0;
+}
+
 struct snapshot *snapshot_ref(struct snapshot *snapshot)
 {
 	atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);

@@ -34,7 +34,9 @@ struct snapshot {
 };
 
 // Loads everything `run` needs; NULL after adding every problem. `path` NULL: the embedded default configuration,
-// relative to the working directory. `store` NULL: a mere check.
+// relative to the working directory.
+// `check`: adds every problem that loading would meet, of all stages in one run. True when there is none.
+MUST_USE bool snapshot_check(const char *path, struct config_problems *problems);
 MUST_USE struct snapshot *snapshot_load(const char *path, struct bucket_store *store, struct config_problems *problems);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot);

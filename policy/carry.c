@@ -104,6 +104,8 @@ static void carry_shard(
 	for (uint32_t place = 0; place < shard_used(shard); place++)
 		carry_slot(from, to, &shard->slots[shard->heap[place]], gate_ns);
 	close_gate(&shard->gate, &to->gate);
+	// Who still comes looks at the gate alone. An old snapshot may live for long.
+	shard_fini(shard);
 }
 
 void limit_carry(struct bucket_limit *from, struct bucket_limit *to, int64_t now_ns)

@@ -14,22 +14,6 @@ struct compiling {
 	struct config_problems *problems;
 };
 
-static void check_repeats(
-        const struct compiling *compiling, const struct config_texts *texts, struct str key)
-{
-	for (size_t i = 1; i < texts->count; i++) {
-		size_t first = 0;
-		while (!str_eq(texts->items[first].text, texts->items[i].text))
-			first++;
-		if (first == i || !texts->items[i].text.len)
-			continue;
-		config_problem_add(compiling->problems, texts->items[i].mark,
-		        arena_printf(compiling->arena, "%.*s[%zu]", STR_FMT(key), i),
-		        "found %s, which stands there already as number %zu; expected it once",
-		        value_quote(texts->items[i].text).text, first);
-	}
-}
-
 // As many as could be parsed; true when that is all of them.
 static bool compile_patterns(const struct compiling *compiling, const struct config_texts *texts,
         struct str key, struct spiffe_pattern **patterns, size_t *count)
@@ -48,7 +32,6 @@ static bool compile_patterns(const struct compiling *compiling, const struct con
 			        "a segment",
 			        value_quote(text->text).text, why);
 	}
-	check_repeats(compiling, texts, key);
 	return *count == texts->count;
 }
 
@@ -92,7 +75,6 @@ static void check_hosts(
 		        value_quote(found).text,
 		        valid ? value_quote(host).text : "a host without port");
 	}
-	check_repeats(compiling, hosts, key);
 }
 
 // False when the route cannot be looked for.
@@ -149,8 +131,6 @@ static void compile_route(const struct compiling *compiling, struct policy_liste
 	route->policy_name = arena_printf(arena, "%.*s/%.*s", STR_FMT(listener->config->name.text),
 	        STR_FMT(config->pattern.text));
 	route->full_methods = speaks_grpc(compiling->config, config);
-	check_repeats(compiling, &config->methods,
-	        arena_printf(arena, "%.*s.match.methods", STR_FMT(key)));
 	check_hosts(
 	        compiling, &config->hosts, arena_printf(arena, "%.*s.match.hosts", STR_FMT(key)));
 	compile_patterns(compiling, &config->allow, allow_key, &route->allow, &route->allow_count);

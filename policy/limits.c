@@ -86,19 +86,6 @@ static void check_fires(const struct config_route *config, size_t number, struct
 	}
 }
 
-static void check_per(
-        const struct config_rate_limit *limit, struct str key, struct config_problems *problems)
-{
-	for (size_t i = 1; i < limit->per_count; i++) {
-		struct config_rate_limit before = *limit;
-		before.per_count = i;
-		if (has_per(&before, limit->per[i].kind, limit->per[i].header))
-			config_problem_add(problems, limit->mark, key,
-			        "splits per %s%.*s twice; expected it once",
-			        per_name(limit->per[i].kind), STR_FMT(limit->per[i].header));
-	}
-}
-
 static void check_numbers(
         const struct config_rate_limit *limit, struct str key, struct config_problems *problems)
 {
@@ -133,7 +120,6 @@ void limits_compile(
 		if (!is_known(limit))
 			continue;
 		check_numbers(limit, place, problems);
-		check_per(limit, place, problems);
 		check_fires(config, i, place, problems);
 	}
 }

@@ -18,6 +18,8 @@ void shard_fini(struct shard *shard)
 	free(shard->index);
 	free(shard->heap);
 	free(shard->slots);
+	shard->index = shard->heap = NULL;
+	shard->slots = NULL;
 }
 
 static bool before(const struct shard *shard, uint32_t a, uint32_t b)

@@ -5,6 +5,8 @@
 #include <openssl/x509v3.h>
 #include <time.h>
 
+#include "conf/utf8.h"
+
 enum { SERIAL_BYTES_MAX = 64 };
 
 // Cuts to the cap without splitting a UTF-8 sequence.
@@ -19,18 +21,34 @@ static struct str bounded(const void *bytes, size_t len)
 	return str_of(at, len);
 }
 
+static bool is_utf8(struct str text)
+{
+	while (text.len)
+		if (utf8_take(&text) < 0)
+			return false;
+	return true;
+}
+
+static bool print_name(BIO *out, const X509_NAME *name, unsigned long flags)
+{
+	char *text;
+	(void)BIO_reset(out);
+	if (X509_NAME_print_ex(out, name, 0, flags) < 0)
+		return false;
+	long len = BIO_get_mem_data(out, &text);
+	return is_utf8(str_of(text, len > 0 ? (size_t)len : 0));
+}
+
 struct str facts_name(struct arena *arena, const X509_NAME *name)
 {
 	static const unsigned long keeping_utf8 = XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB;
-	// A string that is no valid text of its type is shown byte by byte instead.
-	static const unsigned long raw = XN_FLAG_RFC2253 & ~ASN1_STRFLGS_UTF8_CONVERT;
+	static const unsigned long escaped = (XN_FLAG_RFC2253 & ~ASN1_STRFLGS_UTF8_CONVERT) |
+	                                     ASN1_STRFLGS_IGNORE_TYPE;
 	BIO *out = BIO_new(BIO_s_mem());
 	CHECK(out);
-	if (X509_NAME_print_ex(out, name, 0, keeping_utf8) < 0) {
+	// The library copies what calls itself UTF-8 as it stands; broken text is shown in bytes.
+	if (!print_name(out, name, keeping_utf8) && !print_name(out, name, escaped))
 		(void)BIO_reset(out);
-		if (X509_NAME_print_ex(out, name, 0, raw) < 0)
-			(void)BIO_reset(out);
-	}
 	char *text = NULL;
 	long len = BIO_get_mem_data(out, &text);
 	struct str copy = arena_str(arena, bounded(text, len > 0 ? (size_t)len : 0));

@@ -137,7 +137,7 @@ static bool read_blocks(
 	BIO_free(in);
 	bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
 	if (good && !at_end) {
-		pem_complain(place, "is damaged behind %d good block%s (%s); expected %s", number,
+		pem_complain(place, "is damaged after %d good block%s (%s); expected %s", number,
 		        number == 1 ? "" : "s", library_words(), kind->expected);
 		good = false;
 	} else if (good && !number) {

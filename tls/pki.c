@@ -62,8 +62,8 @@ static bool is_ours(int file)
 {
 	char start[sizeof(marker) - 1];
 	ssize_t count = read(file, start, sizeof(start));
-	return count == 0 || (count == (ssize_t)sizeof(start) &&
-	                             memcmp(start, marker, sizeof(start)) == 0);
+	return count == 0 ||
+	       (count == (ssize_t)sizeof(start) && memcmp(start, marker, sizeof(start)) == 0);
 }
 
 static bool may_write(const struct pki *pki, const char *name)

@@ -165,8 +165,7 @@ static void h1_free(struct codec *codec)
 static void h1_fail(struct codec *codec, enum stream_abort why)
 {
 	struct h1 *h1 = h1_of(codec);
-	bool stale = !codec->server && why == ABORT_CLOSED && !h1->got_bytes && h1->messages;
-	h1_fail_stream(h1, stale ? ABORT_UNANSWERED : why);
+	h1_fail_stream(h1, !codec->server && why == ABORT_CLOSED ? h1_answer_lost(h1) : why);
 	h1_turn_over(h1_of(codec));
 }
 

@@ -57,6 +57,7 @@ void h1_feed(struct codec *codec, struct str bytes);
 void h1_feed_end(struct codec *codec);
 void h1_stall(struct codec *codec, const char *why);
 void h1_fail_stream(struct h1 *h1, enum stream_abort why);  // and the connection with it
+enum stream_abort h1_answer_lost(const struct h1 *h1);      // client: what the end of the connection means
 // Reads as far as bytes and state allow and keeps the rest; `kept`: `bytes` is all of h1->in.
 void h1_process(struct h1 *h1, struct str bytes, bool kept);
 void h1_send_head(struct stream *stream, const struct head *head, bool end);

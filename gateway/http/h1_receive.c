@@ -274,6 +274,15 @@ void h1_feed(struct codec *codec, struct str bytes)
 	}
 	h1_process(h1, bytes, kept);
 	h1_turn_over(h1);
+	if (!codec->server && !h1->stream && buffer_len(&h1->in))
+		h1_stop(h1);  // more than the answer
+}
+
+enum stream_abort h1_answer_lost(const struct h1 *h1)
+{
+	if (!h1->stream || !h1->stream->head_sent)
+		return ABORT_UNPROCESSED;
+	return h1->got_bytes || h1->messages == 0 ? ABORT_CLOSED : ABORT_UNANSWERED;
 }
 
 static void client_ended(struct h1 *h1)
@@ -289,10 +298,7 @@ static void client_ended(struct h1 *h1)
 	}
 	if (h1->receive == H1_RECEIVE_MESSAGE_DONE)
 		return;
-	if (!stream->head_sent)
-		h1_fail_stream(h1, ABORT_UNPROCESSED);
-	else
-		h1_fail_stream(h1, h1->got_bytes || h1->messages == 0 ? ABORT_CLOSED : ABORT_UNANSWERED);
+	h1_fail_stream(h1, h1_answer_lost(h1));
 }
 
 static void server_ended(struct h1 *h1)

@@ -238,6 +238,9 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 {
 	struct h2 *h2 = user;
 	struct h2_stream *own = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
+	// grpc-go says goodbye with a stream id of the wrong side: it is leaving, that is no attack.
+	if (frame->hd.type == NGHTTP2_GOAWAY)
+		h2->violated = true;
 	if (!own || own->reset_sent)
 		return 0;
 	own->reset_sent = true;

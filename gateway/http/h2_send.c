@@ -1,5 +1,7 @@
 #include "gateway/http/h2.h"
 
+#include <stdio.h>
+
 static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, size_t capacity, uint32_t *flags,
 	nghttp2_data_source *from, void *user)
 {
@@ -111,9 +113,13 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 {
 	struct h2 *h2 = user;
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !h2->violated) {
+		// nghttp2 puts its words into the debug data of the frame.
+		char why[160];
+		snprintf(why, sizeof(why), "%s: %.*s", nghttp2_http2_strerror(frame->goaway.error_code),
+			(int)frame->goaway.opaque_data_len,
+			frame->goaway.opaque_data ? (const char *)frame->goaway.opaque_data : "");
 		h2->violated = true;
-		h2->codec.events->violated(&h2->codec, REASON_protocol_violation,
-			nghttp2_http2_strerror(frame->goaway.error_code));
+		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, why);
 	}
 	bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
 		    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);

@@ -166,10 +166,10 @@ bool field_is_hop_by_hop(struct str name)
 bool field_forbidden_in_trailers(struct str name)
 {
 	static const struct str names[] = {
-		{"content-length", 14}, {"transfer-encoding", 17}, {"host", 4}, 
+		{"content-length", 14}, {"transfer-encoding", 17}, {"host", 4}, {"trailer", 7},
 		{"content-encoding", 16}, {"content-type", 12}, {"content-range", 13},
 		{"authorization", 13}, {"cookie", 6}, {"set-cookie", 10}, {"cache-control", 13},
-		{"expect", 6}, {"max-forwards", 12}, {"range", 5}, {"traceparent", 11},
+		{"expect", 6}, {"forwarded", 9}, {"max-forwards", 12}, {"range", 5}, {"traceparent", 11},
 		{"x-request-id", 12}, {"grpc-timeout", 12}, {"www-authenticate", 16},
 	};
 	return field_is_hop_by_hop(name) || one_of(name, names, ARRAY_LEN(names)) ||

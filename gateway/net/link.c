@@ -22,7 +22,8 @@ void link_init(struct link *link, struct turn *turn, const struct link_events *e
 
 static void end(struct link *link, enum link_end why)
 {
-	if (link->ended || link->closing)
+	// A peer that only stopped sending may turn out to be gone altogether, which the next write tells.
+	if (link->closing || (link->ended && why != LINK_BROKEN))
 		return;
 	link->ended = true;
 	if (!link->finishing)

@@ -26,7 +26,7 @@ struct link;
 struct link_events {
 	void (*opened)(struct link *link);  // connected, or the handshake is over
 	void (*data)(struct link *link, struct str plain);
-	void (*ended)(struct link *link, enum link_end why);  // at most once
+	void (*ended)(struct link *link, enum link_end why);  // once, but BROKEN may follow PEER_ENDED
 	void (*pull)(struct link *link);    // append to link->plain what can be sent, up to LINK_MARK
 	void (*settled)(struct link *link); // after each flush, whether or not all could be written
 	void (*closed)(struct link *link);  // the last call

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -31,7 +32,11 @@ static int bound_socket(const struct config_address *address, bool shared)
 static void remove_stale(const struct config_address *address)
 {
 	const struct sockaddr_un *path = (const struct sockaddr_un *)&address->socket;
-	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat file;
+	// Connecting to what is no socket is refused too; and whoever listens with a full queue must not make us wait.
+	if (lstat(path->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode))
+		return;
+	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (probe < 0)
 		return;
 	if (connect(probe, (const struct sockaddr *)&address->socket, address->socket_len) < 0 &&

@@ -31,8 +31,11 @@ static void on_alarm(uv_timer_t *timer)
 static void set_alarm(struct turn *turn)
 {
 	int64_t wait_ns = wheel_wait(&turn->wheel, turn->now_ns);
-	if (wait_ns < 0)
+	if (wait_ns < 0) {
+		uv_timer_stop(&turn->alarm);  // after turn_close it alone would keep the loop awake
+		turn->alarm_ns = 0;
 		return;
+	}
 	int64_t due_ns = turn->now_ns + wait_ns;
 	if (turn->alarm_ns && turn->alarm_ns <= due_ns)
 		return;  // rings early enough; it looks again then
@@ -73,8 +76,8 @@ void turn_run(struct turn *turn)
 
 void turn_close(struct turn *turn)
 {
+	// Not the alarm: a link that waits for nothing but its deadline is open, yet inactive to libuv.
 	uv_unref((uv_handle_t *)&turn->prepare);
-	uv_unref((uv_handle_t *)&turn->alarm);
 }
 
 static void close_own(uv_handle_t *handle)

@@ -103,8 +103,11 @@ type auditLog struct {
 // refusals returns the records of refusals that match.
 func (g *gateway) refusals(t *testing.T, match func(*auditRecord) bool) []auditRecord {
 	t.Helper()
-	var found []auditRecord
-	for _, record := range g.audit(t) {
+	return matching(g.audit(t), match)
+}
+
+func matching(records []auditRecord, match func(*auditRecord) bool) (found []auditRecord) {
+	for _, record := range records {
 		if record.Event == "rejected" && match(&record) {
 			found = append(found, record)
 		}
@@ -118,6 +121,18 @@ func (g *gateway) waitForAudit(t *testing.T, what string, match func(*auditRecor
 	var found []auditRecord
 	waitFor(t, "audit record: "+what, 2*time.Second, func() bool {
 		found = g.refusals(t, match)
+		return len(found) > 0
+	})
+	return found[0]
+}
+
+// recordOf waits for the record of an attempt. Ports come back, so only what was written since the
+// attempt began is looked at.
+func (g *gateway) recordOf(t *testing.T, what string, a attempt) auditRecord {
+	t.Helper()
+	var found []auditRecord
+	waitFor(t, "audit record: "+what, 2*time.Second, func() bool {
+		found = matching(g.audit(t)[a.before:], from(a.local))
 		return len(found) > 0
 	})
 	return found[0]

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every single exchange of a test; nothing waits for it when all is well.
-const patience = 20 * time.Second
+var patience = slow(20 * time.Second)
 
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
@@ -97,6 +97,7 @@ type reply struct {
 	status          int
 	protocol        string
 	header, trailer http.Header
+	closes          bool // it says Connection: close
 	body            string
 	err             error
 }
@@ -107,7 +108,7 @@ func collect(answer *http.Response, err error) reply {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	body, err := io.ReadAll(answer.Body)
-	return reply{answer.StatusCode, answer.Proto, answer.Header, answer.Trailer, string(body), err}
+	return reply{answer.StatusCode, answer.Proto, answer.Header, answer.Trailer, answer.Close, string(body), err}
 }
 
 // problem returns a member of the problem JSON that refusals carry.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +29,9 @@ type setup struct {
 	backends   []string          // flow mappings; see h2 and http1
 	drain      string            // drain_timeout: 5s
 	env        []string          // more environment of the process
+	under      []string          // a command that runs the program: "prlimit", "--nofile=64"
+	socket     string            // a unix socket to listen on instead of a port
+	audit      string            // {path: audit.jsonl}
 	files      map[string][]byte // more files beside the configuration
 	keepErrors bool              // the test itself looks at how the process ended
 }
@@ -72,13 +76,13 @@ func (s *setup) yaml(address, admin string) string {
 	say("workers: %d", or(s.workers, 2))
 	say("drain_timeout: %s", or(s.drain, "5s"))
 	say("admin: {address: %q}", admin)
-	say("audit: {path: audit.jsonl}")
+	say("audit: %s", or(s.audit, "{path: audit.jsonl}"))
 	for _, line := range s.top {
 		say("%s", line)
 	}
 	say("listeners:")
 	say("  - name: edge")
-	say("    address: %q", address)
+	say("    address: %q", or(s.socket, address))
 	say("    tls:")
 	say("      certificates:")
 	for _, pair := range s.served {
@@ -190,11 +194,22 @@ func freeAddress(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
 }
 
+// slow stretches a patience for instrumented programs and busy machines: TOLLGATE_SLOW=3.
+func slow(d time.Duration) time.Duration { return time.Duration(float64(d) * slowness()) }
+
+var slowness = sync.OnceValue(func() float64 {
+	factor, err := strconv.ParseFloat(os.Getenv("TOLLGATE_SLOW"), 64)
+	if err != nil {
+		return 1
+	}
+	return factor
+})
+
 // waitFor polls until the condition holds, and fails the test when it does not within the time.
 // It is the only place that sleeps.
 func waitFor(t *testing.T, what string, within time.Duration, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(within); !condition(); time.Sleep(3 * time.Millisecond) {
+	for deadline := time.Now().Add(slow(within)); !condition(); time.Sleep(3 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %v in vain: %s", within, what)
 		}

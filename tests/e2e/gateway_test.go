@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,6 +57,7 @@ type gateway struct {
 	command        *exec.Cmd
 	stderr         *lockedBuffer
 	exited         chan struct{} // closed once the process has ended
+	told           bool          // to end: a second signal would cut the drain short
 	log            auditLog
 }
 
@@ -103,14 +105,16 @@ func launch(t *testing.T, s setup) *gateway {
 	g := &gateway{t: t, setup: s, dir: t.TempDir(), address: freeAddress(t), admin: freeAddress(t)}
 	g.config = g.setup.write(t, g.dir, g.address, g.admin)
 	g.run()
+	t.Cleanup(g.kill)
 	return g
 }
 
 // run starts the process, again after it ended if the test wishes.
 func (g *gateway) run() {
 	g.t.Helper()
-	g.stderr, g.exited = &lockedBuffer{}, make(chan struct{})
-	g.command = exec.Command(binary(), "run", "--config", g.config)
+	g.stderr, g.exited, g.told = &lockedBuffer{}, make(chan struct{}), false
+	words := append(slices.Clone(g.setup.under), binary(), "run", "--config", g.config)
+	g.command = exec.Command(words[0], words[1:]...)
 	g.command.Env = append(os.Environ(), g.setup.env...)
 	g.command.Stdout, g.command.Stderr = g.stderr, g.stderr
 	g.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -122,7 +126,6 @@ func (g *gateway) run() {
 		_ = command.Wait()
 		close(exited)
 	}()
-	g.t.Cleanup(g.kill)
 }
 
 func (g *gateway) kill() {
@@ -140,7 +143,7 @@ func (g *gateway) running() bool {
 }
 
 func (g *gateway) becomesReady() bool {
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && g.running(); {
+	for deadline := time.Now().Add(slow(20 * time.Second)); time.Now().Before(deadline) && g.running(); {
 		if status, _ := g.adminGet("/readyz"); status == http.StatusOK {
 			return true
 		}
@@ -153,7 +156,7 @@ func pause() { time.Sleep(3 * time.Millisecond) }
 
 // adminGet asks the admin listener; status 0 means that there was no answer.
 func (g *gateway) adminGet(path string) (int, string) {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: slow(5 * time.Second), Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get("http://" + g.admin + path)
 	if err != nil {
 		return 0, err.Error()
@@ -165,6 +168,7 @@ func (g *gateway) adminGet(path string) (int, string) {
 
 func (g *gateway) signal(signal os.Signal) {
 	g.t.Helper()
+	g.told = g.told || signal == syscall.SIGTERM || signal == syscall.SIGINT
 	if err := g.command.Process.Signal(signal); err != nil {
 		g.t.Errorf("signal %v: %v", signal, err)
 	}
@@ -175,7 +179,7 @@ func (g *gateway) exitCode(within time.Duration) int {
 	g.t.Helper()
 	select {
 	case <-g.exited:
-	case <-time.After(within):
+	case <-time.After(slow(within)):
 		g.t.Errorf("gateway still runs after %v:\n%s", within, g.stderr)
 		_ = g.command.Process.Signal(syscall.SIGABRT)
 		g.kill()
@@ -186,7 +190,7 @@ func (g *gateway) exitCode(within time.Duration) int {
 // stop drains the gateway and sees that it went well.
 func (g *gateway) stop() {
 	g.t.Helper()
-	if g.running() {
+	if g.running() && !g.told {
 		g.signal(syscall.SIGTERM)
 	}
 	if code := g.exitCode(15 * time.Second); code != 0 {
@@ -224,7 +228,7 @@ func tollgate(t *testing.T, arguments ...string) (output string, code int) {
 	command := exec.Command(binary(), arguments...)
 	combined := &lockedBuffer{}
 	command.Stdout, command.Stderr = combined, combined
-	timer := time.AfterFunc(30*time.Second, func() { _ = command.Process.Kill() })
+	timer := time.AfterFunc(slow(30*time.Second), func() { _ = command.Process.Kill() })
 	defer timer.Stop()
 	err := command.Run()
 	var failed *exec.ExitError

@@ -21,7 +21,7 @@ func TestSlowReaderSlowsTheSender(t *testing.T) {
 	conn := g.rpc(t, common().web, grpc.WithStaticStreamWindowSize(65535))
 	before := g.memory()
 	// 256 MiB are asked for and nothing is read.
-	ctx := ordering(within(t, time.Minute), backend.DoCount, "4096", backend.DoSize, "65536")
+	ctx := ordering(within(t, slow(time.Minute)), backend.DoCount, "4096", backend.DoSize, "65536")
 	stream := openStream(t, ctx, conn, listUsers)
 	send(t, stream, "x")
 	_ = stream.CloseSend()
@@ -34,7 +34,7 @@ func TestSlowReaderSlowsTheSender(t *testing.T) {
 	}
 	t.Run("others do not wait", func(t *testing.T) {
 		for range 20 {
-			_, err := backend.Invoke(within(t, 2*time.Second), conn, login, make([]byte, 100000))
+			_, err := backend.Invoke(within(t, slow(2*time.Second)), conn, login, make([]byte, 100000))
 			wantCode(t, err, codes.OK)
 		}
 	})
@@ -49,7 +49,7 @@ func TestSlowBackendSlowsTheSender(t *testing.T) {
 	t.Parallel()
 	g, users, conn := passing(t, setup{listener: []string{"timeouts: {stream_idle: 60s}"}})
 	before := g.memory()
-	ctx, cancel := context.WithCancel(ordering(within(t, time.Minute), backend.DoStallAfter, "1"))
+	ctx, cancel := context.WithCancel(ordering(within(t, slow(time.Minute)), backend.DoStallAfter, "1"))
 	stream := openStream(t, ctx, conn, uploadUsers)
 	var sent counter
 	go func() {
@@ -67,7 +67,7 @@ func TestSlowBackendSlowsTheSender(t *testing.T) {
 	if grown := g.memory() - before; grown > 32<<20 {
 		t.Errorf("gateway grew by %d KiB", grown>>10)
 	}
-	_, err := backend.Invoke(within(t, 2*time.Second), conn, login, make([]byte, 100000))
+	_, err := backend.Invoke(within(t, slow(2*time.Second)), conn, login, make([]byte, 100000))
 	wantCode(t, err, codes.OK)
 	cancel()
 	until(t, users.Journal, 2*time.Second, uploadUsers, cancelled)
@@ -184,7 +184,7 @@ func TestUnconnectableBackendMeetsTheConnectTimeout(t *testing.T) {
 	began := time.Now()
 	_, err := backend.Invoke(within(t, patience), g.rpc(t, common().web), login, nil)
 	wantCode(t, err, codes.Unavailable)
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > slow(5*time.Second) {
 		t.Errorf("took %v", took)
 	}
 }

@@ -48,7 +48,7 @@ func passing(t *testing.T, s setup) (*gateway, *backend.GRPC, *rpc) {
 func until(t *testing.T, journal *backend.Journal, limit time.Duration, method string,
 	condition func(backend.Call) bool) backend.Call {
 	t.Helper()
-	call, err := journal.Wait(within(t, limit), method, condition)
+	call, err := journal.Wait(within(t, slow(limit)), method, condition)
 	if err != nil {
 		t.Fatalf("%v; calls: %+v", err, journal.Calls(method))
 	}

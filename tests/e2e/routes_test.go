@@ -80,7 +80,7 @@ func TestGRPCRoutePatterns(t *testing.T) {
 	conn := g.rpc(t, common().web)
 	for method, want := range map[string]*backend.GRPC{login: login1, getUser: service, getOrder: pkg,
 		"/grpc.health.v1.Health/Check": rest} {
-		if err := invoke(t, conn, method); err != nil {
+		if _, err := backend.Invoke(within(t, patience), conn, method, nil); err != nil {
 			t.Errorf("%s: %v", method, err)
 		}
 		if want.Journal.Count(method) != 1 {

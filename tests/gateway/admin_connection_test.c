@@ -297,6 +297,28 @@ static void whoever_does_not_take_the_answer_is_cut_off(void **state)
 	harness_stop(harness);
 }
 
+static void a_loop_that_slept_for_an_hour_gives_the_next_connection_its_time(void **state)
+{
+	(void)state;
+	const int64_t start_ns = clock_monotonic_ns(), hour_ns = 3600 * (int64_t)NS_PER_S;
+	clock_fake(start_ns, start_ns);
+	struct harness *harness = harness_start();
+	struct buffer heard = {0};
+	assert_int_equal(status_of(harness, GET("/healthz")), 200);
+	clock_fake(start_ns + hour_ns, start_ns + hour_ns);
+	int fd = dial(harness);
+	for (int i = 0; i < 2; i++) {
+		say(fd, STR(GET("/healthz")));
+		struct reply reply = hear_reply(fd, &heard, false);
+		assert_int_equal(reply.status, 200);
+		reply_free(&reply);
+	}
+	buffer_fini(&heard);
+	close(fd);
+	clock_real();
+	harness_stop(harness);
+}
+
 static void closing_the_listener_lets_the_answer_out(void **state)
 {
 	(void)state;
@@ -309,6 +331,7 @@ static void closing_the_listener_lets_the_answer_out(void **state)
 	assert_non_null(strstr(reply.head, "connection: close\r\n"));
 	assert_false(hear(idle, &heard));
 	reply_free(&reply);
+	buffer_fini(&heard);
 	close(idle);
 	harness_stop(harness);
 }
@@ -346,6 +369,7 @@ int main(void)
 	        cmocka_unit_test(an_idle_connection_is_closed_without_a_word),
 	        cmocka_unit_test(half_a_request_gets_a_408),
 	        cmocka_unit_test(whoever_does_not_take_the_answer_is_cut_off),
+	        cmocka_unit_test(a_loop_that_slept_for_an_hour_gives_the_next_connection_its_time),
 	        cmocka_unit_test(closing_the_listener_lets_the_answer_out),
 	        cmocka_unit_test(closing_the_listener_does_not_wait_for_who_does_not_read),
 	};

@@ -249,9 +249,13 @@ static inline struct reply hear_reply(int fd, struct buffer *heard, bool to_head
 {
 	struct reply reply = {0};
 	const char *end;
-	while (!(end = memmem(buffer_data(heard), buffer_len(heard), "\r\n\r\n", 4)))
-		if (!hear(fd, heard))
-			fail_msg("no whole head: %.*s", STR_FMT(buffer_str(heard)));
+	do
+		end = buffer_len(heard)
+		              ? memmem(buffer_data(heard), buffer_len(heard), "\r\n\r\n", 4)
+		              : NULL;
+	while (!end && hear(fd, heard));
+	if (!end)
+		fail_msg("no whole head: %.*s", STR_FMT(buffer_str(heard)));
 	size_t head_len = (size_t)(end - buffer_data(heard)) + 4;
 	reply.head = must_copy(buffer_data(heard), head_len);
 	buffer_take(heard, head_len);

@@ -54,9 +54,9 @@ static void only_a_full_bucket_is_forgotten_and_newcomers_share_the_overflow(voi
 	        {999, "a", false},
 	        {1000, "a", true},  // full at 3000
 	        {1000, "b", true},
-	        {2500, "f", true},   // overflow: a and b are not full
-	        {2999, "c", true},   // overflow
-	        {3000, "c", true},   // a is full again and forgotten: a bucket of its own
+	        {2500, "f", true},  // overflow: a and b are not full
+	        {2999, "c", true},  // overflow
+	        {3000, "c", true},  // a is full again and forgotten: a bucket of its own
 	        {3000, "c", true},
 	        {3000, "c", false},
 	        {3000, "a", true},  // b was full too: a is a newcomer, with all it had anyway

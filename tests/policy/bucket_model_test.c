@@ -11,13 +11,14 @@ struct exact {
 
 static struct exact exact_new(struct bucket_rate rate, int64_t now_ns)
 {
-	return (struct exact){rate, (unsigned __int128)rate.burst * (uint64_t)rate.period_ns, now_ns};
+	return (struct exact){
+	        rate, (unsigned __int128)rate.burst * (uint64_t)rate.period_ns, now_ns};
 }
 
 static void exact_advance(struct exact *exact, int64_t now_ns)
 {
-	unsigned __int128 full =
-	        (unsigned __int128)exact->rate.burst * (uint64_t)exact->rate.period_ns;
+	unsigned __int128 full = (unsigned __int128)exact->rate.burst *
+	                         (uint64_t)exact->rate.period_ns;
 	exact->tokens += (unsigned __int128)(uint64_t)(now_ns - exact->last_ns) * exact->rate.count;
 	if (exact->tokens > full)
 		exact->tokens = full;
@@ -93,8 +94,9 @@ static const struct bucket_rate rates[] = {
 static int64_t gap_ns(uint64_t *seed, struct bucket_rate rate, const struct exact *exact)
 {
 	uint64_t token_ns = (uint64_t)rate.period_ns / rate.count + 1;
-	unsigned __int128 missing =
-	        exact->tokens < (uint64_t)rate.period_ns ? (uint64_t)rate.period_ns - exact->tokens : 0;
+	unsigned __int128 missing = exact->tokens < (uint64_t)rate.period_ns
+	                                    ? (uint64_t)rate.period_ns - exact->tokens
+	                                    : 0;
 	int64_t border_ns = (int64_t)((missing + rate.count - 1) / rate.count);
 	switch (random_below(seed, 16)) {
 	case 0:
@@ -131,8 +133,8 @@ static void decisions_and_waits_equal_exact_arithmetic_over_random_schedules(voi
 	for (size_t r = 0; r < ARRAY_LEN(rates); r++)
 		for (int keyed = 0; keyed < 2; keyed++) {
 			int64_t now_ns = (int64_t)random_below(&seed, 1u << 30);
-			struct bucket_limit *limit =
-			        bucket_limit_get(store, STR("limit"), rates[r], keyed, 10, now_ns);
+			struct bucket_limit *limit = bucket_limit_get(
+			        store, STR("limit"), rates[r], keyed, 10, now_ns);
 			struct exact exact = exact_new(rates[r], now_ns);
 			for (int call = 0; call < 20000; call++) {
 				now_ns += gap_ns(&seed, rates[r], &exact);
@@ -170,8 +172,8 @@ static void decisions_are_those_of_x_time_rate(void **state)
 		if (rates[r].count > 100000000)
 			continue;  // every call is on the border: a token takes a nanosecond
 		int64_t now_ns = hour_ns;
-		struct bucket_limit *limit =
-		        bucket_limit_get(store, STR("limit"), rates[r], false, 0, now_ns);
+		struct bucket_limit *limit = bucket_limit_get(
+		        store, STR("limit"), rates[r], false, 0, now_ns);
 		struct exact exact = exact_new(rates[r], now_ns);
 		struct go_limiter go = go_new(rates[r], now_ns);
 		uint64_t asked = 0, granted = 0;
@@ -270,8 +272,7 @@ static void rates_that_cannot_be_counted_exactly_are_told_apart(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(
-	                decisions_and_waits_equal_exact_arithmetic_over_random_schedules),
+	        cmocka_unit_test(decisions_and_waits_equal_exact_arithmetic_over_random_schedules),
 	        cmocka_unit_test(decisions_are_those_of_x_time_rate),
 	        cmocka_unit_test(no_rate_drifts_over_years),
 	        cmocka_unit_test(a_clock_that_stands_or_goes_back_neither_gives_nor_takes),

@@ -17,8 +17,8 @@ static void the_same_limit_again_is_the_same_object(void **state)
 	struct bucket_limit *b = get(store, "edge/b/rate_limits[0]", 1, hour_ns, 3, 0, start_ns);
 	assert_ptr_not_equal(a, b);
 	assert_int_equal(drain(a, STR(""), start_ns), 3);
-	struct bucket_limit *again =
-	        get(store, "edge/a/rate_limits[0]", 1, hour_ns, 3, 0, start_ns);
+	struct bucket_limit *again = get(
+	        store, "edge/a/rate_limits[0]", 1, hour_ns, 3, 0, start_ns);
 	assert_ptr_equal(a, again);
 	assert_int_equal(drain(again, STR(""), start_ns), 0);
 	assert_int_equal(drain(b, STR(""), start_ns), 3);
@@ -62,29 +62,29 @@ static void changed_numbers_carry_tokens_over_and_never_refill(void **state)
 	        {{1, INT64_C(3600) * NS_PER_S, 10}, {100, NS_PER_S, 10}, 10,
 	                INT64_C(3600) * NS_PER_S, 1},
 	        // Idle for so long that it was full, and that the clock wrapped.
-	        {{999983, NS_PER_S, 10}, {1, NS_PER_S, 20}, 10,
-	                INT64_C(400) * 24 * 3600 * NS_PER_S, 10},
+	        {{999983, NS_PER_S, 10}, {1, NS_PER_S, 20}, 10, INT64_C(400) * 24 * 3600 * NS_PER_S,
+	                10},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		for (uint64_t max_keys = 0; max_keys < 2; max_keys++) {
 			struct str key = max_keys ? STR("caller") : STR("");
 			int64_t now_ns = start_ns;
 			struct bucket_store *store = bucket_store_new();
-			struct bucket_limit *old = bucket_limit_get(store, STR("limit"), rows[i].old,
-			        max_keys > 0, max_keys, now_ns);
+			struct bucket_limit *old = bucket_limit_get(
+			        store, STR("limit"), rows[i].old, max_keys > 0, max_keys, now_ns);
 			for (uint64_t taken = 0; taken < rows[i].taken; taken++)
 				assert_int_equal(take(old, key, now_ns), 0);
 			now_ns += rows[i].idle_ns;
-			struct bucket_limit *new = bucket_limit_get(store, STR("limit"),
-			        rows[i].new, max_keys > 0, max_keys, now_ns);
+			struct bucket_limit *new = bucket_limit_get(
+			        store, STR("limit"), rows[i].new, max_keys > 0, max_keys, now_ns);
 			// A key that owed nothing has no bucket, and finds the new burst.
 			uint64_t left = rows[i].left;
 			if (max_keys && (rows[i].taken == 0 || i == ARRAY_LEN(rows) - 1))
 				left = rows[i].new.burst;
 			uint64_t found = drain(new, key, now_ns);
 			if (found != left)
-				fail_msg("row %zu, %s: %llu tokens", i, max_keys ? "keyed" : "single",
-				        (unsigned long long)found);
+				fail_msg("row %zu, %s: %llu tokens", i,
+				        max_keys ? "keyed" : "single", (unsigned long long)found);
 			bucket_limit_unref(old);
 			bucket_limit_unref(new);
 			bucket_store_free(store);

@@ -30,8 +30,8 @@ static void assert_agrees(struct shard *shard, const struct entry *entries, uint
 	if (used == 0)
 		assert_null(shard_earliest(shard));
 	else
-		assert_true(shard_earliest(shard)->full_at == earliest &&
-		            shard->earliest == earliest);
+		assert_true(
+		        shard_earliest(shard)->full_at == earliest && shard->earliest == earliest);
 }
 
 static void a_shard_is_a_map_that_knows_its_earliest(void **state)

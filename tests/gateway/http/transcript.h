@@ -340,6 +340,20 @@ static inline const char *transcript(struct side *side)
 	return c_string(&side->log);
 }
 
+static inline void assert_transcript(struct side *side, const char *what, const char *expected)
+{
+	const char *log = transcript(side);
+	size_t same = 0;
+	while (log[same] && log[same] == expected[same])
+		same++;
+	if (log[same] == expected[same])
+		return;
+	while (same && log[same - 1] != '\n')
+		same--;
+	fail_msg("%s: after %zu bytes alike\n%.400s--- instead of\n%.400s", what, same, log + same,
+	        expected + same);
+}
+
 static inline void side_forget(struct side *side)
 {
 	buffer_clear(&side->log);
@@ -398,6 +412,28 @@ static inline void side_feed_split(
 			side_settle(side);
 	}
 	side_settle(side);
+}
+
+// Carries what `from` has to say over to `to`, in pieces of at most `piece_max` bytes.
+static inline bool carry(struct side *from, struct side *to, size_t piece_max)
+{
+	side_settle(from);
+	struct str bytes = buffer_str(&from->out);
+	bool any = bytes.len > 0;
+	while (bytes.len) {
+		size_t piece = bytes.len < piece_max ? bytes.len : piece_max;
+		side_feed(to, str_of(bytes.at, piece));
+		bytes = str_skip(bytes, piece);
+	}
+	buffer_clear(&from->out);
+	return any;
+}
+
+// Until neither has anything more to say to the other.
+static inline void talk(struct side *one, struct side *other)
+{
+	while (carry(one, other, 64 * 1024) | carry(other, one, 64 * 1024))
+		;
 }
 
 #endif
