@@ -10,8 +10,9 @@ OUT     := build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
 SHELL   := /bin/bash
 
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
-PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libcmocka-dev libyaml-dev libjansson-dev \
-	clang libclang-rt-14-dev curl openssl nghttp2-client iproute2
+PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
+	curl openssl
+TEST_PACKAGES := libcmocka-dev clang nghttp2-client python3-venv procps valgrind
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith -Wformat=2 \
@@ -40,17 +41,26 @@ archive  = $(OUT)/lib$(subst /,-,$(1)).a
 # Right to left: each folder needs only what stands left of it.
 ARCHIVES := $(foreach folder,gateway gateway/net gateway/http policy tls conf base,$(call archive,$(folder)))
 
-.PHONY: all deps tests units clean layers
+.PHONY: all deps test-deps test quick units demo run layers shape reference format clean
 all: $(OUT)/tollgate
 
-deps:
-	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null | awk '$$2=="installed"{print $$1}' | sort -u | \
-	  comm -13 - <(printf '%s\n' $(PACKAGES) | sort)); \
+# Installs what is missing of $(1), and says so; quiet when all is there.
+define install
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(1) 2>/dev/null | \
+	  awk '$$2 == "installed" { print $$1 }' | sort -u | comm -13 - <(printf '%s\n' $(1) | sort -u)); \
 	if [ -n "$$missing" ]; then \
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  echo "installing: $$(echo $$missing)"; \
-	  { $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq $$missing; } >/dev/null; \
+	  echo "installing:" $$missing; \
+	  { $$as_root apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq $$missing; } >/dev/null; \
 	fi
+endef
+
+deps:
+	$(call install,$(PACKAGES))
+
+test-deps:
+	$(call install,$(PACKAGES) $(TEST_PACKAGES))
 
 $(OUT)/tollgate: $(OUT)/$(MAIN:.c=.o) $(ARCHIVES)
 	@echo "  link  $@"
@@ -85,14 +95,80 @@ needs_gateway-http := gateway/http policy tls conf base
 needs_gateway-net := gateway/net gateway/http policy tls conf base
 needs_gateway := gateway gateway/net gateway/http policy tls conf base
 define test_rules
-$(filter $(OUT)/tests/$(1)/%_test,$(TESTS)): $(OUT)/tests/$(1)/%_test: $(OUT)/tests/$(1)/%_test.o $(foreach f,$(needs_$(subst /,-,$(1))),$(call archive,$(f)))
+$(patsubst %.c,$(OUT)/%,$(wildcard tests/$(1)/*_test.c)): $(OUT)/tests/$(1)/%_test: $(OUT)/tests/$(1)/%_test.o $(foreach f,$(needs_$(subst /,-,$(1))),$(call archive,$(f)))
 	@echo "  link  $$@"
 	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS) -lcmocka -lm
 endef
 $(foreach folder,$(FOLDERS),$(if $(wildcard tests/$(folder)/*_test.c),$(eval $(call test_rules,$(folder)))))
 
 units: $(TESTS)
-	@for program in $(TESTS); do ./$$program || exit 1; done
+
+# Installing may change what pkg-config says, so what builds runs in a make of its own, after deps.
+AGAIN = $(MAKE) --no-print-directory -s
+JOBS := -j$(shell nproc)
+
+# Fast to slow; a stage that fails does not stop the next, and the last line counts every case of every kind.
+test: test-deps
+	@tests/run begin
+	@$(AGAIN) $(JOBS) all units build/demo-backend
+	@tests/run command layers tests/layers
+	@tests/run command shape tests/shape
+	@tests/run units $$($(AGAIN) list-units)
+	@$(AGAIN) go-tests PACKAGES_UNDER_TEST='./backend/... ./tally/... ./e2e/...'
+	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
+	@tests/run command clang $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
+	@$(AGAIN) $(JOBS) VARIANT=tsan tsan-units
+	@tests/run units $$($(AGAIN) VARIANT=tsan list-tsan-units)
+	@$(AGAIN) $(JOBS) VARIANT=asan all units
+	@tests/run units $$($(AGAIN) VARIANT=asan list-units)
+	@TOLLGATE=$(CURDIR)/build/asan/tollgate TOLLGATE_SLOW=3 $(AGAIN) go-tests PACKAGES_UNDER_TEST=./e2e/...
+	@tests/run end
+
+# The part to run while working: units and end to end, release build only.
+quick: test-deps
+	@tests/run begin
+	@$(AGAIN) $(JOBS) all units
+	@tests/run command layers tests/layers
+	@tests/run units $$($(AGAIN) list-units)
+	@$(AGAIN) go-tests PACKAGES_UNDER_TEST='./...'
+	@tests/run end
+
+.PHONY: go-tests list-units list-tsan-units tsan-units
+go-tests:
+	@PATH="$$(tests/toolchain):$$PATH" tests/run go $(PACKAGES_UNDER_TEST)
+list-units:
+	@echo $(TESTS)
+# What runs on several threads: buckets, audit lanes, metrics, log.
+TSAN_UNITS := $(filter %/bucket_test %/bucket_threads_test %/limit_test %/audit_test %/audit_log_test %/audit_fold_test \
+	%/metrics_test %/admin_test,$(TESTS))
+tsan-units: $(TSAN_UNITS)
+list-tsan-units:
+	@echo $(TSAN_UNITS)
+
+build/demo-backend: tests/demo/backend.c | build/tollgate
+	@echo "  link  $@"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lnghttp2
+
+demo: deps
+	@$(AGAIN) $(JOBS) all build/demo-backend
+	@tests/demo/demo.sh
+
+# The embedded default configuration, in the foreground; it needs no backend and no files but its throwaway PKI.
+run: deps
+	@$(AGAIN) $(JOBS) all
+	@[ -f pki/gateway.pem ] || build/tollgate pki pki
+	build/tollgate run
+
+layers:
+	@tests/layers
+shape:
+	@tests/shape
+
+reference: $(OUT)/tests/conf/reference_test
+	REGENERATE=1 $<
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
 
 clean:
 	rm -rf build

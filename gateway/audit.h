@@ -5,7 +5,10 @@
 // writer numbers (`seq`), stamps and chains (`previous` = SHA-256 hex of the line before, without
 // its newline), over restarts too: it reads the end of an existing file, mends a torn last line
 // (moves it aside into a record of event "torn_line_mended" that names its length and hash) and
-// goes on. The same thread writes the access log, unchained.
+// goes on. A chain begins with seq 1 and 64 zeros. A folded record is the first of the folded in
+// full, with "count", "first" and "last" added. Lines are not synced one by one: our death costs
+// what was handed over in the last 50 ms, the machine's what the kernel had not written. The same
+// thread writes the access log, unchained.
 #ifndef GATEWAY_AUDIT_H
 #define GATEWAY_AUDIT_H
 

@@ -142,11 +142,20 @@ static void repair(struct audit_file *file)
 		file->begun = 0;
 }
 
-void audit_file_replace(struct audit_file *file, int descriptor)
+static void finish(struct audit_file *file)
 {
 	repair(file);
-	(void)fdatasync(file->descriptor);  // pipes and terminals cannot; nothing to be done
+	// Delayed allocation tells of a full disk no earlier than here. Pipes and terminals say
+	// EINVAL, which means nothing.
+	if (fdatasync(file->descriptor) < 0 && errno != EINVAL && errno != EROFS)
+		log_event(LOG_ERROR, "log may not have reached the disk",
+		        "path=\"%s\" error=\"%s\"", file->name, strerror(errno));
 	close(file->descriptor);
+}
+
+void audit_file_replace(struct audit_file *file, int descriptor)
+{
+	finish(file);
 	file->descriptor = descriptor;
 	file->repairable = is_regular(descriptor);
 	file->begun = 0;  // the first pending line goes to the new file as a whole
@@ -201,6 +210,7 @@ static void refused(struct audit_file *file, int error)
 	if (now_ns < file->shout_ns)
 		return;
 	file->shout_ns = now_ns + (int64_t)SHOUT_S * NS_PER_S;
+	file->shouted = true;
 	log_event(LOG_ERROR, "log cannot be written; records are kept and folded",
 	        "path=\"%s\" error=\"%s\" unwritten_bytes=%zu", file->name,
 	        error == EAGAIN ? "nobody reads it" : strerror(error), buffer_len(&file->pending));
@@ -211,7 +221,9 @@ static void accepted(struct audit_file *file)
 	if (!atomic_load(&file->failing))
 		return;
 	atomic_store(&file->failing, false);
-	file->shout_ns = 0;
+	if (!file->shouted)
+		return;
+	file->shouted = false;
 	log_event(LOG_INFO, "log can be written again", "path=\"%s\"", file->name);
 }
 
@@ -254,11 +266,8 @@ bool audit_file_same(const struct audit_file *a, const struct audit_file *b)
 
 void audit_file_close(struct audit_file *file)
 {
-	if (file->descriptor >= 0) {
-		repair(file);
-		(void)fdatasync(file->descriptor);
-		close(file->descriptor);
-	}
+	if (file->descriptor >= 0)
+		finish(file);
 	file->descriptor = -1;
 	if (file->output.kind == OUTPUT_FILE)
 		free((char *)file->output.path.at);

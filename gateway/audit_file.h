@@ -24,6 +24,7 @@ struct audit_file {
 	struct buffer pending;  // whole lines
 	size_t begun;           // bytes of the first pending line that are in the file already
 	int64_t retry_ns, shout_ns;
+	bool shouted;      // and nobody was told yet that it is over
 	int64_t moved_ns;  // when a pipe last took something; 0: nothing waits
 
 	_Atomic bool failing;

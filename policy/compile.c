@@ -66,7 +66,7 @@ static void check_hosts(
 {
 	for (size_t i = 0; i < hosts->count; i++) {
 		struct str found = hosts->items[i].text, host;
-		bool valid = host_normalise(found, compiling->arena, &host);
+		bool valid = found.len && host_normalise(found, compiling->arena, &host);
 		if (!found.len || (valid && str_eq(found, host)))
 			continue;
 		config_problem_add(compiling->problems, hosts->items[i].mark,

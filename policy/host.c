@@ -38,6 +38,8 @@ static bool literal(struct str authority, struct arena *arena, struct str *host)
 
 bool host_normalise(struct str authority, struct arena *arena, struct str *host)
 {
+	if (authority.len == 0)
+		return false;
 	if (str_starts(authority, STR("[")))
 		return literal(authority, arena, host);
 	const char *colon = str_find_byte(authority, ':');

@@ -147,10 +147,12 @@ static struct str finish(struct output *output)
 
 bool path_normalise(struct str target, struct arena *arena, struct path *path, const char **why)
 {
+	*why = str_starts(target, STR("/")) ? NULL : "the target does not begin with '/'";
+	if (*why)
+		return false;
 	const char *mark = str_find_byte(target, '?');
 	struct str rest = str_of(target.at, mark ? (size_t)(mark - target.at) : target.len);
 	path->query = str_skip(target, rest.len);
-	*why = str_starts(rest, STR("/")) ? NULL : "the target does not begin with '/'";
 	for (size_t i = 0; !*why && i < path->query.len; i++)
 		*why = check_raw(path->query.at[i]);
 	if (*why)

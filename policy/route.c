@@ -100,6 +100,8 @@ static void add_service(struct route_keys *keys, struct str path)
 struct route_keys route_keys_of_call(struct str path, bool grpc)
 {
 	struct route_keys keys = {0};
+	if (!str_starts(path, STR("/")))
+		return keys;  // `*` of OPTIONS, or nothing: no route takes it
 	keys.of[ROUTE_PATH] = path;
 	keys.of[ROUTE_PREFIX] = path;
 	if (grpc) {

@@ -41,6 +41,7 @@ void tls_session_free(struct tls_session *session)
 		return;
 	SSL_free(session->ssl);
 	ERR_clear_error();
+	records_fini(&session->records);
 	arena_fini(&session->peer.arena);
 	tls_context_unref(session->context);
 	free(session);
@@ -154,16 +155,14 @@ static bool receive_once(struct tls_session *session, struct buffer *plain)
 	return done == 1 && session->status == TLS_OPEN;
 }
 
-enum tls_status tls_feed(struct tls_session *session, struct str ciphertext, struct buffer *plain)
+static bool is_over(const struct tls_session *session)
 {
-	if (session->status == TLS_ENDED || session->status == TLS_FAILED || !ciphertext.len)
-		return session->status;
-	enum guard_verdict verdict = guard_look(&session->guard, ciphertext);
-	if (verdict != GUARD_PASS) {
-		fail_guard(session, verdict);
-		return session->status;
-	}
-	session->input = ciphertext;
+	return session->status == TLS_ENDED || session->status == TLS_FAILED;
+}
+
+static void take_in(struct tls_session *session, struct str records, struct buffer *plain)
+{
+	session->input = records;
 	if (session->status == TLS_HANDSHAKING)
 		handshake(session);
 	// Asking only while there is something spares an idle session its 16 KiB of `plain`.
@@ -171,6 +170,23 @@ enum tls_status tls_feed(struct tls_session *session, struct str ciphertext, str
 		if (!receive_once(session, plain))
 			break;
 	session->input = str_of(NULL, 0);
+}
+
+enum tls_status tls_feed(struct tls_session *session, struct str ciphertext, struct buffer *plain)
+{
+	if (is_over(session))
+		return session->status;
+	enum guard_verdict verdict = guard_look(&session->guard, ciphertext);
+	if (verdict != GUARD_PASS)
+		fail_guard(session, verdict);
+	while (ciphertext.len && !is_over(session)) {
+		struct str records = records_next(&session->records, &ciphertext);
+		if (records.len)
+			take_in(session, records, plain);
+		records_done(&session->records);
+	}
+	if (is_over(session))
+		records_fini(&session->records);
 	ERR_clear_error();
 	return session->status;
 }

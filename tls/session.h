@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 
 #include "tls/guard.h"
+#include "tls/records.h"
 #include "tls/tls.h"
 
 enum { ALERT_NONE = -1 };
@@ -20,6 +21,7 @@ struct tls_session {
 	void *owner;
 	struct tls_peer peer;
 	struct guard guard;
+	struct records records;
 	enum tls_status status;
 	bool said_close_notify, sent_no_renegotiation, h2;
 	int alert_sent, alert_received;  // fatal ones, or ALERT_NONE

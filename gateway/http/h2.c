@@ -53,7 +53,8 @@ static void bury(struct h2 *h2, struct h2_stream *own)
 void h2_stream_over(struct h2 *h2, struct h2_stream *own, enum stream_abort why)
 {
 	struct stream *stream = &own->stream;
-	bool whole = stream->receive_done && stream->send_done;
+	// A client with its whole answer has lost nothing when the rest of its request is not wanted (RFC 9113, 8.1).
+	bool whole = stream->receive_done && (stream->send_done || !h2->codec.server);
 	stream->over = true;
 	if (stream->id == 0)
 		own->closed = true;  // nghttp2 never knew it
@@ -82,7 +83,7 @@ static void fail_session(struct h2 *h2, const char *why)
 {
 	if (!h2->violated && h2->codec.server)
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, why);
-	h2->violated = true;
+	h2->violated = h2->gone = true;
 	h2->codec.finished = true;
 }
 
@@ -96,14 +97,17 @@ static void abort_streams(struct h2 *h2, enum stream_abort why)
 	}
 }
 
+// After a fatal error and after the last GOAWAY no stream will hear more from nghttp2.
 static void check_finished(struct h2 *h2)
 {
 	struct codec *codec = &h2->codec;
-	if (!nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session))
+	if (!h2->gone && !nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session))
 		codec->finished = true;
 	if (codec->shutting_down && codec->stream_count == 0 && (h2->goaway_final || !codec->server) &&
 	    !nghttp2_session_want_write(h2->session))
 		codec->finished = true;
+	if (codec->finished)
+		abort_streams(h2, codec->server ? ABORT_CANCELLED : ABORT_CLOSED);
 }
 
 static void h2_feed(struct codec *codec, struct str bytes)
@@ -114,8 +118,7 @@ static void h2_feed(struct codec *codec, struct str bytes)
 	ssize_t taken = nghttp2_session_mem_recv(h2->session, (const uint8_t *)bytes.at, bytes.len);
 	if (taken < 0)
 		fail_session(h2, nghttp2_strerror((int)taken));
-	else
-		check_finished(h2);
+	check_finished(h2);
 	free_dead(h2);
 	codec->events->dirty(codec);
 }
@@ -139,8 +142,14 @@ static void h2_fail(struct codec *codec, enum stream_abort why)
 
 static void h2_stall(struct codec *codec, const char *why)
 {
+	struct h2 *h2 = h2_of(codec);
 	codec->head_pending = false;
-	fail_session(h2_of(codec), why);
+	if (h2->violated || h2->gone)
+		return;
+	h2->violated = true;
+	codec->events->violated(codec, REASON_request_timeout, why);
+	nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+	codec->events->dirty(codec);
 }
 
 static void h2_pull(struct codec *codec, size_t mark)
@@ -210,6 +219,7 @@ static void h2_release(struct stream *stream)
 	}
 	own->reported = true;
 	bury(h2_of(stream->codec), own);
+	stream->codec->events->dirty(stream->codec);
 }
 
 static void h2_shutdown(struct codec *codec)

@@ -20,7 +20,7 @@ struct h2 {
 	struct list dead;  // streams nobody points to any more
 	bool goaway_final; // the last GOAWAY is queued: finish when the streams are done
 	bool violated;
-	bool gone;         // the connection ended: the session never runs again
+	bool gone;         // the connection ended or is past mending: the session never runs again
 };
 
 struct h2_stream {
@@ -30,6 +30,7 @@ struct h2_stream {
 	size_t header_bytes, header_count;
 	const char *fault;   // of the header block being read
 	bool too_large;
+	unsigned interims;
 	bool final_head;     // a request, or a final answer, was received
 	bool reading_trailers;
 	bool deferred;       // nghttp2 waits for nghttp2_session_resume_data

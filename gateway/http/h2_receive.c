@@ -21,6 +21,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		return 0;
 	own->header_bytes = own->header_count = 0;
 	own->fault = NULL;
+	own->too_large = false;
 	own->reading_trailers = own->final_head;
 	if (!h2->codec.server && !own->reading_trailers)
 		head_answer(&own->stream.head, 0);
@@ -84,17 +85,9 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 // Cookie crumbs become one field again (RFC 9113, 8.2.3).
 static void join_cookies(struct fields *fields, struct arena *arena)
 {
-	struct str joined = STR("");
-	size_t count = 0;
-	for (size_t i = 0; i < fields->count; i++) {
-		if (!str_eq(fields->items[i].name, STR("cookie")))
-			continue;
-		joined = count++ ? arena_printf(arena, "%.*s; %.*s", STR_FMT(joined),
-					   STR_FMT(fields->items[i].value))
-				 : fields->items[i].value;
-	}
-	if (count < 2)
+	if (!fields_find(fields, STR("cookie")))
 		return;
+	struct str joined = fields_joined_with(fields, STR("cookie"), STR("; "), arena);
 	fields_remove(fields, STR("cookie"));
 	fields_add(fields, arena, STR("cookie"), joined);
 }
@@ -127,6 +120,10 @@ static const char *request_fault(struct head *head, struct arena *arena)
 	if (host && head->authority.len == 0)
 		head->authority = host->value;
 	fields_remove(&head->fields, STR("host"));
+	if (!authority_valid(head->authority))
+		return ":authority is not valid";
+	if (str_eq(head->target, STR("*")) ? !str_eq(head->method, STR("OPTIONS")) : !target_valid(head->target))
+		return ":path is not valid";
 	struct str expect = fields_get(&head->fields, STR("expect"));
 	head->expects_continue = str_eq_nocase(expect, STR("100-continue"));
 	fields_remove(&head->fields, STR("expect"));
@@ -152,8 +149,8 @@ static void request_received(struct h2 *h2, struct h2_stream *own, bool end)
 	if (own->too_large) {
 		h2->codec.events->faulty(stream, REASON_request_too_large, 431, "the head is too large");
 	} else if (why) {
-		h2->codec.events->faulty(stream, REASON_malformed_request, 0, why);
 		h2_reset_with(own, NGHTTP2_PROTOCOL_ERROR);
+		h2->codec.events->faulty(stream, REASON_malformed_request, 0, why);
 	} else {
 		strip_hop(&stream->head.fields);
 		h2->codec.events->head(stream, end);
@@ -163,14 +160,14 @@ static void request_received(struct h2 *h2, struct h2_stream *own, bool end)
 static void answer_received(struct h2 *h2, struct h2_stream *own, bool end)
 {
 	struct stream *stream = &own->stream;
+	own->final_head = stream->head.status >= 200;
 	if (own->fault || own->too_large || take_length(&stream->head) || stream->head.status < 100 ||
-	    stream->head.status == 101) {
+	    stream->head.status == 101 || (!own->final_head && ++own->interims > CODEC_INTERIMS_MAX)) {
 		h2_reset_with(own, NGHTTP2_PROTOCOL_ERROR);
 		h2_stream_over(h2, own, ABORT_BROKEN);
 		return;
 	}
 	strip_hop(&stream->head.fields);
-	own->final_head = stream->head.status >= 200;
 	stream->receive_done = end;
 	if (stream->user)
 		h2->codec.events->head(stream, end);
@@ -183,6 +180,17 @@ static void message_end(struct h2 *h2, struct h2_stream *own)
 		h2->codec.events->end(&own->stream, &own->trailers);
 }
 
+static void trailers_refused(struct h2 *h2, struct h2_stream *own)
+{
+	h2_reset_with(own, NGHTTP2_PROTOCOL_ERROR);
+	if (!h2->codec.server)
+		h2_stream_over(h2, own, ABORT_BROKEN);
+	else if (!own->reported)
+		h2->codec.events->faulty(&own->stream,
+			own->too_large ? REASON_request_too_large : REASON_malformed_request, 0,
+			own->too_large ? "the trailers are too large" : own->fault);
+}
+
 static void headers_received(struct h2 *h2, struct h2_stream *own, bool end)
 {
 	if (own->reset_sent)
@@ -192,7 +200,7 @@ static void headers_received(struct h2 *h2, struct h2_stream *own, bool end)
 	else if (!own->reading_trailers)
 		answer_received(h2, own, end);
 	else if (own->fault || own->too_large)
-		h2_reset_with(own, NGHTTP2_PROTOCOL_ERROR);
+		trailers_refused(h2, own);
 	else if (end)
 		message_end(h2, own);
 }
@@ -241,7 +249,9 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 	// grpc-go says goodbye with a stream id of the wrong side: it is leaving, that is no attack.
 	if (frame->hd.type == NGHTTP2_GOAWAY)
 		h2->violated = true;
-	if (!own || own->reset_sent)
+	if (frame->hd.type == NGHTTP2_HEADERS)
+		h2->codec.head_pending = false;
+	if (!own || own->reset_sent || own->reported)
 		return 0;
 	own->reset_sent = true;
 	if (h2->codec.server)
@@ -255,9 +265,9 @@ static enum stream_abort abort_of(const struct h2 *h2, const struct h2_stream *o
 {
 	if (code == NGHTTP2_REFUSED_STREAM && !h2->codec.server)
 		return ABORT_UNPROCESSED;
-	if (code == NGHTTP2_CANCEL || h2->codec.server)
-		return ABORT_CANCELLED;
-	return own->reset_sent ? ABORT_BROKEN : ABORT_CLOSED;
+	if (own->reset_sent && code == NGHTTP2_PROTOCOL_ERROR)
+		return ABORT_BROKEN;
+	return code == NGHTTP2_CANCEL || h2->codec.server ? ABORT_CANCELLED : ABORT_CLOSED;
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)

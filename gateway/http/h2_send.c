@@ -8,12 +8,10 @@ static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, s
 	struct h2_stream *stream = from->ptr;
 	struct body *source = stream->stream.source;
 	(void)user;
-	if (!source)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // released: nothing more comes, the stream is reset
-	size_t len = buffer_len(&source->bytes);
+	size_t len = source ? buffer_len(&source->bytes) : 0;
 	if (len > capacity)
 		len = capacity;
-	if (len == 0 && !source->ended) {
+	if (!source || (len == 0 && !source->ended)) {  // none yet; or none any more, and its reset is queued
 		stream->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
@@ -121,6 +119,11 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		h2->violated = true;
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, why);
 	}
+	if (frame->hd.type == NGHTTP2_RST_STREAM) {  // ours, or nghttp2's for what it found wrong
+		struct h2_stream *reset = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+		if (reset)
+			reset->reset_sent = true;
+	}
 	bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
 		    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
 	if (!ends)
@@ -142,8 +145,10 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
 	if (frame->hd.type != NGHTTP2_HEADERS || h2->codec.server)
 		return 0;
 	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-	if (own)
-		h2_stream_over(h2, own, ABORT_UNPROCESSED);
+	if (!own)
+		return 0;
+	own->closed = true;  // never opened on the wire: a reset for it would be an error of ours
+	h2_stream_over(h2, own, ABORT_UNPROCESSED);
 	return 0;
 }
 

@@ -70,8 +70,11 @@ void turn_init(struct turn *turn)
 
 void turn_run(struct turn *turn)
 {
-	uv_run(&turn->loop, UV_RUN_DEFAULT);
-	bury_dead(turn);
+	do {
+		uv_run(&turn->loop, UV_RUN_DEFAULT);
+		bury_dead(turn);
+		set_alarm(turn);
+	} while (uv_loop_alive(&turn->loop));
 }
 
 void turn_close(struct turn *turn)

@@ -6,6 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 tollgate=${TOLLGATE:-$root/build/tollgate}
+demo_backend=${DEMO_BACKEND:-$(dirname "$tollgate")/demo-backend}
 work=$(mktemp -d "${TMPDIR:-/tmp}/tollgate-demo.XXXXXX")
 pids=()
 wrong=0
@@ -80,7 +81,7 @@ choose_backend() {
 	fi
 	if [ "$kind" = c ]; then
 		[ "${CI:-}" != true ] || die "$why, and CI must not do without"
-		[ -x "$root/build/demo-backend" ] || die "$why, and build/demo-backend is missing: run make"
+		[ -x "$demo_backend" ] || die "$why, and $demo_backend is missing: run make"
 	fi
 }
 
@@ -92,15 +93,13 @@ start_backend() {
 		backend=$(sed -n 's/.*"grpc":"\([^"]*\)".*/\1/p' "$work/backend.json")
 		tell "gRPC backend in Go (grpc-go) at $backend, clients: grpc-go and curl"
 	else
-		backend=127.0.0.1:$(free_port)
-		"$root/build/demo-backend" "$backend" >"$work/backend.log" 2>&1 &
+		"$demo_backend" 127.0.0.1:0 >"$work/backend.log" 2>&1 &
 		pids+=($!)
-		eventually listening "$backend" || die "the backend does not start: $(cat "$work/backend.log")"
+		eventually test -s "$work/backend.log" || die "the backend does not start"
+		backend=$(cat "$work/backend.log")
 		tell "$why: using the built-in backend at $backend, client: curl"
 	fi
 }
-
-listening() { (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; }
 
 # --- gateway
 

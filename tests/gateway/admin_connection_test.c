@@ -215,6 +215,26 @@ static void a_peer_may_leave_at_any_moment(void **state)
 	harness_stop(harness);
 }
 
+static void who_stops_sending_and_then_vanishes_makes_room_at_once(void **state)
+{
+	(void)state;
+	struct harness *harness = harness_open(use_loopback);
+	struct buffer heard = {0};
+	harness->metrics_size = BIG;
+	harness->admin->deadline_ns = 3600 * (int64_t)NS_PER_S;  // the deadline is not what helps
+	harness_run(harness);
+	for (int i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
+		int fd = dial(harness);
+		say(fd, STR(GET("/metrics")));
+		shutdown(fd, SHUT_WR);
+		assert_true(hear(fd, &heard));
+		hang_up(fd, true);
+	}
+	assert_int_equal(status_of(harness, GET("/healthz")), 200);
+	buffer_fini(&heard);
+	harness_stop(harness);
+}
+
 static void more_connections_than_allowed_wait_their_turn(void **state)
 {
 	(void)state;
@@ -319,6 +339,38 @@ static void a_loop_that_slept_for_an_hour_gives_the_next_connection_its_time(voi
 	harness_stop(harness);
 }
 
+struct dormant {
+	struct link link;
+	struct timer deadline;
+	bool closed;
+};
+
+static void close_dormant(struct timer *timer)
+{
+	link_close(&CONTAINER_OF(timer, struct dormant, deadline)->link);
+}
+
+static void dormant_closed(struct link *link)
+{
+	CONTAINER_OF(link, struct dormant, link)->closed = true;
+}
+
+static void a_loop_told_to_end_waits_for_a_link_that_waits_for_its_deadline(void **state)
+{
+	(void)state;
+	static const struct link_events events = {.closed = dormant_closed};
+	struct turn turn;
+	struct dormant dormant = {0};
+	turn_init(&turn);
+	link_init(&dormant.link, &turn, &events, false);
+	timer_init(&dormant.deadline, close_dormant);
+	turn_set_timer(&turn, &dormant.deadline, NS_PER_MS);
+	turn_close(&turn);
+	turn_run(&turn);
+	assert_true(dormant.closed);
+	turn_fini(&turn);
+}
+
 static void closing_the_listener_lets_the_answer_out(void **state)
 {
 	(void)state;
@@ -365,11 +417,13 @@ int main(void)
 	        cmocka_unit_test(a_peer_that_only_listens_on_hears_all_it_asked_for),
 	        cmocka_unit_test(a_big_answer_arrives_whole),
 	        cmocka_unit_test(a_peer_may_leave_at_any_moment),
+	        cmocka_unit_test(who_stops_sending_and_then_vanishes_makes_room_at_once),
 	        cmocka_unit_test(more_connections_than_allowed_wait_their_turn),
 	        cmocka_unit_test(an_idle_connection_is_closed_without_a_word),
 	        cmocka_unit_test(half_a_request_gets_a_408),
 	        cmocka_unit_test(whoever_does_not_take_the_answer_is_cut_off),
 	        cmocka_unit_test(a_loop_that_slept_for_an_hour_gives_the_next_connection_its_time),
+	        cmocka_unit_test(a_loop_told_to_end_waits_for_a_link_that_waits_for_its_deadline),
 	        cmocka_unit_test(closing_the_listener_lets_the_answer_out),
 	        cmocka_unit_test(closing_the_listener_does_not_wait_for_who_does_not_read),
 	};

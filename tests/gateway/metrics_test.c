@@ -2,12 +2,8 @@
 
 #include <malloc.h>
 #include <math.h>
-#include <pthread.h>
-#include <stdatomic.h>
 
-enum { WORKERS = 4, ROUTES = 50, ROUNDS = 2000 };
-
-// --- what is counted
+enum { ROUNDS = 2000 };
 
 static void an_empty_exposition_names_every_metric(void **state)
 {
@@ -286,106 +282,6 @@ static void counting_a_known_series_allocates_nothing(void **state)
 	metrics_free(worker);
 }
 
-// --- labels
-
-static void *intern_words(void *argument)
-{
-	const char **words = argument;
-	char word[32];
-	for (int i = 0; i < ROUNDS; i++) {
-		snprintf(word, sizeof(word), "word %d", i);
-		words[i] = label(word);
-	}
-	return NULL;
-}
-
-static void equal_words_are_one_pointer_on_every_thread(void **state)
-{
-	(void)state;
-	static const char *words[WORKERS][ROUNDS];
-	pthread_t threads[WORKERS];
-	for (int i = 0; i < WORKERS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, intern_words, words[i]), 0);
-	for (int i = 0; i < WORKERS; i++)
-		pthread_join(threads[i], NULL);
-	for (int i = 0; i < ROUNDS; i++)
-		for (int k = 1; k < WORKERS; k++)
-			assert_ptr_equal(words[0][i], words[k][i]);
-	assert_string_equal(words[0][7], "word 7");
-	assert_ptr_not_equal(words[0][0], words[0][1]);
-	assert_string_equal(metrics_label(STR("")), "");
-	assert_string_equal(metrics_label(str_of("abc", 2)), "ab");
-}
-
-// --- writers and a reader at the same time
-
-struct writer {
-	struct metrics *metrics;
-	const char *const *routes;
-	atomic_int *running;
-};
-
-static void *write_all(void *argument)
-{
-	struct writer *writer = argument;
-	for (int round = 0; round < ROUNDS; round++) {
-		// New series keep coming while old ones count: the reader sees lists in the making.
-		const char *route = writer->routes[round % (1 + round * ROUTES / ROUNDS)];
-		metrics_request(writer->metrics, writer->routes[0], route, METRICS_GRPC, round % 17,
-		        (int64_t)round * NS_PER_MS);
-		metrics_connections(writer->metrics, writer->routes[0], 1);
-		metrics_connections(writer->metrics, writer->routes[0], -1);
-	}
-	atomic_fetch_sub(writer->running, 1);
-	return NULL;
-}
-
-static void a_reader_sees_only_whole_series_that_never_shrink(void **state)
-{
-	(void)state;
-	struct metrics *workers[WORKERS];
-	struct writer writers[WORKERS];
-	pthread_t threads[WORKERS];
-	atomic_int running = WORKERS;
-	const char *routes[ROUTES];
-	char word[32];
-	for (int i = 0; i < ROUTES; i++) {
-		snprintf(word, sizeof(word), "route %d", i);
-		routes[i] = label(word);
-	}
-	for (int i = 0; i < WORKERS; i++) {
-		workers[i] = metrics_new();
-		writers[i] = (struct writer){workers[i], routes, &running};
-		assert_int_equal(pthread_create(&threads[i], NULL, write_all, &writers[i]), 0);
-	}
-	double last = 0;
-	bool more;
-	do {
-		more = atomic_load(&running) > 0;
-		char *text = exposed(workers, WORKERS, NULL, 0);
-		assert_well_formed(text);
-		double seen = sum_of(text, "tollgate_requests_total{");
-		assert_true(seen >= last);
-		last = seen;
-		double whole = value_of(text,
-		        "tollgate_request_duration_seconds_bucket{route=\"route 0\",le=\"+Inf\"}");
-		double counted = value_of(
-		        text, "tollgate_request_duration_seconds_count{route=\"route 0\"}");
-		assert_true(whole == counted);
-		free(text);
-	} while (more);
-	for (int i = 0; i < WORKERS; i++)
-		pthread_join(threads[i], NULL);
-	assert_true(last == (double)WORKERS * ROUNDS);
-	char *text = exposed(workers, WORKERS, NULL, 0);
-	assert_line(text, "tollgate_connections_active{listener=\"route 0\"} 0");
-	assert_true(sum_of(text, "tollgate_request_duration_seconds_count{") ==
-	            (double)WORKERS * ROUNDS);
-	free(text);
-	for (int i = 0; i < WORKERS; i++)
-		metrics_free(workers[i]);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,8 +295,6 @@ int main(void)
 	        cmocka_unit_test(gauges_come_with_their_values),
 	        cmocka_unit_test(many_series_are_each_exact),
 	        cmocka_unit_test(counting_a_known_series_allocates_nothing),
-	        cmocka_unit_test(equal_words_are_one_pointer_on_every_thread),
-	        cmocka_unit_test(a_reader_sees_only_whole_series_that_never_shrink),
 	};
 	return cmocka_run_group_tests_name("metrics", tests, compile_patterns, free_patterns);
 }

@@ -114,80 +114,78 @@ static void identity_patterns_are_checked_where_they_stand(void **state)
 		check_row(rows[i].names, &rows[i].row);
 }
 
+static const struct row reachability[] = {
+#define TWO(first, second) "- {match: {" first "}" OK "- {match: {" second "}" OK
+        {TWO("path: /a", "path: /b"), NULL, NULL},
+        {TWO("path: /a", "path: /a/*"), NULL, NULL},
+        {TWO("path: /a/*", "path: /a"), NULL, NULL},
+        {TWO("path: /a/*", "path: /ab"), NULL, NULL},
+        {TWO("path: /a/b/*", "path: /a/*"), NULL, NULL},
+        {TWO("path: /a/b", "path: /*"), NULL, NULL},
+        {TWO("path: /a", "path: /a"), "routes[1]", "routes[0], '/a', takes all"},
+        {TWO("path: /a/*", "path: /a/b"), "routes[1]", "never reached"},
+        {TWO("path: /a/*", "path: /a/"), "routes[1]", "never reached"},
+        {TWO("path: /a/*", "path: /a/*"), "routes[1]", "never reached"},
+        {TWO("path: /a/*", "path: /a/b/*"), "routes[1]", "never reached"},
+        {TWO("path: /*", "path: /"), "routes[1]", "never reached"},
+        {TWO("path: /*", "path: /a/b/c"), "routes[1]", "never reached"},
+        {TWO("path: /a%3Ab", "path: '/a:b'"), "routes[1]", "never reached"},
+        // gRPC among itself.
+        {TWO("grpc: a.S/M", "grpc: a.S/N"), NULL, NULL},
+        {TWO("grpc: a.S/M", "grpc: a.S/*"), NULL, NULL},
+        {TWO("grpc: a.S/*", "grpc: a.*/*"), NULL, NULL},
+        {TWO("grpc: a.*/*", "grpc: '*'"), NULL, NULL},
+        {TWO("grpc: a.*/*", "grpc: a.b.S/*"), NULL, NULL},
+        {TWO("grpc: a.*/*", "grpc: ab.S/*"), NULL, NULL},
+        {TWO("grpc: a.*/*", "grpc: a.b.*/*"), NULL, NULL},
+        {TWO("grpc: a.S/M", "grpc: a.S/M"), "routes[1]", "never reached"},
+        {TWO("grpc: a.S/*", "grpc: a.S/M"), "routes[1]", "never reached"},
+        {TWO("grpc: a.*/*", "grpc: a.S/M"), "routes[1]", "never reached"},
+        {TWO("grpc: a.*/*", "grpc: a.S/*"), "routes[1]", "never reached"},
+        {TWO("grpc: a.b.*/*", "grpc: a.b.S/*"), "routes[1]", "never reached"},
+        {TWO("grpc: '*'", "grpc: a.S/M"), "routes[1]", "never reached"},
+        {TWO("grpc: '*'", "grpc: a.S/*"), "routes[1]", "never reached"},
+        {TWO("grpc: '*'", "grpc: a.*/*"), "routes[1]", "never reached"},
+        {TWO("grpc: '*'", "grpc: '*'"), "routes[1]", "never reached"},
+        {TWO("grpc: '*'", "grpc: S/M"), "routes[1]", "never reached"},
+        // A gRPC route takes no plain call; a path route takes both.
+        {TWO("grpc: '*'", "path: /a.S/M"), NULL, NULL},
+        {TWO("grpc: a.S/M", "path: /a.S/M"), NULL, NULL},
+        {TWO("path: /a.S/M", "grpc: a.S/*"), NULL, NULL},
+        {TWO("path: /a.S/*", "grpc: a.*/*"), NULL, NULL},
+        {TWO("path: /a.S/M", "grpc: a.S/M"), "routes[1]", "never reached"},
+        {TWO("path: /a.S/*", "grpc: a.S/M"), "routes[1]", "never reached"},
+        {TWO("path: /a.S/*", "grpc: a.S/*"), "routes[1]", "never reached"},
+        {TWO("path: /*", "grpc: a.S/M"), "routes[1]", "never reached"},
+        {TWO("path: /*", "grpc: a.S/*"), "routes[1]", "never reached"},
+        {TWO("path: /*", "grpc: a.*/*"), "routes[1]", "never reached"},
+        {TWO("path: /*", "grpc: '*'"), "routes[1]", "never reached"},
+        // Methods.
+        {TWO("path: /a, methods: [GET]", "path: /a"), NULL, NULL},
+        {TWO("path: /a, methods: [GET]", "path: /a, methods: [GET, POST]"), NULL, NULL},
+        {TWO("path: /*, methods: [GET]", "grpc: '*'"), NULL, NULL},
+        {TWO("path: /a", "path: /a, methods: [GET]"), "routes[1]", "never reached"},
+        {TWO("path: /a, methods: [PUT, GET]", "path: /a, methods: [GET]"), "routes[1]",
+                "never reached"},
+        {TWO("path: /*, methods: [POST]", "grpc: '*'"), "routes[1]", "never reached"},
+        // Hosts.
+        {TWO("path: /a, hosts: [x]", "path: /a"), NULL, NULL},
+        {TWO("path: /a, hosts: [x]", "path: /a, hosts: [y]"), NULL, NULL},
+        {TWO("path: /a, hosts: [x]", "path: /a, hosts: [x, y]"), NULL, NULL},
+        {TWO("path: /a, hosts: [x]", "grpc: a.S/M, hosts: [x]"), NULL, NULL},
+        {TWO("path: /a", "path: /a, hosts: [x]"), "routes[1]", "never reached"},
+        {TWO("path: /a, hosts: [y, x]", "path: /a, hosts: [x, y]"), "routes[1]", "never reached"},
+        {TWO("grpc: '*', hosts: [x]", "grpc: a.S/M, hosts: [x]"), "routes[1]", "never reached"},
+        {TWO("path: /a, hosts: [x], methods: [GET]", "path: /a, hosts: [x]"), NULL, NULL},
+        // Each of several is told.
+        {TWO("path: /*", "path: /a") "- {match: {path: /b}" OK, "routes[1]", "never reached", 2},
+#undef TWO
+};
+
 static void routes_that_nobody_reaches_are_found(void **state)
 {
 	(void)state;
-	static const struct row rows[] = {
-#define TWO(first, second) "- {match: {" first "}" OK "- {match: {" second "}" OK
-	        {TWO("path: /a", "path: /b"), NULL, NULL},
-	        {TWO("path: /a", "path: /a/*"), NULL, NULL},
-	        {TWO("path: /a/*", "path: /a"), NULL, NULL},
-	        {TWO("path: /a/*", "path: /ab"), NULL, NULL},
-	        {TWO("path: /a/b/*", "path: /a/*"), NULL, NULL},
-	        {TWO("path: /a/b", "path: /*"), NULL, NULL},
-	        {TWO("path: /a", "path: /a"), "routes[1]", "routes[0], '/a', takes all"},
-	        {TWO("path: /a/*", "path: /a/b"), "routes[1]", "never reached"},
-	        {TWO("path: /a/*", "path: /a/"), "routes[1]", "never reached"},
-	        {TWO("path: /a/*", "path: /a/*"), "routes[1]", "never reached"},
-	        {TWO("path: /a/*", "path: /a/b/*"), "routes[1]", "never reached"},
-	        {TWO("path: /*", "path: /"), "routes[1]", "never reached"},
-	        {TWO("path: /*", "path: /a/b/c"), "routes[1]", "never reached"},
-	        {TWO("path: /a%3Ab", "path: '/a:b'"), "routes[1]", "never reached"},
-	        // gRPC among itself.
-	        {TWO("grpc: a.S/M", "grpc: a.S/N"), NULL, NULL},
-	        {TWO("grpc: a.S/M", "grpc: a.S/*"), NULL, NULL},
-	        {TWO("grpc: a.S/*", "grpc: a.*/*"), NULL, NULL},
-	        {TWO("grpc: a.*/*", "grpc: '*'"), NULL, NULL},
-	        {TWO("grpc: a.*/*", "grpc: a.b.S/*"), NULL, NULL},
-	        {TWO("grpc: a.*/*", "grpc: ab.S/*"), NULL, NULL},
-	        {TWO("grpc: a.*/*", "grpc: a.b.*/*"), NULL, NULL},
-	        {TWO("grpc: a.S/M", "grpc: a.S/M"), "routes[1]", "never reached"},
-	        {TWO("grpc: a.S/*", "grpc: a.S/M"), "routes[1]", "never reached"},
-	        {TWO("grpc: a.*/*", "grpc: a.S/M"), "routes[1]", "never reached"},
-	        {TWO("grpc: a.*/*", "grpc: a.S/*"), "routes[1]", "never reached"},
-	        {TWO("grpc: a.b.*/*", "grpc: a.b.S/*"), "routes[1]", "never reached"},
-	        {TWO("grpc: '*'", "grpc: a.S/M"), "routes[1]", "never reached"},
-	        {TWO("grpc: '*'", "grpc: a.S/*"), "routes[1]", "never reached"},
-	        {TWO("grpc: '*'", "grpc: a.*/*"), "routes[1]", "never reached"},
-	        {TWO("grpc: '*'", "grpc: '*'"), "routes[1]", "never reached"},
-	        {TWO("grpc: '*'", "grpc: S/M"), "routes[1]", "never reached"},
-	        // A gRPC route takes no plain call; a path route takes both.
-	        {TWO("grpc: '*'", "path: /a.S/M"), NULL, NULL},
-	        {TWO("grpc: a.S/M", "path: /a.S/M"), NULL, NULL},
-	        {TWO("path: /a.S/M", "grpc: a.S/*"), NULL, NULL},
-	        {TWO("path: /a.S/*", "grpc: a.*/*"), NULL, NULL},
-	        {TWO("path: /a.S/M", "grpc: a.S/M"), "routes[1]", "never reached"},
-	        {TWO("path: /a.S/*", "grpc: a.S/M"), "routes[1]", "never reached"},
-	        {TWO("path: /a.S/*", "grpc: a.S/*"), "routes[1]", "never reached"},
-	        {TWO("path: /*", "grpc: a.S/M"), "routes[1]", "never reached"},
-	        {TWO("path: /*", "grpc: a.S/*"), "routes[1]", "never reached"},
-	        {TWO("path: /*", "grpc: a.*/*"), "routes[1]", "never reached"},
-	        {TWO("path: /*", "grpc: '*'"), "routes[1]", "never reached"},
-	        // Methods.
-	        {TWO("path: /a, methods: [GET]", "path: /a"), NULL, NULL},
-	        {TWO("path: /a, methods: [GET]", "path: /a, methods: [GET, POST]"), NULL, NULL},
-	        {TWO("path: /*, methods: [GET]", "grpc: '*'"), NULL, NULL},
-	        {TWO("path: /a", "path: /a, methods: [GET]"), "routes[1]", "never reached"},
-	        {TWO("path: /a, methods: [PUT, GET]", "path: /a, methods: [GET]"), "routes[1]",
-	                "never reached"},
-	        {TWO("path: /*, methods: [POST]", "grpc: '*'"), "routes[1]", "never reached"},
-	        // Hosts.
-	        {TWO("path: /a, hosts: [x]", "path: /a"), NULL, NULL},
-	        {TWO("path: /a, hosts: [x]", "path: /a, hosts: [y]"), NULL, NULL},
-	        {TWO("path: /a, hosts: [x]", "path: /a, hosts: [x, y]"), NULL, NULL},
-	        {TWO("path: /a, hosts: [x]", "grpc: a.S/M, hosts: [x]"), NULL, NULL},
-	        {TWO("path: /a", "path: /a, hosts: [x]"), "routes[1]", "never reached"},
-	        {TWO("path: /a, hosts: [y, x]", "path: /a, hosts: [x, y]"), "routes[1]",
-	                "never reached"},
-	        {TWO("grpc: '*', hosts: [x]", "grpc: a.S/M, hosts: [x]"), "routes[1]",
-	                "never reached"},
-	        {TWO("path: /a, hosts: [x], methods: [GET]", "path: /a, hosts: [x]"), NULL, NULL},
-	        // Each of several is told.
-	        {TWO("path: /*", "path: /a") "- {match: {path: /b}" OK, "routes[1]",
-	                "never reached", 2},
-#undef TWO
-	};
-	CHECK_ROWS(NAMES_ALL, rows);
+	CHECK_ROWS(NAMES_ALL, reachability);
 }
 
 static void limits_that_never_fire_or_cannot_be_counted_are_found(void **state)

@@ -31,6 +31,61 @@ static int routed(const struct fixture *fixture, const struct policy_request *re
 	return decision.route ? (int)decision.route_index : -1;
 }
 
+static const struct {
+	const char *method, *path, *host;
+	int route;
+} calls[] = {
+        {"gRPC", "/user.UserService/Login", "x", 0},
+        {"gRPC", "/user.UserService/Logout", "x", 1},
+        {"gRPC", "/user.UserService/login", "x", 1},
+        {"gRPC", "/user.Admin/Drop", "x", 2},
+        {"gRPC", "/user.v1.Admin/Drop", "x", -1},  // another package
+        {"gRPC", "/user.v1.Users/Get", "x", 7},
+        {"gRPC", "/users.Admin/Drop", "x", -1},
+        {"gRPC", "/user/Drop", "x", -1},
+        {"gRPC", "/USER.UserService/Login", "x", -1},
+        {"gRPC", "/user.UserService/", "x", -1},
+        {"gRPC", "/user.UserService", "x", -1},
+        {"gRPC", "/user.UserService/Login/x", "x", -1},
+        {"gRPC", "/x/user.UserService/Login", "x", -1},
+        {"gRPC", "//user.UserService/Login", "x", -1},
+        {"gRPC", "/user.UserService/Login;v=1", "x", 0},
+        {"gRPC", "/any.Thing/At", "grpc.example", 8},
+        {"gRPC", "/at/any/depth", "grpc.example", 8},
+        {"gRPC", "/", "grpc.example", 8},
+        {"gRPC", "/healthz", "grpc.example", 6},
+        {"gRPC", "/api/x", "a.example", 4},  // a gRPC call is a POST
+        // Not gRPC: a content-type alone, or the method alone, is not enough.
+        {"POST", "/user.UserService/Login", "x", -1},
+        {"GET", "/any.Thing/At", "grpc.example", -1},
+        // Paths, methods, hosts.
+        {"GET", "/api/x", "x", 3},
+        {"GET", "/api/", "x", 3},
+        {"GET", "/api", "x", -1},
+        {"GET", "/apix", "x", -1},
+        {"PUT", "/api/x", "a.example", 3},
+        {"get", "/api/x", "x", -1},
+        {"POST", "/api/x", "a.example", 4},
+        {"POST", "/api/x", "b.example", 4},
+        {"POST", "/api/x", "c.example", -1},
+        {"POST", "/api/x", "", -1},
+        {"POST", "/api/v2/x", "x", 5},
+        {"POST", "/api/v2/x", "a.example", 4},
+        {"GET", "/api/v2/x", "x", 3},
+        {"GET", "/healthz", "x", 6},
+        {"GET", "/healthz/", "x", -1},
+        {"GET", "/healthz;a", "x", 6},
+        {"GET", "/HEALTHZ", "x", -1},
+        {"GET", "/", "x", -1},
+        {"GET", "/dir/", "x", 11},
+        {"GET", "/dir", "x", -1},
+        {"GET", "/dir/x", "x", -1},
+        // Escapes mean what they mean to a backend.
+        {"GET", "/a%20b/c", "x", 9},
+        {"GET", "/v1/users:export", "x", 10},
+        {"GET", "/v1/users%3Aexport", "x", 10},
+};
+
 static void the_first_route_that_matches_takes_the_call(void **state)
 {
 	(void)state;
@@ -47,73 +102,26 @@ static void the_first_route_that_matches_takes_the_call(void **state)
 	        "- {match: {path: /a%20b/*}" OK                               // 9
 	        "- {match: {path: '/v1/users:export'}" OK                     // 10
 	        "- {match: {path: /dir/}" OK;                                 // 11
-	static const struct {
-		const char *method, *path, *host;
-		int route;
-	} rows[] = {
-	        {"gRPC", "/user.UserService/Login", "x", 0},
-	        {"gRPC", "/user.UserService/Logout", "x", 1},
-	        {"gRPC", "/user.UserService/login", "x", 1},
-	        {"gRPC", "/user.Admin/Drop", "x", 2},
-	        {"gRPC", "/user.v1.Admin/Drop", "x", -1},  // another package
-	        {"gRPC", "/user.v1.Users/Get", "x", 7},
-	        {"gRPC", "/users.Admin/Drop", "x", -1},
-	        {"gRPC", "/user/Drop", "x", -1},
-	        {"gRPC", "/USER.UserService/Login", "x", -1},
-	        {"gRPC", "/user.UserService/", "x", -1},
-	        {"gRPC", "/user.UserService", "x", -1},
-	        {"gRPC", "/user.UserService/Login/x", "x", -1},
-	        {"gRPC", "/x/user.UserService/Login", "x", -1},
-	        {"gRPC", "//user.UserService/Login", "x", -1},
-	        {"gRPC", "/user.UserService/Login;v=1", "x", 0},
-	        {"gRPC", "/any.Thing/At", "grpc.example", 8},
-	        {"gRPC", "/at/any/depth", "grpc.example", 8},
-	        {"gRPC", "/", "grpc.example", 8},
-	        {"gRPC", "/healthz", "grpc.example", 6},
-	        {"gRPC", "/api/x", "a.example", 4},  // a gRPC call is a POST
-	        // Not gRPC: a content-type alone, or the method alone, is not enough.
-	        {"POST", "/user.UserService/Login", "x", -1},
-	        {"GET", "/any.Thing/At", "grpc.example", -1},
-	        // Paths, methods, hosts.
-	        {"GET", "/api/x", "x", 3},
-	        {"GET", "/api/", "x", 3},
-	        {"GET", "/api", "x", -1},
-	        {"GET", "/apix", "x", -1},
-	        {"PUT", "/api/x", "a.example", 3},
-	        {"get", "/api/x", "x", -1},
-	        {"POST", "/api/x", "a.example", 4},
-	        {"POST", "/api/x", "b.example", 4},
-	        {"POST", "/api/x", "c.example", -1},
-	        {"POST", "/api/x", "", -1},
-	        {"POST", "/api/v2/x", "x", 5},
-	        {"POST", "/api/v2/x", "a.example", 4},
-	        {"GET", "/api/v2/x", "x", 3},
-	        {"GET", "/healthz", "x", 6},
-	        {"GET", "/healthz/", "x", -1},
-	        {"GET", "/healthz;a", "x", 6},
-	        {"GET", "/HEALTHZ", "x", -1},
-	        {"GET", "/", "x", -1},
-	        {"GET", "/dir/", "x", 11},
-	        {"GET", "/dir", "x", -1},
-	        {"GET", "/dir/x", "x", -1},
-	        // Escapes mean what they mean to a backend.
-	        {"GET", "/a%20b/c", "x", 9},
-	        {"GET", "/v1/users:export", "x", 10},
-	        {"GET", "/v1/users%3Aexport", "x", 10},
-	};
 	struct fixture fixture;
 	fixture_compile(&fixture, NULL, NAMES_ALL, routes, "");
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
 		struct policy_request request = request_of(
-		        rows[i].method, rows[i].path, rows[i].host);
+		        calls[i].method, calls[i].path, calls[i].host);
 		int route = routed(&fixture, &request);
-		if (route != rows[i].route)
-			fail_msg("%s %s on %s: %d", rows[i].method, rows[i].path, rows[i].host,
+		if (route != calls[i].route)
+			fail_msg("%s %s on %s: %d", calls[i].method, calls[i].path, calls[i].host,
 			        route);
 	}
 	// gRPC by content-type, but no POST.
 	struct policy_request request = request_of("gRPC", "/user.UserService/Login", "x");
 	request.method = STR("GET");
+	assert_int_equal(routed(&fixture, &request), -1);
+	// Targets that are no paths.
+	request = request_of("OPTIONS", "*", "x");
+	assert_int_equal(routed(&fixture, &request), -1);
+	request = request_of("gRPC", "", "grpc.example");
+	assert_int_equal(routed(&fixture, &request), -1);
+	request = request_of("gRPC", NULL, "grpc.example");
 	assert_int_equal(routed(&fixture, &request), -1);
 	fixture_free(&fixture);
 }
