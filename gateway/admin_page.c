@@ -108,8 +108,8 @@ void admin_page(struct buffer *out, bool ready, struct str metrics, int64_t now_
 	        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
 	        "<meta http-equiv=\"refresh\" content=\"5\">\n<title>tollgate: %s</title>\n"
 	        "<style>%s</style>\n</head>\n<body>\n<h1>tollgate</h1>\n"
-	        "<p>Version %s, <strong class=\"%s\">%s</strong>.</p>\n<table>\n",
-	        state, style, TOLLGATE_VERSION, state, state);
+	        "<p>The gateway is <strong class=\"%s\">%s</strong>.</p>\n<table>\n",
+	        state, style, state, state);
 	for (size_t i = 0; i < ARRAY_LEN(figures); i++) {
 		double value = 0;
 		if (fold(metrics, &figures[i], &value))

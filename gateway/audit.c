@@ -38,28 +38,67 @@ static bool has_room(struct audit_file *file)
 	return buffer_len(&file->pending) < AUDIT_BATCH_BYTES || audit_file_flush(file);
 }
 
-static void drain_access(struct audit *audit, struct audit_lane *lane)
+// Lanes are merged by time, so that the file tells what happened in the order it happened.
+static struct audit_lane *earliest_record(struct audit *audit, struct audit_taken *taken)
 {
-	if (buffer_len(&lane->taken_access) == 0 || !has_room(&audit->access))
-		return;
-	buffer_append_str(&audit->access.pending, buffer_str(&lane->taken_access));
-	buffer_clear(&lane->taken_access);
+	struct audit_lane *earliest = NULL;
+	for (size_t i = 0; i < audit->lane_count; i++) {
+		struct audit_taken candidate;
+		if (!audit_lane_peek(&audit->lanes[i], &candidate))
+			continue;
+		if (earliest && candidate.wall_ns >= taken->wall_ns)
+			continue;
+		earliest = &audit->lanes[i];
+		*taken = candidate;
+	}
+	return earliest;
 }
 
-// Takes what the lane has gathered to the files. True when there was anything or still is.
-static bool drain(struct audit *audit, struct audit_lane *lane, bool closing)
+static void drain_records(struct audit *audit)
 {
 	struct audit_taken taken;
-	if (!audit_lane_take(lane, closing))
-		return false;
-	while (audit_lane_peek(lane, &taken) && has_room(&audit->log.file)) {
+	for (struct audit_lane *lane; (lane = earliest_record(audit, &taken));) {
+		if (!has_room(&audit->log.file))
+			return;
 		audit_log_append(&audit->log, &taken);
 		audit_lane_pop(lane);
 	}
-	drain_access(audit, lane);
-	return true;
 }
 
+static struct str first_line(const struct audit_lane *lane)
+{
+	struct str lines = buffer_str(&lane->taken_access);
+	const char *end = str_find_byte(lines, '\n');
+	return end ? str_of(lines.at, (size_t)(end - lines.at) + 1) : lines;
+}
+
+// Every access line begins with its time, written so that bytes compare as times do.
+static bool begins_earlier(struct str a, struct str b)
+{
+	size_t len = strlen("{\"timestamp\":\"") + CLOCK_TEXT_SIZE - 1;
+	return a.len >= len && b.len >= len && memcmp(a.at, b.at, len) < 0;
+}
+
+static void drain_access(struct audit *audit)
+{
+	for (;;) {
+		struct audit_lane *earliest = NULL;
+		struct str line = STR("");
+		for (size_t i = 0; i < audit->lane_count; i++) {
+			struct str candidate = first_line(&audit->lanes[i]);
+			if (candidate.len && (!earliest || begins_earlier(candidate, line))) {
+				earliest = &audit->lanes[i];
+				line = candidate;
+			}
+		}
+		if (!earliest || !has_room(&audit->access))
+			return;
+		buffer_append_str(&audit->access.pending, line);
+		buffer_take(&earliest->taken_access, line.len);
+	}
+}
+
+// Takes what the lanes have gathered to the files. True when there was anything or still is.
 static bool drain_all(struct audit *audit, bool closing)
 {
 	bool busy = false;
@@ -68,7 +107,9 @@ static bool drain_all(struct audit *audit, bool closing)
 		audit_file_retry_now(&audit->access);
 	}
 	for (size_t i = 0; i < audit->lane_count; i++)
-		busy |= drain(audit, &audit->lanes[i], closing);
+		busy |= audit_lane_take(&audit->lanes[i], closing);
+	drain_records(audit);
+	drain_access(audit);
 	busy |= !audit_file_flush(&audit->log.file);
 	busy |= !audit_file_flush(&audit->access);
 	return busy;

@@ -147,7 +147,7 @@ static void watch_expiry(struct downstream *downstream, int64_t not_after_s)
 static void on_expiry(struct timer *timer)
 {
 	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, expiry);
-	int64_t not_after_s = tls_session_peer(downstream->link.tls)->leaf.not_after_s;
+	int64_t not_after_s = tls_session_peer(downstream->link.tls)->expires_s;
 	if (not_after_s >= clock_wall_ns() / NS_PER_S)
 		watch_expiry(downstream, not_after_s);
 	else
@@ -222,7 +222,7 @@ static void on_opened(struct link *link)
 	if (downstream->standing != REASON_NONE)
 		turn_set_timer(&worker->turn, &downstream->report, (int64_t)REFUSED_REPORT_MS * NS_PER_MS);
 	else
-		watch_expiry(downstream, tls_session_peer(link->tls)->leaf.not_after_s);
+		watch_expiry(downstream, tls_session_peer(link->tls)->expires_s);
 	downstream_settle(downstream);
 	link_mark_dirty(link);
 }

@@ -220,6 +220,12 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 		return;
 	if (try_again(exchange, why))
 		return;
+	// A backend that was told the deadline keeps it too, and may be the quicker of the two.
+	int64_t deadline_ns = exchange->time.deadline_ns;
+	if (deadline_ns && clock_monotonic_ns() + NS_PER_MS >= deadline_ns) {
+		exchange_fail(exchange, 504, GRPC_DEADLINE_EXCEEDED, "deadline_exceeded");
+		return;
+	}
 	int status = why == ABORT_UNPROCESSED ? 503 : why == ABORT_DEADLINE ? 504 : 502;
 	exchange_fail(exchange, status, GRPC_UNAVAILABLE, causes[why]);
 }

@@ -127,10 +127,10 @@ void exchange_client_head(struct stream *stream, bool end)
 	if (!caller_stands(exchange) || !target_is_plain(exchange) || !policy_allows(exchange) ||
 	    !route_takes_it(exchange))
 		return;
-	if (exchange_route(exchange)->backend < 0)
-		respond(exchange);
-	else
+	if (exchange_route(exchange)->backend >= 0)
 		exchange_forward(exchange);
+	else if (end || stream->head.expects_continue)
+		respond(exchange);  // else when the request is whole: only then is it known to be well-formed
 }
 
 void exchange_client_data(struct stream *stream, struct str bytes)
@@ -162,6 +162,8 @@ void exchange_client_end(struct stream *stream, const struct fields *trailers)
 	forward_trailers(exchange, trailers, true, &exchange->up.trailers);
 	if (exchange->backend)
 		stream_wake(exchange->backend);
+	else if (exchange->state == EXCHANGE_JUDGED && exchange_route(exchange))
+		respond(exchange);
 }
 
 void exchange_client_aborted(struct stream *stream, enum stream_abort why)

@@ -20,7 +20,7 @@ struct material_trust {
 	STACK_OF(X509) * authorities;
 	STACK_OF(X509_CRL) * lists;           // NULL when no `crl` is configured
 	struct tls_certificate_facts *facts;  // of each authority
-	// A CA whose own issuer is not in the bundle is trusted itself.
+	// Some CA's own issuer is not in the bundle: then chains may end at any CA of it.
 	bool has_lone_intermediate;
 };
 

@@ -10,7 +10,6 @@
 #include "tls/fault.h"
 #include "tls/session.h"
 #include "tls/svid.h"
-#include "tls/verify.h"
 
 // 112 bits: no MD5, no SHA-1.
 enum { STRENGTH_LEVEL = 2 };

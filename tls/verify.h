@@ -1,7 +1,8 @@
 // Judges a client's chain: the one place where a verdict on a certificate is made. Default is
 // refusal; REASON_NONE stands only behind a verified chain and a leaf that is an X509-SVID.
 // Called by OpenSSL inside the handshake, on the session's thread.
-//   trust    the bundle alone; a CA in it whose own issuer is not there is an anchor itself
+//   trust    the bundle alone. Chains end at a self-signed root of it; where a CA in it lacks its
+//            own issuer there, at any CA of the bundle.
 //   lists    where CRLs are configured every certificate of the chain is looked up. An issuer
 //            without a list locks nobody out, and a list past its date still revokes: whoever
 //            stops lists from coming must not thereby open the gate, nor shut it.

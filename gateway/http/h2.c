@@ -12,7 +12,6 @@ static void make_shared(void)
 	h2_receive_callbacks(callbacks);
 	h2_send_callbacks(callbacks);
 	nghttp2_option_set_no_auto_window_update(options, 1);
-	nghttp2_option_set_no_closed_streams(options, 1);
 }
 
 const char *h2_library_version(void)
@@ -87,13 +86,23 @@ static void fail_session(struct h2 *h2, const char *why)
 	h2->codec.finished = true;
 }
 
+// What a connection that ended tells of one request (codec.h).
+static enum stream_abort loss_of(const struct h2 *h2, const struct h2_stream *own, enum stream_abort why)
+{
+	if (h2->codec.server || why != ABORT_CLOSED)
+		return why;
+	if (!own->on_wire)
+		return ABORT_UNPROCESSED;
+	return h2->answered && !own->final_head && !own->interims ? ABORT_UNANSWERED : ABORT_CLOSED;
+}
+
 // The connection is gone: no stream will hear more.
 static void abort_streams(struct h2 *h2, enum stream_abort why)
 {
 	LIST_EACH(&h2->codec.streams, node) {
 		struct h2_stream *own = h2_stream_of(LIST_ITEM(node, struct stream, node));
 		own->closed = true;
-		h2_stream_over(h2, own, why);
+		h2_stream_over(h2, own, loss_of(h2, own, why));
 	}
 }
 

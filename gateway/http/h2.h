@@ -18,8 +18,10 @@ struct h2 {
 	struct codec codec;
 	nghttp2_session *session;
 	struct list dead;  // streams nobody points to any more
+	int32_t last_id;   // of the newest request (server)
 	bool goaway_final; // the last GOAWAY is queued: finish when the streams are done
 	bool violated;
+	bool answered;     // client: this connection has served before
 	bool gone;         // the connection ended or is past mending: the session never runs again
 };
 
@@ -33,6 +35,7 @@ struct h2_stream {
 	unsigned interims;
 	bool final_head;     // a request, or a final answer, was received
 	bool reading_trailers;
+	bool on_wire;        // client: its HEADERS have left
 	bool deferred;       // nghttp2 waits for nghttp2_session_resume_data
 	bool reset_sent;
 	bool closed;         // nghttp2 knows it no more

@@ -5,6 +5,17 @@ static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
 	return nghttp2_session_get_stream_user_data(session, id);
 }
 
+// A stream that was skipped is closed for good (RFC 9113, 5.1.1); nghttp2 only ignores such a request. It remembers as
+// many closed streams as may be open, so one that it does not know was never opened, or long ago.
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *header, void *user)
+{
+	struct h2 *h2 = user;
+	if (h2->codec.server && header->type == NGHTTP2_HEADERS && header->stream_id <= h2->last_id &&
+	    !nghttp2_session_find_stream(session, header->stream_id))
+		nghttp2_session_terminate_session(session, NGHTTP2_PROTOCOL_ERROR);
+	return 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2 *h2 = user;
@@ -13,6 +24,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	struct h2_stream *own = stream_of(session, frame->hd.stream_id);
 	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
 		own = h2_stream_new(h2, frame->hd.stream_id);
+		h2->last_id = frame->hd.stream_id;
 		nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, own);
 		head_request(&own->stream.head);
 		h2->codec.head_pending = true;
@@ -161,6 +173,7 @@ static void answer_received(struct h2 *h2, struct h2_stream *own, bool end)
 {
 	struct stream *stream = &own->stream;
 	own->final_head = stream->head.status >= 200;
+	h2->answered = true;
 	if (own->fault || own->too_large || take_length(&stream->head) || stream->head.status < 100 ||
 	    stream->head.status == 101 || (!own->final_head && ++own->interims > CODEC_INTERIMS_MAX)) {
 		h2_reset_with(own, NGHTTP2_PROTOCOL_ERROR);
@@ -251,7 +264,8 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 		h2->violated = true;
 	if (frame->hd.type == NGHTTP2_HEADERS)
 		h2->codec.head_pending = false;
-	if (!own || own->reset_sent || own->reported)
+	bool stream_error = error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING;
+	if (!own || own->reset_sent || own->reported || !stream_error)
 		return 0;
 	own->reset_sent = true;
 	if (h2->codec.server)
@@ -263,7 +277,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 
 static enum stream_abort abort_of(const struct h2 *h2, const struct h2_stream *own, uint32_t code)
 {
-	if (code == NGHTTP2_REFUSED_STREAM && !h2->codec.server)
+	if (code == NGHTTP2_REFUSED_STREAM && !h2->codec.server && !own->final_head)
 		return ABORT_UNPROCESSED;
 	if (own->reset_sent && code == NGHTTP2_PROTOCOL_ERROR)
 		return ABORT_BROKEN;
@@ -283,6 +297,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 
 void h2_receive_callbacks(nghttp2_session_callbacks *callbacks)
 {
+	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);

@@ -119,17 +119,14 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		h2->violated = true;
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, why);
 	}
-	if (frame->hd.type == NGHTTP2_RST_STREAM) {  // ours, or nghttp2's for what it found wrong
-		struct h2_stream *reset = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-		if (reset)
-			reset->reset_sent = true;
-	}
+	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	if (own && frame->hd.type == NGHTTP2_RST_STREAM)  // ours, or nghttp2's for what it found wrong
+		own->reset_sent = true;
+	if (own && frame->hd.type == NGHTTP2_HEADERS)
+		own->on_wire = true;
 	bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
 		    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
-	if (!ends)
-		return 0;
-	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-	if (!own)
+	if (!own || !ends)
 		return 0;
 	own->stream.send_done = true;
 	if (own->stream.user)

@@ -93,9 +93,10 @@ static const struct {
                 {A, "GET", "/", "1", {"a", 1}, {"bc", 2}}, false},
         {"path: /*", "['header:x-a', 'header:x-b']", "http1", {A, "GET", "/", "1", {"v", 1}, {0}},
                 {A, "GET", "/", "1", {0}, {"v", 1}}, false},
+        // What looks like the seam between two values.
         {"path: /*", "['header:x-a', 'header:x-b']", "http1",
-                {A, "GET", "/", "1", {"a\0\1", 3}, {0}},
-                {A, "GET", "/", "1", {"a", 1}, {"\0\1", 2}}, false},
+                {A, "GET", "/", "1", {"a\3\0\0\0\0\0\0\0\0b", 11}, {"c", 1}},
+                {A, "GET", "/", "1", {"a", 1}, {"b\3\0\0\0\0\0\0\0\0c", 11}}, false},
         {"path: /*", "[identity, method]", "http1", {A, "GET", "/", "1", {0}, {0}},
                 {A, "GET", "/x", "2", {0}, {0}}, true},
         {"path: /*", "[identity, method]", "http1", {A, "GET", "/", "1", {0}, {0}},

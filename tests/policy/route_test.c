@@ -188,41 +188,51 @@ static void append_route(uint64_t *seed, struct buffer *routes)
 	buffer_printf(routes, "}" OK);
 }
 
+static void parse_random_routes(struct fixture *fixture, uint64_t count, uint64_t *seed)
+{
+	struct buffer routes = {0};
+	for (; count; count--)
+		append_route(seed, &routes);
+	buffer_append(&routes, "", 1);
+	fixture_parse(fixture, NAMES_ALL, buffer_data(&routes), "");
+	fixture_fail_on_problems(fixture);
+	buffer_fini(&routes);
+}
+
+static size_t number_in(const struct config_problem *problem)
+{
+	size_t number;
+	assert_int_equal(sscanf(problem->key.at, "listeners[0].routes[%zu]", &number), 1);
+	return number;
+}
+
+static struct policy_request random_call(char path[64], uint64_t *seed)
+{
+	snprintf(path, 64, "/%s%s%s%s", PICK(seed, "", "a.", "b.", "a.b.", "a/", "b/"),
+	        PICK(seed, "S", "T", "c.S", "a", "b"), PICK(seed, "", "/", "/a/", "/b/"),
+	        PICK(seed, "", "M", "N", "a", "b"));
+	return request_of(PICK(seed, "GET", "POST", "PUT", "gRPC", "gRPC"), path,
+	        PICK(seed, "x", "y", "z", ""));
+}
+
 // Takes the unreachable out until the rest compiles: random files are full of them.
 static void compile_what_is_left(struct fixture *fixture)
 {
 	struct config_listener *listener = &fixture->config->listeners[0];
 	while (!(fixture->policy = policy_compile(fixture->config, NULL, &fixture->problems))) {
-		size_t number;
-		assert_int_equal(sscanf(fixture->problems.items[0].key.at,
-		                         "listeners[0].routes[%zu]", &number),
-		        1);
+		size_t number = number_in(&fixture->problems.items[0]);
 		memmove(&listener->routes[number], &listener->routes[number + 1],
 		        (--listener->route_count - number) * sizeof(*listener->routes));
 		config_problems_fini(&fixture->problems);
 	}
 }
 
-static void compare_calls(struct fixture *fixture, uint64_t *seed)
+static int plain_route(const struct config_listener *listener, const struct policy_request *request)
 {
-	const struct config_listener *listener = &fixture->config->listeners[0];
-	for (int call = 0; call < 300; call++) {
-		char path[64];
-		snprintf(path, sizeof(path), "/%s%s%s%s",
-		        PICK(seed, "", "a.", "b.", "a.b.", "a/", "b/"),
-		        PICK(seed, "S", "T", "c.S", "a", "b"), PICK(seed, "", "/", "/a/", "/b/"),
-		        PICK(seed, "", "M", "N", "a", "b"));
-		struct policy_request request = request_of(
-		        PICK(seed, "GET", "POST", "gRPC", "gRPC"), path,
-		        PICK(seed, "x", "y", "z", ""));
-		int expected = -1;
-		for (size_t i = 0; i < listener->route_count && expected < 0; i++)
-			if (plain_match(&listener->routes[i], &request))
-				expected = (int)i;
-		if (routed(fixture, &request) != expected)
-			fail_msg("%s %s on %s: not %d", request.grpc ? "gRPC" : request.method.at,
-			        path, request.host.at, expected);
-	}
+	for (size_t i = 0; i < listener->route_count; i++)
+		if (plain_match(&listener->routes[i], request))
+			return (int)i;
+	return -1;
 }
 
 static void the_index_agrees_with_asking_every_route_in_turn(void **state)
@@ -231,16 +241,28 @@ static void the_index_agrees_with_asking_every_route_in_turn(void **state)
 	uint64_t seed = 11;
 	for (int round = 0; round < 150; round++) {
 		struct fixture fixture;
-		struct buffer routes = {0};
-		for (uint64_t count = 1 + random_below(&seed, 30); count; count--)
-			append_route(&seed, &routes);
-		buffer_append(&routes, "", 1);
-		fixture_parse(&fixture, NAMES_ALL, buffer_data(&routes), "");
-		fixture_fail_on_problems(&fixture);
+		parse_random_routes(&fixture, 1 + random_below(&seed, 30), &seed);
 		compile_what_is_left(&fixture);
-		compare_calls(&fixture, &seed);
+		for (int call = 0; call < 300; call++) {
+			char path[64];
+			struct policy_request request = random_call(path, &seed);
+			int expected = plain_route(&fixture.config->listeners[0], &request);
+			if (routed(&fixture, &request) != expected)
+				fail_msg("%s on %s: not %d", path, request.host.at, expected);
+		}
 		fixture_free(&fixture);
-		buffer_fini(&routes);
+	}
+}
+
+static void assert_never_first(const struct config_route *list, size_t number, uint64_t *seed)
+{
+	for (int call = 0; call < 200; call++) {
+		char path[64];
+		size_t first = 0;
+		struct policy_request request = random_call(path, seed);
+		while (first < number && !plain_match(&list[first], &request))
+			first++;
+		assert_false(first == number && plain_match(&list[number], &request));
 	}
 }
 
@@ -252,39 +274,13 @@ static void what_is_called_unreachable_is(void **state)
 	size_t unreachable = 0;
 	for (int round = 0; round < 300; round++) {
 		struct fixture fixture;
-		struct buffer routes = {0};
-		for (int count = 0; count < 6; count++)
-			append_route(&seed, &routes);
-		buffer_append(&routes, "", 1);
-		fixture_parse(&fixture, NAMES_ALL, buffer_data(&routes), "");
-		fixture_fail_on_problems(&fixture);
+		parse_random_routes(&fixture, 6, &seed);
 		fixture.policy = policy_compile(fixture.config, NULL, &fixture.problems);
-		for (size_t p = 0; p < fixture.problems.count; p++) {
-			size_t number;
-			const struct config_route *list = fixture.config->listeners[0].routes;
-			assert_int_equal(sscanf(fixture.problems.items[p].key.at,
-			                         "listeners[0].routes[%zu]", &number),
-			        1);
-			unreachable++;
-			for (int call = 0; call < 200; call++) {
-				char path[64];
-				snprintf(path, sizeof(path), "/%s%s%s%s",
-				        PICK(&seed, "", "a.", "b.", "a.b.", "a/"),
-				        PICK(&seed, "S", "T", "c.S", "a", "b"),
-				        PICK(&seed, "", "/", "/a/", "/b/"),
-				        PICK(&seed, "", "M", "N", "a", "b"));
-				struct policy_request request = request_of(
-				        PICK(&seed, "GET", "POST", "PUT", "gRPC"), path,
-				        PICK(&seed, "x", "y", "z"));
-				size_t first = 0;
-				while (first < number && !plain_match(&list[first], &request))
-					first++;
-				assert_false(
-				        first == number && plain_match(&list[number], &request));
-			}
-		}
+		for (size_t p = 0; p < fixture.problems.count; p++)
+			assert_never_first(fixture.config->listeners[0].routes,
+			        number_in(&fixture.problems.items[p]), &seed);
+		unreachable += fixture.problems.count;
 		fixture_free(&fixture);
-		buffer_fini(&routes);
 	}
 	assert_true(unreachable > 100);
 }

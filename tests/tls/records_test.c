@@ -22,16 +22,10 @@ static const struct {
         {"a header alone", STR("\x16\x03\x01\x40\x00"), 5},
         {"a record and half of one", STR("\x16\x03\x01\x00\x03xyz\x16\x03\x01\x00\x03xy"), 7},
         {"a record one byte short", STR("\x16\x03\x01\x00\x03xy"), 7},
-        {"no record at all", STR("GET / HTTP/1.1\r\n"), 0},
-        {"a record too long to be one",
-                STR("\x16\x03\x01\xff\xff"
-                    "abc"),
-                0},
-        {"a record, then none", STR("\x16\x03\x01\x00\x01xGET / HTTP/1.1\r\n\r\n"), 0},
 };
 
 // Everything that comes through, in order.
-static struct buffer pass(struct records *records, struct str bytes, size_t stride, bool *whole)
+static struct buffer pass(struct records *records, struct str bytes, size_t stride)
 {
 	struct buffer through = {0};
 	while (bytes.len) {
@@ -39,10 +33,7 @@ static struct buffer pass(struct records *records, struct str bytes, size_t stri
 		struct str piece = str_of(bytes.at, cut);
 		bytes = str_skip(bytes, cut);
 		while (piece.len) {
-			struct str next = records_next(records, &piece);
-			*whole &= !next.len || next.at[1] != 3 ||
-			          next.len >= 5u + (uint8_t)next.at[4];
-			buffer_append_str(&through, next);
+			buffer_append_str(&through, records_next(records, &piece));
 			records_done(records);
 		}
 	}
@@ -56,24 +47,36 @@ static void every_cut_gives_the_same_bytes(void **state)
 		print_message("    %s\n", rows[i].name);
 		for (size_t stride = 1; stride <= 40; stride++) {
 			struct records records = {0};
-			bool whole = true;
-			struct buffer through = pass(&records, rows[i].bytes, stride, &whole);
-			struct str held = buffer_str(&records.held);
-			assert_true(str_starts(rows[i].bytes, buffer_str(&through)));
-			assert_true(whole);
-			// What is no record may come through in pieces, but for a last header's
-			// worth.
-			bool is_record = rows[i].bytes.len < 2 || rows[i].bytes.at[1] == 3;
-			assert_true(held.len == rows[i].held || (!is_record && held.len < 5) ||
-			            (!rows[i].held && held.len < 5));
-			assert_int_equal(buffer_len(&through) + held.len, rows[i].bytes.len);
-			assert_true(!held.len ||
-			            memcmp(held.at, rows[i].bytes.at + buffer_len(&through),
-			                    held.len) == 0);
+			struct str bytes = rows[i].bytes;
+			struct buffer through = pass(&records, bytes, stride);
+			size_t whole = bytes.len - rows[i].held;
+			assert_true(str_eq(buffer_str(&through), str_of(bytes.at, whole)));
+			assert_true(str_eq(buffer_str(&records.held), str_skip(bytes, whole)));
 			buffer_fini(&through);
 			records_fini(&records);
 		}
 	}
+}
+
+// OpenSSL refuses such a header as soon as it sees it.
+static void what_is_no_record_is_not_waited_for(void **state)
+{
+	static const struct str others[] = {
+	        STR("GET / HTTP/1.1\r\n"),
+	        STR("\x16\x03\x01\xff\xff"
+	            "abcdefgh"),
+	        STR("\x01\x02\x03\x04\x05\x06\x07\x08"),
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		for (size_t stride = 1; stride <= 40; stride++) {
+			struct records records = {0};
+			struct buffer through = pass(&records, others[i], stride);
+			assert_true(buffer_len(&through) >= 5);
+			assert_true(str_starts(others[i], buffer_str(&through)));
+			buffer_fini(&through);
+			records_fini(&records);
+		}
 }
 
 static void nothing_is_kept_between_records(void **state)
@@ -105,6 +108,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(every_cut_gives_the_same_bytes),
+	        cmocka_unit_test(what_is_no_record_is_not_waited_for),
 	        cmocka_unit_test(nothing_is_kept_between_records),
 	        cmocka_unit_test(an_announced_record_costs_the_bytes_that_came),
 	};

@@ -238,6 +238,31 @@ static void no_broken_handshake_opens(void **state)
 			        *state, tls_versions[i / 2], (int)(i % 2), at));
 }
 
+// In TLS 1.2 the client's certificate comes in the clear; here its DER is broken.
+static void a_certificate_that_does_not_parse_is_invalid(void **state)
+{
+	struct duel duel;
+	char *bytes;
+	struct str detail;
+	gate_meet(*state, &duel, (struct duel_client){.version = TLS1_2_VERSION});
+	duel_client_turn(&duel);
+	duel_carry_in(&duel);
+	duel_carry_out(&duel);
+	duel_client_turn(&duel);
+	(void)BIO_get_mem_data(SSL_get_wbio(duel.client), &bytes);
+	enum { RECORD_AND_MESSAGE_HEADERS = 9, LENGTHS = 6 };
+	char *der = bytes + RECORD_AND_MESSAGE_HEADERS + LENGTHS;
+	assert_int_equal(*der, 0x30);
+	*der = 0x31;
+	duel_pump(&duel);
+	assert_int_equal(tls_status(duel.session), TLS_FAILED);
+	assert_int_equal(tls_fault(duel.session, &detail), REASON_certificate_invalid);
+	assert_true(str_starts(detail, STR("the client's certificates cannot be read: ")));
+	assert_int_equal(tls_session_peer(duel.session)->reason, REASON_certificate_invalid);
+	assert_true(duel.client_alert >= 0);
+	duel_fini(&duel);
+}
+
 static void a_client_that_turns_away_is_recorded(void **state)
 {
 	struct duel duel;
@@ -306,6 +331,7 @@ int main(void)
 	        test(a_client_hears_the_guards_alert),
 	        test(a_broken_record_ends_an_open_session),
 	        test(no_broken_handshake_opens),
+	        test(a_certificate_that_does_not_parse_is_invalid),
 	        test(a_client_that_turns_away_is_recorded),
 	        test(empty_records_do_not_go_on_for_ever),
 	        test(a_session_says_what_it_is),

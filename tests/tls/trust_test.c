@@ -1,5 +1,4 @@
-// What a listener trusts: the bundle and nothing else, revocation lists, possession of the key, the
-// judge in `alert` mode, and chains that are large, reversed or padded.
+// What a listener trusts: bundle, lists, possession, the judge; chains large, reversed or padded.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -208,6 +207,23 @@ static void an_intermediate_beside_its_root_spares_clients_sending_it(void **sta
 	assert_int_equal(verdict(world, &world->client, NULL, 0), REASON_NONE);
 }
 
+static void an_intermediate_beside_its_root_is_held_to_the_roots_rules(void **state)
+{
+	struct world *world = *state;
+	struct paper root = forge(&(struct draft){.cn = "narrow",
+	                                  .ca = true,
+	                                  .name_constraints = "excluded;URI:cluster.local"},
+	        NULL);
+	struct paper between = forge(&(struct draft){.cn = "wide", .ca = true}, &root);
+	struct paper leaf = forge(&(struct draft){0}, &between);
+	desk_trust(&world->desk, (const struct paper *[]){&between, &root}, 2);
+	open_gate(world);
+	assert_int_equal(verdict(world, &leaf, NULL, 0), REASON_certificate_invalid);
+	paper_fini(&leaf);
+	paper_fini(&between);
+	paper_fini(&root);
+}
+
 static void the_first_certificate_is_the_identity(void **state)
 {
 	struct world *world = *state;
@@ -369,6 +385,7 @@ int main(void)
 	        test(only_the_bundle_is_trusted),
 	        test(a_lone_intermediate_in_the_bundle_is_an_anchor),
 	        test(an_intermediate_beside_its_root_spares_clients_sending_it),
+	        test(an_intermediate_beside_its_root_is_held_to_the_roots_rules),
 	        test(the_first_certificate_is_the_identity),
 	        test(a_chain_of_any_order_is_sorted_out),
 	        test(a_chain_too_deep_is_invalid),

@@ -33,6 +33,7 @@ struct side {
 	enum habit habit;
 	bool keeps_credit;   // data is not credited until the test does
 	bool keeps_streams;  // streams are not released until the test does
+	bool quiet;          // data is only counted and hashed
 	bool dirty;
 };
 
@@ -45,6 +46,7 @@ struct user {
 	struct buffer unwritten;  // data not in the transcript yet
 	unsigned number;
 	size_t received, uncredited;
+	uint64_t digest;  // of the data received
 	bool whole, aborted;
 };
 
@@ -171,13 +173,22 @@ static inline void saw_head(struct stream *stream, bool end)
 		user_release(user);
 }
 
+static inline uint64_t digest_of(uint64_t before, struct str bytes)
+{
+	for (size_t i = 0; i < bytes.len; i++)
+		before = (before ^ (unsigned char)bytes.at[i]) * 0x100000001b3u;
+	return before;
+}
+
 static inline void saw_data(struct stream *stream, struct str bytes)
 {
 	struct user *user = stream->user;
 	assert_non_null(user);
 	assert_false(user->whole || user->aborted);
-	buffer_append_str(&user->unwritten, bytes);
+	user->digest = digest_of(user->digest, bytes);
 	user->received += bytes.len;
+	if (!user->side->quiet)
+		buffer_append_str(&user->unwritten, bytes);
 	if (user->side->keeps_credit)
 		user->uncredited += bytes.len;
 	else
@@ -356,6 +367,7 @@ static inline void assert_transcript(struct side *side, const char *what, const 
 
 static inline void side_forget(struct side *side)
 {
+	transcript(side);
 	buffer_clear(&side->log);
 	buffer_clear(&side->out);
 }

@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"tollgate/tests/backend"
+)
+
+// The listener's ceilings: request_too_large and overloaded.
+
+func ceilinged(t *testing.T, limits string) (*gateway, *backend.GRPC, *backend.HTTP) {
+	t.Helper()
+	return guarded(t, setup{listener: []string{"limits: {" + limits + "}"}})
+}
+
+func TestLargeHeadIs431(t *testing.T) {
+	t.Parallel()
+	g, users, back := ceilinged(t, "header_bytes: 4KiB, header_fields: 20")
+	for name, headers := range map[string][]string{
+		"one field of 5 KiB":  {"X-Large", strings.Repeat("x", 5<<10)},
+		"many fields of 5 KB": repeated(15, strings.Repeat("x", 350)),
+		"21 small fields":     repeated(21, "x"),
+	} {
+		for _, protocol := range []string{"h1", "h2"} {
+			t.Run(name+" "+protocol, func(t *testing.T) {
+				got := g.client(t, protocol, common().web).get("/x", headers...)
+				wantRefusal(t, got, http.StatusRequestHeaderFieldsTooLarge, "request_too_large")
+			})
+		}
+	}
+	t.Run("gRPC", func(t *testing.T) {
+		err := invoke(t, g.rpc(t, common().web), login, repeated(21, "x")...)
+		wantCode(t, err, codes.ResourceExhausted)
+	})
+	g.countAudit(t, 7, because("request_too_large"))
+	wantUntouched(t, users, back)
+	for _, protocol := range []string{"h1", "h2"} {
+		wantStatus(t, g.client(t, protocol, common().web).get("/x", repeated(10, "x")...), http.StatusOK)
+	}
+}
+
+// repeated makes pairs of as many header fields.
+func repeated(n int, value string) (pairs []string) {
+	for i := range n {
+		pairs = append(pairs, fmt.Sprint("x-field-", i), value)
+	}
+	return pairs
+}
+
+func TestLargeBodyIs413(t *testing.T) {
+	t.Parallel()
+	g, users, back := ceilinged(t, "body_bytes: 64KiB")
+	for _, protocol := range []string{"h1", "h2"} {
+		t.Run("by length "+protocol, func(t *testing.T) {
+			got := g.client(t, protocol, common().web).do(request("POST", "/sink", strings.Repeat("x", 65<<10)))
+			wantRefusal(t, got, http.StatusRequestEntityTooLarge, "request_too_large")
+		})
+	}
+	wantUntouched(t, users, back)
+	for _, protocol := range []string{"h1", "h2"} {
+		t.Run("while it comes "+protocol, func(t *testing.T) {
+			body, feed := io.Pipe()
+			t.Cleanup(func() { _ = feed.Close() })
+			go func() { // it stops before the end, so that the answer is not lost behind a failing write
+				for range 5 {
+					_, _ = feed.Write(make([]byte, 16<<10))
+				}
+			}()
+			r := must(http.NewRequest("POST", "https://gateway.test/sink", body))
+			wantRefusal(t, g.client(t, protocol, common().web).do(r), http.StatusRequestEntityTooLarge, "request_too_large")
+			waitFor(t, "the backend to be let go", patience, func() bool {
+				return !slices.ContainsFunc(back.Journal.Calls(""), func(c backend.Call) bool { return !c.Done })
+			})
+			for _, call := range back.Journal.Calls("") { // it may well have come that far
+				if call.BodyComplete {
+					t.Error("the backend took the body as complete")
+				}
+			}
+			back.Journal.Reset()
+		})
+		t.Run("just small enough "+protocol, func(t *testing.T) {
+			got := g.client(t, protocol, common().web).do(request("POST", "/sink", strings.Repeat("x", 64<<10)))
+			wantStatus(t, got, http.StatusOK)
+			back.Journal.Reset()
+		})
+	}
+	t.Run("gRPC", func(t *testing.T) {
+		_, err := backend.Invoke(within(t, patience), g.rpc(t, common().web), login, make([]byte, 100<<10))
+		wantCode(t, err, codes.ResourceExhausted)
+	})
+	g.countAudit(t, 5, because("request_too_large"))
+}
+
+func TestConnectionsPastTheCeilingAreTold503(t *testing.T) {
+	t.Parallel()
+	g, users, back := ceilinged(t, "connections: 3")
+	held := []*wire{g.wire(t, common().web), g.wire(t, common().web), g.wire(t, common().web)}
+	for _, protocol := range []string{"h1", "h2"} {
+		got := g.client(t, protocol, common().web).get("/x")
+		wantRefusal(t, got, http.StatusServiceUnavailable, "overloaded")
+		if got.header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After: %v", protocol, got.header)
+		}
+	}
+	wantCode(t, invoke(t, g.rpc(t, common().web), login), codes.Unavailable)
+	record := g.waitForAudit(t, "overload", because("overloaded"))
+	if record.Principal != webID {
+		t.Errorf("audit record %s", record.line)
+	}
+	wantUntouched(t, users, back)
+	for _, w := range held { // those within the ceiling do not suffer
+		w.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+		wantStatus(t, w.hear("GET"), http.StatusOK)
+	}
+	_ = held[0].Close()
+	waitFor(t, "room after one has gone", 5*time.Second, func() bool {
+		return g.client(t, "h1", common().web).get("/x").status == http.StatusOK
+	})
+}
+
+func TestConnectionsFarPastTheCeilingAreShutOut(t *testing.T) {
+	t.Parallel()
+	g, _, _ := ceilinged(t, "connections: 2")
+	held := []*wire{g.wire(t, common().web), g.wire(t, common().web)}
+	for range 100 { // more than are let in to be told so; each ends, and no one waits
+		conn := g.dialTCP(t)
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	waitFor(t, "the flood to be counted", 5*time.Second, func() bool {
+		return len(g.refusals(t, because("overloaded"))) > 0
+	})
+	for _, w := range held {
+		w.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+		wantStatus(t, w.hear("GET"), http.StatusOK)
+	}
+}

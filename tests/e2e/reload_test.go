@@ -1,0 +1,111 @@
+package e2e
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A reload takes the new configuration whole, or none of it.
+
+// rewrite changes the configuration file.
+func (g *gateway) rewrite(t *testing.T, from, to string) {
+	t.Helper()
+	text := string(must(os.ReadFile(g.config)))
+	if !strings.Contains(text, from) {
+		t.Fatalf("the configuration has no %q:\n%s", from, text)
+	}
+	writeFile(t, g.dir, "tollgate.yaml", []byte(strings.Replace(text, from, to, 1)))
+}
+
+func (g *gateway) post(t *testing.T, path string) (int, string) {
+	t.Helper()
+	answer, err := http.Post("http://"+g.admin+path, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	return answer.StatusCode, string(must(io.ReadAll(answer.Body)))
+}
+
+const reloadSuccess = "tollgate_config_last_reload_success"
+
+func TestHangupTakesTheNewConfiguration(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{routes: []string{marked("path: /*", "old")}})
+	open := g.client(t, "h2", common().web) // a connection from before sees the new routes, too
+	if got := open.get("/x"); got.body != "old" {
+		t.Fatalf("got %+v", got)
+	}
+	g.rewrite(t, `body: "old"`, `body: "new"`)
+	g.signal(syscall.SIGHUP)
+	waitFor(t, "the new configuration", 5*time.Second, func() bool {
+		return g.client(t, "h1", common().web).get("/x").body == "new" && open.get("/x").body == "new"
+	})
+	if n := open.dials.Load(); n != 1 {
+		t.Errorf("the reload cost %d connections", n-1)
+	}
+	if !strings.Contains(g.stderr.String(), "reload") || g.metric(t, reloadSuccess) != 1 {
+		t.Errorf("the reload is not told:\n%s", g.stderr)
+	}
+}
+
+func TestBadConfigurationIsRefusedWhole(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string][2]string{
+		"unknown key":      {"    routes:", "    rotes: []\n    routes:"},
+		"no YAML":          {"listeners:", "listeners: [}"},
+		"missing file":     {"trusted_ca: ca.pem", "trusted_ca: none.pem"},
+		"other workers":    {"workers: 2", "workers: 3"}, // takes a restart
+		"another listener": {"    address:", "    address: \"127.0.0.1:1\" #"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, setup{routes: []string{marked("path: /*", "old")}})
+			g.rewrite(t, `body: "old"`, `body: "new"`)
+			good := must(os.ReadFile(g.config))
+			g.rewrite(t, change[0], change[1])
+			g.signal(syscall.SIGHUP)
+			waitFor(t, "the refusal to be told", 5*time.Second, func() bool { return g.metric(t, reloadSuccess) == 0 })
+			waitFor(t, "the refusal to be logged", 5*time.Second, func() bool {
+				return strings.Contains(g.stderr.String(), "level=error") && strings.Contains(g.stderr.String(), "tollgate.yaml:")
+			})
+			if status, text := g.post(t, "/reload"); status != http.StatusConflict || !strings.Contains(text, "tollgate.yaml:") {
+				t.Errorf("POST /reload: %d %s", status, text)
+			}
+			if got := g.client(t, "h1", common().web).get("/x"); got.body != "old" {
+				t.Errorf("not the old configuration: %+v", got)
+			}
+			writeFile(t, g.dir, "tollgate.yaml", good)
+			g.reload(t)
+			if got := g.client(t, "h1", common().web).get("/x"); got.body != "new" || g.metric(t, reloadSuccess) != 1 {
+				t.Errorf("not the new configuration: %+v", got)
+			}
+		})
+	}
+}
+
+func TestReloadedPatternsHoldForOpenConnections(t *testing.T) {
+	t.Parallel()
+	g := answering(t, setup{})
+	for _, protocol := range []string{"h1", "h2"} {
+		t.Run(protocol, func(t *testing.T) {
+			c := g.client(t, protocol, common().web)
+			wantStatus(t, c.get("/x"), http.StatusOK)
+			g.rewrite(t, "spiffe://cluster.local/*", "spiffe://cluster.local/ns/other/*")
+			g.reload(t)
+			waitFor(t, "the identity to be refused", 5*time.Second, func() bool {
+				return c.get("/x").status == http.StatusForbidden
+			})
+			g.rewrite(t, "spiffe://cluster.local/ns/other/*", "spiffe://cluster.local/*")
+			g.reload(t)
+			waitFor(t, "the identity to be let in again", 5*time.Second, func() bool {
+				return c.get("/x").status == http.StatusOK
+			})
+		})
+	}
+}
