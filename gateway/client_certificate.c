@@ -11,7 +11,8 @@ static bool needs_quotes(struct str value)
 	return false;
 }
 
-// Bytes that could end the field or the header line leave as %XX: nothing in a certificate can add an element.
+// Bytes that could end the field or the header line leave as %XX: nothing in a certificate can add
+// an element.
 static void append_value(struct buffer *out, struct str value, bool quoted)
 {
 	quoted |= needs_quotes(value);
@@ -30,7 +31,8 @@ static void append_value(struct buffer *out, struct str value, bool quoted)
 		buffer_append_str(out, STR("\""));
 }
 
-struct str client_certificate_header(const struct tls_peer *peer, struct str by, struct arena *arena)
+struct str client_certificate_header(
+        const struct tls_peer *peer, struct str by, struct arena *arena)
 {
 	struct buffer out = {0};
 	if (by.len) {

@@ -13,7 +13,7 @@ enum {
 	REFUSED_WAIT_MS = 2000,    // for the one request of a refused caller
 	REFUSED_REPORT_MS = 1000,  // until its refusal is recorded even without a request
 	REFUSED_HEADER_BYTES = 8 * 1024,
-	EXPIRY_CHECK_S = 3600,     // the wheel is set at most this far ahead
+	EXPIRY_CHECK_S = 3600,  // the wheel is set at most this far ahead
 };
 
 static struct downstream *downstream_of(struct link *link)
@@ -46,11 +46,12 @@ static void enter(struct downstream *downstream, enum downstream_phase phase)
 		set_deadline(downstream, timeouts->handshake_ns);
 		break;
 	case DOWNSTREAM_IDLE:
-		set_deadline(downstream, refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS : timeouts->idle_ns);
+		set_deadline(downstream,
+		        refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS : timeouts->idle_ns);
 		break;
 	case DOWNSTREAM_HEAD:
 		set_deadline(downstream, refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS
-						 : timeouts->request_headers_ns);
+		                                 : timeouts->request_headers_ns);
 		break;
 	case DOWNSTREAM_BUSY:
 	case DOWNSTREAM_CLOSING:
@@ -112,7 +113,8 @@ static void on_timer(struct timer *timer)
 	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, timer);
 	switch (downstream->phase) {
 	case DOWNSTREAM_HANDSHAKE:
-		reject_connection(downstream, REASON_tls_failed, STR("the handshake took too long"));
+		reject_connection(
+		        downstream, REASON_tls_failed, STR("the handshake took too long"));
 		downstream_close(downstream);
 		break;
 	case DOWNSTREAM_IDLE:
@@ -141,7 +143,7 @@ static void watch_expiry(struct downstream *downstream, int64_t not_after_s)
 	if (left_s > EXPIRY_CHECK_S)
 		left_s = EXPIRY_CHECK_S;
 	turn_set_timer(&downstream->worker->turn, &downstream->expiry,
-		left_s > 0 ? (left_s + 1) * (int64_t)NS_PER_S : 0);
+	        left_s > 0 ? (left_s + 1) * (int64_t)NS_PER_S : 0);
 }
 
 static void on_expiry(struct timer *timer)
@@ -163,8 +165,8 @@ void downstream_identify(struct downstream *downstream)
 	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
 	snapshot_unref(downstream->snapshot);
 	downstream->snapshot = snapshot_ref(worker->snapshot);
-	policy_identify(worker->snapshot->policy, downstream->listener->index, &peer, &downstream->arena,
-		&downstream->identity);
+	policy_identify(worker->snapshot->policy, downstream->listener->index, &peer,
+	        &downstream->arena, &downstream->identity);
 	if (downstream->standing == REASON_overloaded)
 		return;
 	downstream->standing = downstream->identity.reason;
@@ -183,14 +185,14 @@ static void on_violated(struct codec *codec, enum reason reason, const char *why
 }
 
 static const struct codec_events codec_events = {
-	.head = exchange_client_head,
-	.data = exchange_client_data,
-	.end = exchange_client_end,
-	.aborted = exchange_client_aborted,
-	.faulty = exchange_client_faulty,
-	.sent = exchange_client_sent,
-	.violated = on_violated,
-	.dirty = on_dirty,
+        .head = exchange_client_head,
+        .data = exchange_client_data,
+        .end = exchange_client_end,
+        .aborted = exchange_client_aborted,
+        .faulty = exchange_client_faulty,
+        .sent = exchange_client_sent,
+        .violated = on_violated,
+        .dirty = on_dirty,
 };
 
 static void open_codec(struct downstream *downstream)
@@ -198,17 +200,20 @@ static void open_codec(struct downstream *downstream)
 	const struct config_limits *configured = &downstream_config(downstream)->limits;
 	bool refused = downstream->standing != REASON_NONE;
 	struct codec_limits limits = {
-		.header_bytes = configured->header_bytes ? configured->header_bytes : 1024 * 1024,
-		.header_fields = configured->header_fields ? configured->header_fields : 10000,
-		.concurrent_streams = configured->concurrent_streams ? (uint32_t)configured->concurrent_streams
-								     : UINT32_MAX,
-		.refused = refused,
+	        .header_bytes = configured->header_bytes ? configured->header_bytes : 1024 * 1024,
+	        .header_fields = configured->header_fields ? configured->header_fields : 10000,
+	        .concurrent_streams = configured->concurrent_streams
+	                                      ? (uint32_t)configured->concurrent_streams
+	                                      : UINT32_MAX,
+	        .refused = refused,
 	};
 	if (refused && limits.header_bytes > REFUSED_HEADER_BYTES)
 		limits.header_bytes = REFUSED_HEADER_BYTES;
 	downstream->codec = tls_session_is_h2(downstream->link.tls)
-				    ? h2_new(true, &codec_events, downstream, &downstream->link.plain, &limits)
-				    : h1_new(true, &codec_events, downstream, &downstream->link.plain, &limits);
+	                            ? h2_new(true, &codec_events, downstream,
+	                                      &downstream->link.plain, &limits)
+	                            : h1_new(true, &codec_events, downstream,
+	                                      &downstream->link.plain, &limits);
 }
 
 static void on_opened(struct link *link)
@@ -217,10 +222,12 @@ static void on_opened(struct link *link)
 	struct worker *worker = downstream->worker;
 	downstream_identify(downstream);
 	open_codec(downstream);
-	metrics_handshake(worker->metrics, worker->snapshot->listeners[downstream->listener->index].label,
-		downstream->standing == REASON_NONE ? "ok" : reason_name(downstream->standing));
+	metrics_handshake(worker->metrics,
+	        worker->snapshot->listeners[downstream->listener->index].label,
+	        downstream->standing == REASON_NONE ? "ok" : reason_name(downstream->standing));
 	if (downstream->standing != REASON_NONE)
-		turn_set_timer(&worker->turn, &downstream->report, (int64_t)REFUSED_REPORT_MS * NS_PER_MS);
+		turn_set_timer(
+		        &worker->turn, &downstream->report, (int64_t)REFUSED_REPORT_MS * NS_PER_MS);
 	else
 		watch_expiry(downstream, tls_session_peer(link->tls)->expires_s);
 	downstream_settle(downstream);
@@ -300,7 +307,8 @@ static void on_closed(struct link *link)
 	turn_stop_timer(&worker->turn, &downstream->expiry);
 	turn_stop_timer(&worker->turn, &downstream->report);
 	atomic_fetch_sub(downstream->listener->connections, 1);
-	metrics_connections(worker->metrics, worker->snapshot->listeners[downstream->listener->index].label, -1);
+	metrics_connections(worker->metrics,
+	        worker->snapshot->listeners[downstream->listener->index].label, -1);
 	if (downstream->codec)
 		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);
 	downstream->grave.bury = bury;
@@ -308,12 +316,12 @@ static void on_closed(struct link *link)
 }
 
 static const struct link_events link_events = {
-	.opened = on_opened,
-	.data = on_data,
-	.ended = on_ended,
-	.pull = on_pull,
-	.settled = on_settled,
-	.closed = on_closed,
+        .opened = on_opened,
+        .data = on_data,
+        .ended = on_ended,
+        .pull = on_pull,
+        .settled = on_settled,
+        .closed = on_closed,
 };
 
 // In `alert` mode the handshake itself asks who may pass.
@@ -321,8 +329,8 @@ static enum reason judge(void *owner, const struct tls_peer *presented)
 {
 	struct downstream *downstream = owner;
 	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
-	policy_identify(downstream->snapshot->policy, downstream->listener->index, &peer, &downstream->arena,
-		&downstream->identity);
+	policy_identify(downstream->snapshot->policy, downstream->listener->index, &peer,
+	        &downstream->arena, &downstream->identity);
 	return downstream->identity.reason;
 }
 
@@ -366,7 +374,8 @@ void downstream_accept(struct worker_listener *listener)
 	worker->downstream_count++;
 	size_t count = atomic_fetch_add(listener->connections, 1) + 1;
 	metrics_connections(worker->metrics, snapshot->listeners[listener->index].label, 1);
-	link_init(&downstream->link, &worker->turn, &link_events, listener->handle.stream.type == UV_NAMED_PIPE);
+	link_init(&downstream->link, &worker->turn, &link_events,
+	        listener->handle.stream.type == UV_NAMED_PIPE);
 	if (link_accept(&downstream->link, &listener->handle.stream) < 0) {
 		link_close(&downstream->link);
 		return;
@@ -379,5 +388,6 @@ void downstream_accept(struct worker_listener *listener)
 	}
 	struct tls_context *tls = snapshot->listeners[listener->index].tls;
 	enter(downstream, DOWNSTREAM_HANDSHAKE);
-	link_start(&downstream->link, tls_session_new(tls, &downstream->link.wire, judge, downstream));
+	link_start(
+	        &downstream->link, tls_session_new(tls, &downstream->link.wire, judge, downstream));
 }

@@ -1,8 +1,9 @@
 // One client's connection: handshake, who it is, its codec, and the exchanges under way on it.
-// The caller's certificate is judged once, when the handshake is over, and again when another configuration comes into
-// force. A connection whose caller is refused stays open for one answer (`standing`) and no longer. Every wait has a
-// deadline here: handshake, idle, request head; what a request waits for is its exchange's.
-// Owned by the worker, its thread only; dies through the grave list after the link has closed.
+// The caller's certificate is judged once, when the handshake is over, and again when another
+// configuration comes into force. A connection whose caller is refused stays open for one answer
+// (`standing`) and no longer. Every wait has a deadline here: handshake, idle, request head; what a
+// request waits for is its exchange's. Owned by the worker, its thread only; dies through the grave
+// list after the link has closed.
 #ifndef GATEWAY_DOWNSTREAM_H
 #define GATEWAY_DOWNSTREAM_H
 
@@ -12,9 +13,9 @@
 
 enum downstream_phase {
 	DOWNSTREAM_HANDSHAKE,
-	DOWNSTREAM_IDLE,   // no request under way
-	DOWNSTREAM_HEAD,   // part of a request head is there
-	DOWNSTREAM_BUSY,   // exchanges under way: they keep time
+	DOWNSTREAM_IDLE,  // no request under way
+	DOWNSTREAM_HEAD,  // part of a request head is there
+	DOWNSTREAM_BUSY,  // exchanges under way: they keep time
 	DOWNSTREAM_CLOSING,
 };
 
@@ -34,18 +35,22 @@ struct downstream {
 	struct list exchanges;
 	size_t exchange_count;
 	struct policy_identity identity;
-	enum reason standing;        // why every request of this connection is refused; REASON_NONE: it is not
+	enum reason standing;  // why every request of this connection is refused; REASON_NONE: it
+	                       // is not
 	struct str standing_detail;
-	bool reported;               // the standing refusal has its record
+	bool reported;  // the standing refusal has its record
 	bool draining;
 	char address[64], source_ip[64];
-	struct str client_certificate_header;  // X-Forwarded-Client-Cert, built once; empty until needed
+	struct str client_certificate_header;  // X-Forwarded-Client-Cert, built once; empty until
+	                                       // needed
 };
 
 void downstream_accept(struct worker_listener *listener);
-void downstream_drain(struct downstream *downstream);  // no new requests; closes when those under way are over
+void downstream_drain(
+        struct downstream *downstream);  // no new requests; closes when those under way are over
 void downstream_close(struct downstream *downstream);  // now
-void downstream_settle(struct downstream *downstream); // an exchange began or ended: set the right deadline
+void downstream_settle(
+        struct downstream *downstream);  // an exchange began or ended: set the right deadline
 
 const struct config_listener *downstream_config(const struct downstream *downstream);
 // Judges the caller again if another configuration came into force since.

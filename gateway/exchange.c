@@ -24,7 +24,8 @@ static struct turn *turn_of(const struct exchange *exchange)
 
 static const struct config_timeouts *timeouts_of(const struct exchange *exchange)
 {
-	return &exchange->snapshot->config->listeners[exchange->downstream->listener->index].timeouts;
+	return &exchange->snapshot->config->listeners[exchange->downstream->listener->index]
+	                .timeouts;
 }
 
 // Taken bytes leave room at the source: that is how the slower side slows the faster one.
@@ -46,7 +47,8 @@ static void down_taken(struct body *body, size_t count)
 
 static void refuse_late(struct exchange *exchange, enum reason reason, struct str detail)
 {
-	struct refusal refusal = {.reason = reason, .detail = detail, .policy_name = exchange->decision.policy_name};
+	struct refusal refusal = {
+	        .reason = reason, .detail = detail, .policy_name = exchange->decision.policy_name};
 	if (!exchange->client->head_sent) {
 		reject_exchange(exchange, &refusal);
 		return;
@@ -62,12 +64,15 @@ static void on_progress(struct timer *timer)
 	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, progress);
 	if (exchange->client->head_sent && exchange->state == EXCHANGE_OVER)
 		return;
-	if (!exchange->client->head_sent && !exchange->request_whole && !buffer_len(&exchange->up.bytes))
-		refuse_late(exchange, REASON_request_timeout, STR("the client stopped sending its request"));
+	if (!exchange->client->head_sent && !exchange->request_whole &&
+	        !buffer_len(&exchange->up.bytes))
+		refuse_late(exchange, REASON_request_timeout,
+		        STR("the client stopped sending its request"));
 	else if (!exchange->client->head_sent)
 		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "backend_stalled");
 	else if (buffer_len(&exchange->down.bytes) || exchange->answer_whole)
-		refuse_late(exchange, REASON_request_timeout, STR("the client stopped taking its answer"));
+		refuse_late(exchange, REASON_request_timeout,
+		        STR("the client stopped taking its answer"));
 	else
 		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "stream_idle");
 }
@@ -82,7 +87,8 @@ static void on_arrival(struct timer *timer)
 {
 	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, arrival);
 	if (!exchange->request_whole)
-		refuse_late(exchange, REASON_request_timeout, STR("the whole request took too long"));
+		refuse_late(
+		        exchange, REASON_request_timeout, STR("the whole request took too long"));
 }
 
 void exchange_progress(struct exchange *exchange)
@@ -123,7 +129,8 @@ static void set_deadline(struct exchange *exchange)
 {
 	int64_t timeout_ns = exchange_route(exchange)->timeout_ns, asked_ns;
 	struct str asked = fields_get(&exchange->client->head.fields, STR("grpc-timeout"));
-	if (exchange->grpc && grpc_timeout_parse(asked, &asked_ns) && (!timeout_ns || asked_ns < timeout_ns))
+	if (exchange->grpc && grpc_timeout_parse(asked, &asked_ns) &&
+	        (!timeout_ns || asked_ns < timeout_ns))
 		timeout_ns = asked_ns > 0 ? asked_ns : 1;
 	const int64_t longest_ns = (int64_t)366 * 86400 * NS_PER_S;
 	if (timeout_ns <= 0 || timeout_ns > longest_ns)
@@ -143,8 +150,8 @@ static bool try_backend(struct exchange *exchange)
 	exchange->endpoint = upstream_endpoint_label(exchange->backend);
 	exchange->backend->user = exchange;
 	exchange->backend->source = &exchange->up;
-	bool end = exchange->request_whole && body_done(&exchange->up) && !exchange->up.trailers.count &&
-		   !exchange->tunnel;
+	bool end = exchange->request_whole && body_done(&exchange->up) &&
+	           !exchange->up.trailers.count && !exchange->tunnel;
 	stream_send_head(exchange->backend, &exchange->request, end);
 	return true;
 }
@@ -192,17 +199,23 @@ void exchange_let_go_of_backend(struct exchange *exchange)
 	stream_release(backend);
 }
 
-// Another try is safe while the backend certainly did nothing, and harmless where the method says so.
+// Another try is safe while the backend certainly did nothing, and harmless where the method says
+// so.
 static bool try_again(struct exchange *exchange, enum stream_abort why)
 {
 	struct str method = exchange->request.method;
-	bool idempotent = str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) || str_eq(method, STR("PUT")) ||
-			  str_eq(method, STR("DELETE")) || str_eq(method, STR("OPTIONS"));
-	bool safe = why == ABORT_UNPROCESSED || why == ABORT_DEADLINE || (why == ABORT_UNANSWERED && idempotent);
+	bool idempotent = str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) ||
+	                  str_eq(method, STR("PUT")) || str_eq(method, STR("DELETE")) ||
+	                  str_eq(method, STR("OPTIONS"));
+	bool safe = why == ABORT_UNPROCESSED || why == ABORT_DEADLINE ||
+	            (why == ABORT_UNANSWERED && idempotent);
 	const struct config_backend *backend =
-		&exchange->snapshot->config->backends[exchange_route(exchange)->backend];
-	unsigned most = backend->endpoint_count + 1 < TRIES_MAX ? (unsigned)backend->endpoint_count + 1 : TRIES_MAX;
-	if (!safe || exchange->up.total_taken || exchange->client->head_sent || exchange->attempts >= most)
+	        &exchange->snapshot->config->backends[exchange_route(exchange)->backend];
+	unsigned most = backend->endpoint_count + 1 < TRIES_MAX
+	                        ? (unsigned)backend->endpoint_count + 1
+	                        : TRIES_MAX;
+	if (!safe || exchange->up.total_taken || exchange->client->head_sent ||
+	        exchange->attempts >= most)
 		return false;
 	return try_backend(exchange);
 }
@@ -211,9 +224,12 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 {
 	struct exchange *exchange = stream->user;
 	static const char *const causes[] = {
-		[ABORT_CANCELLED] = "backend_reset", [ABORT_UNPROCESSED] = "connect_failed",
-		[ABORT_UNANSWERED] = "backend_closed", [ABORT_CLOSED] = "backend_closed",
-		[ABORT_BROKEN] = "backend_protocol_error", [ABORT_DEADLINE] = "connect_timeout",
+	        [ABORT_CANCELLED] = "backend_reset",
+	        [ABORT_UNPROCESSED] = "connect_failed",
+	        [ABORT_UNANSWERED] = "backend_closed",
+	        [ABORT_CLOSED] = "backend_closed",
+	        [ABORT_BROKEN] = "backend_protocol_error",
+	        [ABORT_DEADLINE] = "connect_timeout",
 	};
 	exchange_let_go_of_backend(exchange);
 	if (exchange->answer_whole)
@@ -238,7 +254,8 @@ static void fail_head(struct exchange *exchange, int http, int grpc, const char 
 		head_answer(&head, 200);
 		exchange->grpc_status = grpc;
 		fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
-		fields_add(&head.fields, arena, STR("grpc-status"), arena_printf(arena, "%d", grpc));
+		fields_add(
+		        &head.fields, arena, STR("grpc-status"), arena_printf(arena, "%d", grpc));
 		fields_add(&head.fields, arena, STR("grpc-message"), str_from(cause));
 		exchange_answer(exchange, &head, STR(""));
 		return;
@@ -247,8 +264,10 @@ static void fail_head(struct exchange *exchange, int http, int grpc, const char 
 	fields_add(&head.fields, arena, STR("content-type"), STR("application/problem+json"));
 	fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
 	exchange_answer(exchange, &head,
-		arena_printf(arena, "{\"status\":%d,\"title\":\"The backend failed\",\"reason\":\"%s\",\"request_id\":\"%.*s\"}\n",
-			http, cause, STR_FMT(exchange->request_id)));
+	        arena_printf(arena,
+	                "{\"status\":%d,\"title\":\"The backend "
+	                "failed\",\"reason\":\"%s\",\"request_id\":\"%.*s\"}\n",
+	                http, cause, STR_FMT(exchange->request_id)));
 }
 
 void exchange_fail(struct exchange *exchange, int http, int grpc, const char *cause)
@@ -258,10 +277,12 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 	if (!exchange->client->head_sent) {
 		fail_head(exchange, http, grpc, cause);
 	} else if (exchange->grpc && !exchange->down.ended) {
-		// The head is out: the status travels in the trailers, where a gRPC client looks for it.
+		// The head is out: the status travels in the trailers, where a gRPC client looks
+		// for it.
 		struct fields *trailers = &exchange->down.trailers;
 		exchange->grpc_status = grpc;
-		fields_add(trailers, &exchange->arena, STR("grpc-status"), arena_printf(&exchange->arena, "%d", grpc));
+		fields_add(trailers, &exchange->arena, STR("grpc-status"),
+		        arena_printf(&exchange->arena, "%d", grpc));
 		fields_add(trailers, &exchange->arena, STR("grpc-message"), str_from(cause));
 		exchange->down.ended = exchange->answer_whole = true;
 		stream_wake(exchange->client);

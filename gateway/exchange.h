@@ -4,9 +4,10 @@
 //        ▲                    │                        │
 //        └──── answer ◀── refuse / respond ◀───────────┘      bodies: up ▶, down ◀
 //
-// Made when a request's head has arrived, owned by its downstream connection, dead (grave list) once the answer has left
-// or either side is lost; every way out passes exchange_finish, which cuts all pointers across, writes the access line and
-// counts. Refusals go through reject.c only. One thread: the connection's.
+// Made when a request's head has arrived, owned by its downstream connection, dead (grave list)
+// once the answer has left or either side is lost; every way out passes exchange_finish, which cuts
+// all pointers across, writes the access line and counts. Refusals go through reject.c only. One
+// thread: the connection's.
 #ifndef GATEWAY_EXCHANGE_H
 #define GATEWAY_EXCHANGE_H
 
@@ -31,25 +32,25 @@ struct exchange {
 	struct stream *backend;  // NULL before forwarding and once cut
 	struct body up, down;    // the request's body, the answer's
 	bool grpc;
-	bool tunnel;             // after a 101
+	bool tunnel;  // after a 101
 	bool request_whole, answer_whole;
 	struct path path;
 	struct str host;
 	struct policy_decision decision;
-	struct head request;     // as sent to the backend, kept for another try
+	struct head request;  // as sent to the backend, kept for another try
 	unsigned attempts;
-	struct timer progress;   // stream_idle
-	struct timer deadline;   // grpc-timeout, route timeout
-	struct timer arrival;    // the whole request
+	struct timer progress;  // stream_idle
+	struct timer deadline;  // grpc-timeout, route timeout
+	struct timer arrival;   // the whole request
 	struct {
 		int64_t start_ns, start_wall_ns, forwarded_ns, answered_ns;
 		int64_t deadline_ns;  // 0: none
 	} time;
 	struct str request_id, trace_id, span_id;
-	int status, grpc_status;     // of the answer; -1: none
+	int status, grpc_status;  // of the answer; -1: none
 	int backend_status;
-	const char *endpoint;        // label of the one asked last
-	const char *cause;           // why a backend's answer failed; NULL: it did not
+	const char *endpoint;  // label of the one asked last
+	const char *cause;     // why a backend's answer failed; NULL: it did not
 	enum reason refused;
 };
 
@@ -71,14 +72,17 @@ void exchange_backend_sent(struct stream *stream);
 // Steps, in the order they happen.
 struct exchange *exchange_new(struct downstream *downstream, struct stream *client);
 void exchange_forward(struct exchange *exchange);
-// Sends an answer of our own; `body` empty for none. Trailers-only for gRPC is the caller's business (head fields).
+// Sends an answer of our own; `body` empty for none. Trailers-only for gRPC is the caller's
+// business (head fields).
 void exchange_answer(struct exchange *exchange, struct head *head, struct str body);
-// The backend failed us: `http` and `grpc` are the statuses, `cause` a fixed word for log and metrics.
+// The backend failed us: `http` and `grpc` are the statuses, `cause` a fixed word for log and
+// metrics.
 void exchange_fail(struct exchange *exchange, int http, int grpc, const char *cause);
 void exchange_let_go_of_backend(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
 void exchange_finish(struct exchange *exchange);    // idempotent
 
-const struct config_route *exchange_route(const struct exchange *exchange);  // NULL when none matched
+const struct config_route *exchange_route(
+        const struct exchange *exchange);  // NULL when none matched
 
 #endif

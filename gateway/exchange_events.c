@@ -1,4 +1,5 @@
-// What the codecs tell an exchange, step by step: the request's head is judged, then each piece is passed on.
+// What the codecs tell an exchange, step by step: the request's head is judged, then each piece is
+// passed on.
 #include "base/clock.h"
 #include "gateway/exchange.h"
 #include "gateway/forward.h"
@@ -14,11 +15,11 @@ static struct str header_value(const void *headers, struct str name, struct aren
 static bool refuse(struct exchange *exchange, enum reason reason, struct str detail)
 {
 	struct refusal refusal = {
-		.reason = reason,
-		.detail = detail,
-		.policy_name = exchange->decision.policy_name,
-		.matched_rule = exchange->decision.matched_rule,
-		.retry_after_ns = exchange->decision.retry_after_ns,
+	        .reason = reason,
+	        .detail = detail,
+	        .policy_name = exchange->decision.policy_name,
+	        .matched_rule = exchange->decision.matched_rule,
+	        .retry_after_ns = exchange->decision.retry_after_ns,
 	};
 	reject_exchange(exchange, &refusal);
 	return false;
@@ -46,7 +47,8 @@ static bool target_is_plain(struct exchange *exchange)
 	const char *why;
 	if (!path_normalise(head->target, &exchange->arena, &exchange->path, &why))
 		return refuse(exchange, REASON_malformed_request, str_from(why));
-	if (head->authority.len && !host_normalise(head->authority, &exchange->arena, &exchange->host))
+	if (head->authority.len &&
+	        !host_normalise(head->authority, &exchange->arena, &exchange->host))
 		return refuse(exchange, REASON_malformed_request, STR("the host is not valid"));
 	return true;
 }
@@ -55,14 +57,16 @@ static void count_limits(struct exchange *exchange)
 {
 	const struct policy_decision *decision = &exchange->decision;
 	size_t listener = exchange->downstream->listener->index;
-	if (!decision->route || (decision->reason != REASON_NONE && decision->reason != REASON_rate_limited))
+	if (!decision->route ||
+	        (decision->reason != REASON_NONE && decision->reason != REASON_rate_limited))
 		return;
 	const struct snapshot_listener *labels = &exchange->snapshot->listeners[listener];
 	for (size_t i = 0; i < decision->route->rate_limit_count; i++)
 		if (decision->reason == REASON_NONE || (int)i == decision->limit_index)
 			metrics_limit_decision(exchange->downstream->worker->metrics,
-				labels->route_labels[decision->route_index],
-				labels->limit_labels[decision->route_index][i], decision->reason == REASON_NONE);
+			        labels->route_labels[decision->route_index],
+			        labels->limit_labels[decision->route_index][i],
+			        decision->reason == REASON_NONE);
 }
 
 // Step 3: route, access list, limits.
@@ -71,16 +75,17 @@ static bool policy_allows(struct exchange *exchange)
 	struct downstream *downstream = exchange->downstream;
 	const struct head *head = &exchange->client->head;
 	struct policy_request request = {
-		.grpc = exchange->grpc,
-		.method = head->method,
-		.path = exchange->path.path,
-		.host = exchange->host,
-		.source_ip = str_from(downstream->source_ip),
-		.header = header_value,
-		.headers = &head->fields,
+	        .grpc = exchange->grpc,
+	        .method = head->method,
+	        .path = exchange->path.path,
+	        .host = exchange->host,
+	        .source_ip = str_from(downstream->source_ip),
+	        .header = header_value,
+	        .headers = &head->fields,
 	};
-	policy_decide(exchange->snapshot->policy, downstream->listener->index, &downstream->identity, &request,
-		clock_monotonic_ns(), &exchange->arena, &exchange->decision);
+	policy_decide(exchange->snapshot->policy, downstream->listener->index,
+	        &downstream->identity, &request, clock_monotonic_ns(), &exchange->arena,
+	        &exchange->decision);
 	count_limits(exchange);
 	if (exchange->decision.reason != REASON_NONE)
 		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
@@ -93,9 +98,11 @@ static bool route_takes_it(struct exchange *exchange)
 	const struct head *head = &exchange->client->head;
 	uint64_t most = downstream_config(exchange->downstream)->limits.body_bytes;
 	if (most && head->content_length > 0 && (uint64_t)head->content_length > most)
-		return refuse(exchange, REASON_request_too_large, STR("content-length is over limits.body_bytes"));
+		return refuse(exchange, REASON_request_too_large,
+		        STR("content-length is over limits.body_bytes"));
 	if (head->websocket && !exchange_route(exchange)->upgrade_websocket)
-		return refuse(exchange, REASON_route_not_allowed, STR("the route has no `upgrade: [websocket]`"));
+		return refuse(exchange, REASON_route_not_allowed,
+		        STR("the route has no `upgrade: [websocket]`"));
 	exchange->tunnel = head->websocket;
 	return true;
 }
@@ -109,14 +116,17 @@ static void respond(struct exchange *exchange)
 	if (exchange->grpc) {
 		exchange->grpc_status = grpc_status_of_http(route->respond_status);
 		fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
-		fields_add(&head.fields, arena, STR("grpc-status"), arena_printf(arena, "%d", exchange->grpc_status));
+		fields_add(&head.fields, arena, STR("grpc-status"),
+		        arena_printf(arena, "%d", exchange->grpc_status));
 		fields_add(&head.fields, arena, STR("grpc-message"),
-			grpc_message_encode(str_trim(route->respond_body), arena));
+		        grpc_message_encode(str_trim(route->respond_body), arena));
 	} else {
-		fields_add(&head.fields, arena, STR("content-type"), STR("text/plain; charset=utf-8"));
+		fields_add(
+		        &head.fields, arena, STR("content-type"), STR("text/plain; charset=utf-8"));
 		fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
 	}
-	bool bodiless = exchange->grpc || route->respond_status == 204 || route->respond_status == 304;
+	bool bodiless = exchange->grpc || route->respond_status == 204 ||
+	                route->respond_status == 304;
 	exchange_answer(exchange, &head, bodiless ? STR("") : route->respond_body);
 }
 
@@ -125,12 +135,13 @@ void exchange_client_head(struct stream *stream, bool end)
 	struct exchange *exchange = exchange_new(stream->codec->owner, stream);
 	exchange->request_whole = exchange->up.ended = end;
 	if (!caller_stands(exchange) || !target_is_plain(exchange) || !policy_allows(exchange) ||
-	    !route_takes_it(exchange))
+	        !route_takes_it(exchange))
 		return;
 	if (exchange_route(exchange)->backend >= 0)
 		exchange_forward(exchange);
 	else if (end || stream->head.expects_continue)
-		respond(exchange);  // else when the request is whole: only then is it known to be well-formed
+		respond(exchange);  // else when the request is whole: only then is it known to be
+		                    // well-formed
 }
 
 void exchange_client_data(struct stream *stream, struct str bytes)
@@ -144,7 +155,8 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 	}
 	if (most && exchange->up.total_in + bytes.len > most) {
 		if (!exchange->client->head_sent)
-			refuse(exchange, REASON_request_too_large, STR("the body is over limits.body_bytes"));
+			refuse(exchange, REASON_request_too_large,
+			        STR("the body is over limits.body_bytes"));
 		else
 			exchange_client_aborted(stream, ABORT_BROKEN);
 		return;
@@ -192,7 +204,8 @@ void exchange_client_faulty(struct stream *stream, enum reason reason, int statu
 	struct refusal refusal = {.reason = reason, .status = status, .detail = str_from(why)};
 	if (downstream->standing != REASON_NONE) {
 		downstream->reported = true;
-		refusal = (struct refusal){.reason = downstream->standing, .detail = downstream->standing_detail};
+		refusal = (struct refusal){
+		        .reason = downstream->standing, .detail = downstream->standing_detail};
 	}
 	exchange->request_whole = true;
 	reject_exchange(exchange, &refusal);

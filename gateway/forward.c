@@ -4,18 +4,22 @@
 #include "gateway/client_certificate.h"
 #include "gateway/http/grpc.h"
 
-// Headers that carry the gateway's own word, in any spelling a CGI-like backend might fold into theirs.
+// Headers that carry the gateway's own word, in any spelling a CGI-like backend might fold into
+// theirs.
 static bool claims_our_word(struct str name)
 {
 	static const struct str ours[] = {
-		{"x-forwarded-client-cert", 23}, {"x-forwarded-proto", 17}, {"x-forwarded-for", 15},
-		{"x-forwarded-host", 16},
+	        {"x-forwarded-client-cert", 23},
+	        {"x-forwarded-proto", 17},
+	        {"x-forwarded-for", 15},
+	        {"x-forwarded-host", 16},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
 		if (name.len != ours[i].len)
 			continue;
 		size_t at = 0;
-		while (at < name.len && (name.at[at] == ours[i].at[at] || (name.at[at] == '_' && ours[i].at[at] == '-')))
+		while (at < name.len && (name.at[at] == ours[i].at[at] ||
+		                                (name.at[at] == '_' && ours[i].at[at] == '-')))
 			at++;
 		if (at == name.len)
 			return true;
@@ -25,8 +29,9 @@ static bool claims_our_word(struct str name)
 
 static bool passes_upstream(struct str name)
 {
-	return !claims_our_word(name) && !str_eq(name, STR("x-request-id")) && !str_eq(name, STR("traceparent")) &&
-	       !str_eq(name, STR("grpc-timeout")) && !field_is_hop_by_hop(name);
+	return !claims_our_word(name) && !str_eq(name, STR("x-request-id")) &&
+	       !str_eq(name, STR("traceparent")) && !str_eq(name, STR("grpc-timeout")) &&
+	       !field_is_hop_by_hop(name);
 }
 
 static bool request_id_usable(struct str id)
@@ -36,9 +41,11 @@ static bool request_id_usable(struct str id)
 
 static struct str random_hex(struct worker *worker, struct arena *arena, unsigned words)
 {
-	return words == 1 ? arena_printf(arena, "%016llx", (unsigned long long)worker_random(worker))
-			  : arena_printf(arena, "%016llx%016llx", (unsigned long long)worker_random(worker),
-				    (unsigned long long)worker_random(worker));
+	return words == 1
+	               ? arena_printf(arena, "%016llx", (unsigned long long)worker_random(worker))
+	               : arena_printf(arena, "%016llx%016llx",
+	                         (unsigned long long)worker_random(worker),
+	                         (unsigned long long)worker_random(worker));
 }
 
 static bool lower_hex(struct str text)
@@ -56,8 +63,9 @@ static bool lower_hex(struct str text)
 // 00-<32 hex trace>-<16 hex parent>-<2 hex flags> (W3C Trace Context, 3.2).
 static bool traceparent_valid(struct str text)
 {
-	return text.len == 55 && str_starts(text, STR("00-")) && text.at[35] == '-' && text.at[52] == '-' &&
-	       lower_hex(str_of(text.at + 3, 32)) && lower_hex(str_of(text.at + 36, 16));
+	return text.len == 55 && str_starts(text, STR("00-")) && text.at[35] == '-' &&
+	       text.at[52] == '-' && lower_hex(str_of(text.at + 3, 32)) &&
+	       lower_hex(str_of(text.at + 36, 16));
 }
 
 void forward_identify(struct exchange *exchange, const struct head *request)
@@ -67,7 +75,8 @@ void forward_identify(struct exchange *exchange, const struct head *request)
 	struct str id = fields_get(&request->fields, STR("x-request-id"));
 	struct str trace = fields_get(&request->fields, STR("traceparent"));
 	exchange->request_id = request_id_usable(id) ? id : random_hex(worker, arena, 2);
-	exchange->trace_id = traceparent_valid(trace) ? str_of(trace.at + 3, 32) : random_hex(worker, arena, 2);
+	exchange->trace_id = traceparent_valid(trace) ? str_of(trace.at + 3, 32)
+	                                              : random_hex(worker, arena, 2);
 	exchange->span_id = random_hex(worker, arena, 1);
 }
 
@@ -80,9 +89,9 @@ static struct str trace_flags(const struct head *request)
 static struct str caller(struct downstream *downstream)
 {
 	if (!downstream->client_certificate_header.len)
-		downstream->client_certificate_header =
-			client_certificate_header(tls_session_peer(downstream->link.tls),
-				tls_session_gateway_uri(downstream->link.tls), &downstream->arena);
+		downstream->client_certificate_header = client_certificate_header(
+		        tls_session_peer(downstream->link.tls),
+		        tls_session_gateway_uri(downstream->link.tls), &downstream->arena);
 	return downstream->client_certificate_header;
 }
 
@@ -94,12 +103,13 @@ static void add_our_word(struct exchange *exchange, const struct head *request, 
 	struct str from = str_from(downstream->source_ip);
 	fields_add(&out->fields, arena, STR("x-forwarded-client-cert"), caller(downstream));
 	fields_add(&out->fields, arena, STR("x-forwarded-for"),
-		before.len ? arena_printf(arena, "%.*s, %.*s", STR_FMT(before), STR_FMT(from)) : from);
+	        before.len ? arena_printf(arena, "%.*s, %.*s", STR_FMT(before), STR_FMT(from))
+	                   : from);
 	fields_add(&out->fields, arena, STR("x-forwarded-proto"), STR("https"));
 	fields_add(&out->fields, arena, STR("x-request-id"), exchange->request_id);
 	fields_add(&out->fields, arena, STR("traceparent"),
-		arena_printf(arena, "00-%.*s-%.*s-%.*s", STR_FMT(exchange->trace_id), STR_FMT(exchange->span_id),
-			STR_FMT(trace_flags(request))));
+	        arena_printf(arena, "00-%.*s-%.*s-%.*s", STR_FMT(exchange->trace_id),
+	                STR_FMT(exchange->span_id), STR_FMT(trace_flags(request))));
 }
 
 // The announcement of trailers names only those that will pass.
@@ -110,7 +120,8 @@ static struct str announced_trailers(struct str list, struct arena *arena)
 		name = arena_lower(arena, name);
 		if (field_forbidden_in_trailers(name) || claims_our_word(name))
 			continue;
-		kept = kept.len ? arena_printf(arena, "%.*s, %.*s", STR_FMT(kept), STR_FMT(name)) : name;
+		kept = kept.len ? arena_printf(arena, "%.*s, %.*s", STR_FMT(kept), STR_FMT(name))
+		                : name;
 	}
 	return kept;
 }
@@ -135,9 +146,9 @@ void forward_request(struct exchange *exchange, struct head *out)
 	out->scheme = STR("http");
 	out->authority = request->authority;
 	out->target = exchange->path.query.len
-			      ? arena_printf(arena, "%.*s%.*s", STR_FMT(exchange->path.path),
-					STR_FMT(exchange->path.query))
-			      : exchange->path.path;
+	                      ? arena_printf(arena, "%.*s%.*s", STR_FMT(exchange->path.path),
+	                                STR_FMT(exchange->path.query))
+	                      : exchange->path.path;
 	out->content_length = request->content_length;
 	out->websocket = exchange->tunnel;
 	out->fields.capacity = request->fields.count + 8;
@@ -150,7 +161,8 @@ void forward_request(struct exchange *exchange, struct head *out)
 	fields_add(&out->fields, arena, STR("te"), STR("trailers"));
 	if (exchange->time.deadline_ns)
 		fields_add(&out->fields, arena, STR("grpc-timeout"),
-			grpc_timeout_format(exchange->time.deadline_ns - clock_monotonic_ns(), arena));
+		        grpc_timeout_format(
+		                exchange->time.deadline_ns - clock_monotonic_ns(), arena));
 }
 
 void forward_answer(struct exchange *exchange, const struct head *answer, struct head *out)
@@ -159,20 +171,22 @@ void forward_answer(struct exchange *exchange, const struct head *answer, struct
 	out->content_length = answer->content_length;
 	out->websocket = answer->websocket;
 	out->fields.capacity = answer->fields.count + 2;
-	out->fields.items = arena_alloc(&exchange->arena, out->fields.capacity * sizeof(*out->fields.items));
+	out->fields.items = arena_alloc(
+	        &exchange->arena, out->fields.capacity * sizeof(*out->fields.items));
 	for (size_t i = 0; i < answer->fields.count; i++)
 		if (!field_is_hop_by_hop(answer->fields.items[i].name))
 			fields_add(&out->fields, &exchange->arena, answer->fields.items[i].name,
-				answer->fields.items[i].value);
+			        answer->fields.items[i].value);
 }
 
-void forward_trailers(struct exchange *exchange, const struct fields *trailers, bool request, struct fields *out)
+void forward_trailers(
+        struct exchange *exchange, const struct fields *trailers, bool request, struct fields *out)
 {
 	for (size_t i = 0; i < trailers->count; i++) {
 		struct str name = trailers->items[i].name;
 		if (field_forbidden_in_trailers(name) || (request && claims_our_word(name)))
 			continue;
 		fields_add(out, &exchange->arena, arena_str(&exchange->arena, name),
-			arena_str(&exchange->arena, trailers->items[i].value));
+		        arena_str(&exchange->arena, trailers->items[i].value));
 	}
 }

@@ -17,7 +17,8 @@ static void wind_up(struct gateway *gateway)
 	if (gateway->ended)
 		return;
 	gateway->ended = true;
-	// Closing the handles brings back the default action: a signal that comes now would spoil a clean exit.
+	// Closing the handles brings back the default action: a signal that comes now would spoil a
+	// clean exit.
 	sigset_t all;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
@@ -67,10 +68,11 @@ void gateway_drain(struct gateway *gateway)
 		return;
 	gateway->draining = true;
 	log_event(LOG_INFO, "draining", "timeout_s=%lld",
-		(long long)(gateway->snapshot->config->drain_timeout_ns / NS_PER_S));
+	        (long long)(gateway->snapshot->config->drain_timeout_ns / NS_PER_S));
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_drain(&gateway->workers[i]);
-	turn_set_timer(&gateway->turn, &gateway->drain_deadline, gateway->snapshot->config->drain_timeout_ns);
+	turn_set_timer(&gateway->turn, &gateway->drain_deadline,
+	        gateway->snapshot->config->drain_timeout_ns);
 }
 
 static void on_terminate(uv_signal_t *handle, int number)
@@ -90,7 +92,7 @@ static struct snapshot *load_next(struct gateway *gateway, struct config_problem
 	if (!next || snapshot_can_follow(gateway->snapshot, next, &why))
 		return next;
 	config_problem_add(problems, (struct config_mark){1, 1}, STR(""),
-		"%s changed, which needs a restart; the configuration in force stays", why);
+	        "%s changed, which needs a restart; the configuration in force stays", why);
 	snapshot_unref(next);
 	return NULL;
 }
@@ -108,8 +110,9 @@ static void say_problems(const struct config_problems *problems, struct buffer *
 {
 	for (size_t i = 0; i < problems->count; i++) {
 		const struct config_problem *problem = &problems->items[i];
-		buffer_printf(out, "%.*s:%d:%d: %.*s: %.*s\n", STR_FMT(problems->file), problem->mark.line,
-			problem->mark.column, STR_FMT(problem->key), STR_FMT(problem->what));
+		buffer_printf(out, "%.*s:%d:%d: %.*s: %.*s\n", STR_FMT(problems->file),
+		        problem->mark.line, problem->mark.column, STR_FMT(problem->key),
+		        STR_FMT(problem->what));
 	}
 }
 
@@ -121,12 +124,14 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	if (next) {
 		put_in_force(gateway, next);
 		audit_reopen(gateway->audit);
-		log_event(LOG_INFO, "configuration reloaded", "generation=%llu", (unsigned long long)next->generation);
+		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
+		        (unsigned long long)next->generation);
 	} else {
 		say_problems(&problems, out);
-		log_event(LOG_ERROR, "reload refused, the old configuration stays", "problems=%zu first=\"%.*s\"",
-			problems.count, problems.count ? (int)problems.items[0].what.len : 0,
-			problems.count ? problems.items[0].what.at : "");
+		log_event(LOG_ERROR, "reload refused, the old configuration stays",
+		        "problems=%zu first=\"%.*s\"", problems.count,
+		        problems.count ? (int)problems.items[0].what.len : 0,
+		        problems.count ? problems.items[0].what.at : "");
 	}
 	config_problems_fini(&problems);
 	return next != NULL;
@@ -137,14 +142,15 @@ static void on_hangup(uv_signal_t *handle, int number)
 	struct buffer problems = {0};
 	(void)number;
 	if (!gateway_reload(handle->data, &problems)) {
-		ssize_t written = write(STDERR_FILENO, buffer_data(&problems), buffer_len(&problems));
+		ssize_t written = write(
+		        STDERR_FILENO, buffer_data(&problems), buffer_len(&problems));
 		(void)written;
 	}
 	buffer_fini(&problems);
 }
 
-// Replaced material is taken up by itself. A pair caught half-way does not load: the old one stays, and the next second
-// looks again.
+// Replaced material is taken up by itself. A pair caught half-way does not load: the old one stays,
+// and the next second looks again.
 static void on_tick(struct timer *timer)
 {
 	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, tick);
@@ -158,7 +164,7 @@ static void on_tick(struct timer *timer)
 			log_event(LOG_INFO, "replaced certificates are in force", "%s", "");
 		} else if (!gateway->watch_failed) {
 			log_event(LOG_ERROR, "replaced certificates do not load, the old ones stay",
-				"first=\"%.*s\"", STR_FMT(problems.items[0].what));
+			        "first=\"%.*s\"", STR_FMT(problems.items[0].what));
 		}
 		gateway->watch_failed = !next;
 	}
@@ -166,7 +172,7 @@ static void on_tick(struct timer *timer)
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
 }
 
-static void catch(struct gateway *gateway, uv_signal_t *handle, int number, uv_signal_cb callback)
+static void catch (struct gateway *gateway, uv_signal_t *handle, int number, uv_signal_cb callback)
 {
 	CHECK(uv_signal_init(&gateway->turn.loop, handle) == 0);
 	handle->data = gateway;
@@ -187,9 +193,10 @@ static int *open_sockets(struct gateway *gateway)
 		for (size_t k = 0; good && k < workers; k++)
 			sockets[k * listeners + i] = of_one[k];
 		if (!good)
-			log_event(LOG_ERROR, "cannot listen", "listener=%.*s address=%.*s error=\"%s\"",
-				STR_FMT(config->listeners[i].name.text), STR_FMT(config->listeners[i].address.text),
-				why);
+			log_event(LOG_ERROR, "cannot listen",
+			        "listener=%.*s address=%.*s error=\"%s\"",
+			        STR_FMT(config->listeners[i].name.text),
+			        STR_FMT(config->listeners[i].address.text), why);
 	}
 	free(of_one);
 	if (good)
@@ -202,12 +209,14 @@ static void announce(const struct gateway *gateway)
 {
 	const struct config *config = gateway->snapshot->config;
 	for (size_t i = 0; i < config->listener_count; i++)
-		log_event(LOG_INFO, "listening", "listener=%.*s address=%.*s routes=%zu identities=\"%.*s\"",
-			STR_FMT(config->listeners[i].name.text), STR_FMT(config->listeners[i].address.text),
-			config->listeners[i].route_count,
-			STR_FMT(config->listeners[i].tls.match_subject_alt_names.items[0].text));
-	log_event(LOG_INFO, "ready", "version=%s workers=%zu backends=%zu", TOLLGATE_VERSION, gateway->worker_count,
-		config->backend_count);
+		log_event(LOG_INFO, "listening",
+		        "listener=%.*s address=%.*s routes=%zu identities=\"%.*s\"",
+		        STR_FMT(config->listeners[i].name.text),
+		        STR_FMT(config->listeners[i].address.text),
+		        config->listeners[i].route_count,
+		        STR_FMT(config->listeners[i].tls.match_subject_alt_names.items[0].text));
+	log_event(LOG_INFO, "ready", "version=%s workers=%zu backends=%zu", TOLLGATE_VERSION,
+	        gateway->worker_count, config->backend_count);
 }
 
 static void raise_descriptor_limit(void)
@@ -233,15 +242,16 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 	gateway->connections = must_alloc(config->listener_count * sizeof(*gateway->connections));
 	gateway->workers = must_alloc(gateway->worker_count * sizeof(*gateway->workers));
 	for (size_t i = 0; i < gateway->worker_count; i++) {
-		worker_init(&gateway->workers[i], i, gateway->snapshot, &sockets[i * config->listener_count],
-			gateway->connections, gateway->audit);
+		worker_init(&gateway->workers[i], i, gateway->snapshot,
+		        &sockets[i * config->listener_count], gateway->connections, gateway->audit);
 		gateway->workers[i].on_finished = on_worker_finished;
 		gateway->workers[i].owner = gateway;
 	}
 	free(sockets);
 	if (config->admin.kind == ADDRESS_NONE)
 		return true;
-	gateway->admin = admin_open(&gateway->turn, &config->admin, &gateway_status_hooks, gateway, problems);
+	gateway->admin = admin_open(
+	        &gateway->turn, &config->admin, &gateway_status_hooks, gateway, problems);
 	return gateway->admin != NULL;
 }
 
@@ -249,9 +259,9 @@ static void serve(struct gateway *gateway)
 {
 	CHECK(uv_async_init(&gateway->turn.loop, &gateway->bell, on_bell) == 0);
 	gateway->bell.data = gateway;
-	catch(gateway, &gateway->terminate, SIGTERM, on_terminate);
-	catch(gateway, &gateway->interrupt, SIGINT, on_terminate);
-	catch(gateway, &gateway->hangup, SIGHUP, on_hangup);
+	catch (gateway, &gateway->terminate, SIGTERM, on_terminate);
+	catch (gateway, &gateway->interrupt, SIGINT, on_terminate);
+	catch (gateway, &gateway->hangup, SIGHUP, on_hangup);
 	timer_init(&gateway->tick, on_tick);
 	timer_init(&gateway->drain_deadline, on_drain_deadline);
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);

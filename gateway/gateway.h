@@ -1,6 +1,6 @@
-// The running process: workers, the snapshot in force, the audit writer, the admin listener, signals and the drain.
-// Everything here is the main thread's, on its own loop; workers are told things and never asked. `tollgate run` is
-// gateway_run from start to exit status.
+// The running process: workers, the snapshot in force, the audit writer, the admin listener,
+// signals and the drain. Everything here is the main thread's, on its own loop; workers are told
+// things and never asked. `tollgate run` is gateway_run from start to exit status.
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
@@ -21,12 +21,12 @@ struct gateway {
 	struct admin *admin;
 	struct watch watch;
 	uv_signal_t terminate, interrupt, hangup;
-	uv_async_t bell;             // a worker has finished
-	struct timer tick;           // watches files
+	uv_async_t bell;    // a worker has finished
+	struct timer tick;  // watches files
 	struct timer drain_deadline;
 	bool draining, stopping, ended;
 	bool last_reload_good;
-	bool watch_failed;           // the files on disk do not load; said once
+	bool watch_failed;  // the files on disk do not load; said once
 };
 
 // Serves until it is told to stop: 0 after a clean drain, 1 could not start, 2 bad configuration.

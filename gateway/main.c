@@ -1,4 +1,5 @@
-// The command line: one function a command, each returning the exit status that CONTRACT section 1 gives it.
+// The command line: one function a command, each returning the exit status that CONTRACT section 1
+// gives it.
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,14 +22,15 @@ struct command {
 
 static int usage_error(const struct command *command, const char *what, const char *found)
 {
-	fprintf(stderr, "tollgate %s: %s%s%s\nusage: tollgate %s %s\n", command->name, what, found ? ": " : "",
-		found ? found : "", command->name, command->arguments);
+	fprintf(stderr, "tollgate %s: %s%s%s\nusage: tollgate %s %s\n", command->name, what,
+	        found ? ": " : "", found ? found : "", command->name, command->arguments);
 	return EXIT_USAGE;
 }
 
 static int help(const struct command *command)
 {
-	printf("usage: tollgate %s %s\n\n%s\n%s", command->name, command->arguments, command->what, command->more);
+	printf("usage: tollgate %s %s\n\n%s\n%s", command->name, command->arguments, command->what,
+	        command->more);
 	return EXIT_OK;
 }
 
@@ -40,8 +42,10 @@ static bool asks_help(int argc, char **argv)
 	return false;
 }
 
-// Reads `--config FILE` (or `--config=FILE`, `-c FILE`) and nothing else; a usage error is said here.
-static int read_config_option(const struct command *command, int argc, char **argv, const char **path)
+// Reads `--config FILE` (or `--config=FILE`, `-c FILE`) and nothing else; a usage error is said
+// here.
+static int read_config_option(
+        const struct command *command, int argc, char **argv, const char **path)
 {
 	static const struct option options[] = {{"config", required_argument, NULL, 'c'}, {0}};
 	*path = NULL;
@@ -91,7 +95,7 @@ static int command_audit(const struct command *command, int argc, char **argv)
 {
 	if (argc < 2 || strcmp(argv[1], "verify") != 0)
 		return usage_error(command, argc < 2 ? "`verify` is missing" : "unknown word",
-			argc < 2 ? NULL : argv[1]);
+		        argc < 2 ? NULL : argv[1]);
 	if (argc < 3)
 		return usage_error(command, "no file is named", NULL);
 	for (int i = 2; i < argc; i++)
@@ -103,8 +107,9 @@ static int command_audit(const struct command *command, int argc, char **argv)
 static int command_pki(const struct command *command, int argc, char **argv)
 {
 	if (argc != 2 || argv[1][0] == '-')
-		return usage_error(command, argc < 2 ? "DIR is missing" : "one directory is expected",
-			argc < 2 ? NULL : argv[1]);
+		return usage_error(command,
+		        argc < 2 ? "DIR is missing" : "one directory is expected",
+		        argc < 2 ? NULL : argv[1]);
 	return pki_write(argv[1]);
 }
 
@@ -112,33 +117,44 @@ static int command_version(const struct command *command, int argc, char **argv)
 {
 	if (argc > 1)
 		return usage_error(command, "unexpected argument", argv[1]);
-	printf("tollgate %s\n%s\nlibuv %s\nllhttp %s\nnghttp2 %s\n", TOLLGATE_VERSION, tls_library_version(),
-		uv_version_string(), h1_library_version(), h2_library_version());
+	printf("tollgate %s\n%s\nlibuv %s\nllhttp %s\nnghttp2 %s\n", TOLLGATE_VERSION,
+	        tls_library_version(), uv_version_string(), h1_library_version(),
+	        h2_library_version());
 	return EXIT_OK;
 }
 
 static const struct command commands[] = {
-	{"run", "[--config FILE]", "Serves in the foreground; logs to stderr.",
-		"Without --config the embedded default configuration serves, with certificates from ./pki\n"
-		"(made by `tollgate pki pki`). SIGTERM drains and exits 0, a second one exits at once;\n"
-		"SIGHUP reloads. Exit status: 0 after a clean drain, 1 could not start, 2 bad usage or configuration.\n",
-		command_run},
-	{"check", "--config FILE", "Loads everything `run` would and serves nothing.",
-		"Every problem is listed as FILE:LINE:COLUMN: KEY.PATH: what is wrong, what was expected.\n"
-		"Exit status: 0 good, 2 not.\n",
-		command_check},
-	{"audit", "verify FILE...", "Checks the hash chain of audit files, in the order given.",
-		"Names the first broken line. Exit status: 0 intact, 3 broken.\n", command_audit},
-	{"pki", "DIR", "Writes a throwaway CA, a gateway certificate and client certificates with SPIFFE IDs.",
-		"For trials and tests; never for service. Exit status: 0 or 1.\n", command_pki},
-	{"version", "", "Prints the version, and those of the libraries in use.", "", command_version},
+        {"run", "[--config FILE]", "Serves in the foreground; logs to stderr.",
+                "Without --config the embedded default configuration serves, with certificates "
+                "from ./pki\n"
+                "(made by `tollgate pki pki`). SIGTERM drains and exits 0, a second one exits at "
+                "once;\n"
+                "SIGHUP reloads. Exit status: 0 after a clean drain, 1 could not start, 2 bad "
+                "usage or configuration.\n",
+                command_run},
+        {"check", "--config FILE", "Loads everything `run` would and serves nothing.",
+                "Every problem is listed as FILE:LINE:COLUMN: KEY.PATH: what is wrong, what was "
+                "expected.\n"
+                "Exit status: 0 good, 2 not.\n",
+                command_check},
+        {"audit", "verify FILE...", "Checks the hash chain of audit files, in the order given.",
+                "Names the first broken line. Exit status: 0 intact, 3 broken.\n", command_audit},
+        {"pki", "DIR",
+                "Writes a throwaway CA, a gateway certificate and client certificates with SPIFFE "
+                "IDs.",
+                "For trials and tests; never for service. Exit status: 0 or 1.\n", command_pki},
+        {"version", "", "Prints the version, and those of the libraries in use.", "",
+                command_version},
 };
 
 static int main_help(FILE *out, int status)
 {
-	fputs("tollgate: an mTLS and rate-limiting gateway for gRPC and HTTP\n\nusage: tollgate COMMAND ...\n\n", out);
+	fputs("tollgate: an mTLS and rate-limiting gateway for gRPC and HTTP\n\nusage: tollgate "
+	      "COMMAND ...\n\n",
+	        out);
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-8s %-18s %s\n", commands[i].name, commands[i].arguments, commands[i].what);
+		fprintf(out, "  %-8s %-18s %s\n", commands[i].name, commands[i].arguments,
+		        commands[i].what);
 	fputs("\n`tollgate COMMAND --help` says more.\n", out);
 	return status;
 }
@@ -147,13 +163,16 @@ int main(int argc, char **argv)
 {
 	if (argc < 2)
 		return main_help(stderr, EXIT_USAGE);
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	        strcmp(argv[1], "help") == 0)
 		return main_help(stdout, EXIT_OK);
 	const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
 		if (strcmp(commands[i].name, name) != 0)
 			continue;
-		return asks_help(argc - 1, argv + 1) ? help(&commands[i]) : commands[i].run(&commands[i], argc - 1, argv + 1);
+		return asks_help(argc - 1, argv + 1)
+		               ? help(&commands[i])
+		               : commands[i].run(&commands[i], argc - 1, argv + 1);
 	}
 	fprintf(stderr, "tollgate: unknown command: %s\n", argv[1]);
 	return main_help(stderr, EXIT_USAGE);

@@ -5,8 +5,10 @@
 
 static const char *route_label(const struct exchange *exchange)
 {
-	const struct snapshot_listener *listener = &exchange->snapshot->listeners[exchange->downstream->listener->index];
-	return exchange->decision.route ? listener->route_labels[exchange->decision.route_index] : metrics_label(STR("none"));
+	const struct snapshot_listener *listener =
+	        &exchange->snapshot->listeners[exchange->downstream->listener->index];
+	return exchange->decision.route ? listener->route_labels[exchange->decision.route_index]
+	                                : metrics_label(STR("none"));
 }
 
 static void count(struct exchange *exchange, int64_t now_ns)
@@ -14,17 +16,20 @@ static void count(struct exchange *exchange, int64_t now_ns)
 	struct worker *worker = exchange->downstream->worker;
 	size_t index = exchange->downstream->listener->index;
 	const struct snapshot *snapshot = exchange->snapshot;
-	enum metrics_protocol protocol = exchange->grpc		     ? METRICS_GRPC
-					 : exchange->downstream->codec->h2 ? METRICS_HTTP2
-									   : METRICS_HTTP1;
-	int code = exchange->grpc && exchange->grpc_status >= 0 ? exchange->grpc_status : exchange->status;
-	metrics_request(worker->metrics, snapshot->listeners[index].label, route_label(exchange), protocol, code,
-		now_ns - exchange->time.start_ns);
+	enum metrics_protocol protocol = exchange->grpc                    ? METRICS_GRPC
+	                                 : exchange->downstream->codec->h2 ? METRICS_HTTP2
+	                                                                   : METRICS_HTTP1;
+	int code = exchange->grpc && exchange->grpc_status >= 0 ? exchange->grpc_status
+	                                                        : exchange->status;
+	metrics_request(worker->metrics, snapshot->listeners[index].label, route_label(exchange),
+	        protocol, code, now_ns - exchange->time.start_ns);
 	if (!exchange->endpoint)
 		return;
-	metrics_upstream(worker->metrics, snapshot->backends[exchange->decision.route->backend].label,
-		exchange->endpoint, exchange->backend_status, exchange->cause,
-		(exchange->time.answered_ns ? exchange->time.answered_ns : now_ns) - exchange->time.forwarded_ns);
+	metrics_upstream(worker->metrics,
+	        snapshot->backends[exchange->decision.route->backend].label, exchange->endpoint,
+	        exchange->backend_status, exchange->cause,
+	        (exchange->time.answered_ns ? exchange->time.answered_ns : now_ns) -
+	                exchange->time.forwarded_ns);
 }
 
 static void json_ms(struct json *json, const char *key, int64_t ns)
@@ -32,7 +37,7 @@ static void json_ms(struct json *json, const char *key, int64_t ns)
 	json_key(json, key);
 	json->comma = true;
 	buffer_printf(json->out, "%lld.%03lld", (long long)(ns / NS_PER_MS),
-		(long long)(ns % NS_PER_MS / NS_PER_US));
+	        (long long)(ns % NS_PER_MS / NS_PER_US));
 }
 
 static void write_result(struct exchange *exchange, struct json *json, int64_t now_ns)
@@ -52,7 +57,8 @@ static void write_result(struct exchange *exchange, struct json *json, int64_t n
 	if (exchange->backend_status)
 		json_member_int(json, "backend_status", exchange->backend_status);
 	if (exchange->time.answered_ns)
-		json_ms(json, "backend_ms", exchange->time.answered_ns - exchange->time.forwarded_ns);
+		json_ms(json, "backend_ms",
+		        exchange->time.answered_ns - exchange->time.forwarded_ns);
 	json_member_str_if(json, "cause", str_from(exchange->cause));
 }
 

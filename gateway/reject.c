@@ -29,7 +29,8 @@ static void describe_caller(const struct downstream *downstream, struct audit_re
 	}
 }
 
-static void describe_request(const struct downstream *downstream, const struct head *head, struct audit_record *record)
+static void describe_request(
+        const struct downstream *downstream, const struct head *head, struct audit_record *record)
 {
 	record->request.protocol = str_from(protocol_of(downstream));
 	record->request.method = head->method;
@@ -39,7 +40,8 @@ static void describe_request(const struct downstream *downstream, const struct h
 		record->rpc_method = head->target;
 }
 
-static struct audit_record new_record(const struct downstream *downstream, enum reason reason, struct str detail)
+static struct audit_record new_record(
+        const struct downstream *downstream, enum reason reason, struct str detail)
 {
 	struct audit_record record = {.event = "rejected", .reason = reason, .detail = detail};
 	record.answer.grpc_status = -1;
@@ -51,8 +53,8 @@ static void submit(struct downstream *downstream, const struct audit_record *rec
 {
 	struct worker *worker = downstream->worker;
 	audit_submit(worker->lane, record);
-	metrics_rejection(worker->metrics, downstream->snapshot->listeners[downstream->listener->index].label,
-		record->reason);
+	metrics_rejection(worker->metrics,
+	        downstream->snapshot->listeners[downstream->listener->index].label, record->reason);
 }
 
 static struct str problem_json(struct exchange *exchange, const struct refusal *refusal, int status)
@@ -84,13 +86,15 @@ static void answer_grpc(struct exchange *exchange, const struct refusal *refusal
 	head_answer(&head, 200);
 	exchange->grpc_status = reason_grpc_status(refusal->reason);
 	fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
-	fields_add(&head.fields, arena, STR("grpc-status"), arena_printf(arena, "%d", exchange->grpc_status));
+	fields_add(&head.fields, arena, STR("grpc-status"),
+	        arena_printf(arena, "%d", exchange->grpc_status));
 	fields_add(&head.fields, arena, STR("grpc-message"),
-		grpc_message_encode(str_from(reason_title(refusal->reason)), arena));
+	        grpc_message_encode(str_from(reason_title(refusal->reason)), arena));
 	fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
 	if (refusal->retry_after_ns)
 		fields_add(&head.fields, arena, STR("grpc-retry-pushback-ms"),
-			arena_printf(arena, "%lld", (long long)rounded_up(refusal->retry_after_ns, NS_PER_MS)));
+		        arena_printf(arena, "%lld",
+		                (long long)rounded_up(refusal->retry_after_ns, NS_PER_MS)));
 	exchange_answer(exchange, &head, STR(""));
 }
 
@@ -106,7 +110,8 @@ static void answer_http(struct exchange *exchange, const struct refusal *refusal
 	if (refusal->reason == REASON_overloaded && retry_s == 0)
 		retry_s = 1;
 	if (retry_s)
-		fields_add(&head.fields, arena, STR("retry-after"), arena_printf(arena, "%lld", (long long)retry_s));
+		fields_add(&head.fields, arena, STR("retry-after"),
+		        arena_printf(arena, "%lld", (long long)retry_s));
 	exchange_answer(exchange, &head, problem_json(exchange, refusal, status));
 }
 
@@ -131,7 +136,8 @@ void reject_exchange(struct exchange *exchange, const struct refusal *refusal)
 	submit(downstream, &record);
 }
 
-void reject_unanswered(struct downstream *downstream, const struct stream *stream, enum reason reason, struct str detail)
+void reject_unanswered(struct downstream *downstream, const struct stream *stream,
+        enum reason reason, struct str detail)
 {
 	struct audit_record record = new_record(downstream, reason, detail);
 	if (stream->head.method.len)
@@ -146,6 +152,7 @@ void reject_connection(struct downstream *downstream, enum reason reason, struct
 		record.answer.tls_alert = tls_session_alert(downstream->link.tls);
 	if (!downstream->codec)
 		metrics_handshake(downstream->worker->metrics,
-			downstream->snapshot->listeners[downstream->listener->index].label, reason_name(reason));
+		        downstream->snapshot->listeners[downstream->listener->index].label,
+		        reason_name(reason));
 	submit(downstream, &record);
 }

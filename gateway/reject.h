@@ -1,6 +1,7 @@
-// The one place every refusal goes through: it answers, writes the audit record and counts the metric (CONTRACT section 3).
-// The answer tells the caller the reason word and nothing about trust or policy; the detail is for the record alone.
-// Failures of a backend are not refusals and do not come here. The worker's thread.
+// The one place every refusal goes through: it answers, writes the audit record and counts the
+// metric (CONTRACT section 3). The answer tells the caller the reason word and nothing about trust
+// or policy; the detail is for the record alone. Failures of a backend are not refusals and do not
+// come here. The worker's thread.
 #ifndef GATEWAY_REJECT_H
 #define GATEWAY_REJECT_H
 
@@ -16,7 +17,8 @@ struct refusal {
 // Refuses a request whose answer has not begun. What a backend was asked meanwhile is cancelled.
 void reject_exchange(struct exchange *exchange, const struct refusal *refusal);
 // Records a refusal that the protocol itself answers (RST_STREAM, a broken-off answer).
-void reject_unanswered(struct downstream *downstream, const struct stream *stream, enum reason reason, struct str detail);
+void reject_unanswered(struct downstream *downstream, const struct stream *stream,
+        enum reason reason, struct str detail);
 // Refuses a connection as such: no request is there to answer.
 void reject_connection(struct downstream *downstream, enum reason reason, struct str detail);
 

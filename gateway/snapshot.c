@@ -19,15 +19,15 @@ static bool load_tls(struct snapshot *snapshot, struct config_problems *problems
 	bool good = true;
 	for (size_t i = 0; i < snapshot->config->listener_count; i++) {
 		struct str key = arena_printf(&snapshot->arena, "listeners[%zu].tls", i);
-		snapshot->listeners[i].tls =
-			tls_context_new(&snapshot->config->listeners[i].tls, key, problems);
+		snapshot->listeners[i].tls = tls_context_new(
+		        &snapshot->config->listeners[i].tls, key, problems);
 		good &= snapshot->listeners[i].tls != NULL;
 	}
 	return good;
 }
 
 static void label_routes(struct snapshot *snapshot, const struct config_listener *listener,
-	struct snapshot_listener *out)
+        struct snapshot_listener *out)
 {
 	struct arena *arena = &snapshot->arena;
 	out->label = metrics_label(listener->name.text);
@@ -36,16 +36,20 @@ static void label_routes(struct snapshot *snapshot, const struct config_listener
 	for (size_t i = 0; i < listener->route_count; i++) {
 		const struct config_route *route = &listener->routes[i];
 		out->route_labels[i] = metrics_label(route->pattern.text);
-		out->limit_labels[i] = arena_zalloc(arena, (route->rate_limit_count + 1) * sizeof(char *));
+		out->limit_labels[i] = arena_zalloc(
+		        arena, (route->rate_limit_count + 1) * sizeof(char *));
 		for (size_t k = 0; k < route->rate_limit_count; k++)
-			out->limit_labels[i][k] = metrics_label(arena_printf(arena, "rate_limits[%zu]", k));
+			out->limit_labels[i][k] = metrics_label(
+			        arena_printf(arena, "rate_limits[%zu]", k));
 	}
 }
 
-static void label_backend(struct snapshot *snapshot, const struct config_backend *backend, struct snapshot_backend *out)
+static void label_backend(struct snapshot *snapshot, const struct config_backend *backend,
+        struct snapshot_backend *out)
 {
 	out->label = metrics_label(backend->name.text);
-	out->endpoint_labels = arena_zalloc(&snapshot->arena, backend->endpoint_count * sizeof(char *));
+	out->endpoint_labels = arena_zalloc(
+	        &snapshot->arena, backend->endpoint_count * sizeof(char *));
 	for (size_t i = 0; i < backend->endpoint_count; i++)
 		out->endpoint_labels[i] = metrics_label(backend->endpoints[i].text);
 }
@@ -58,7 +62,8 @@ static void label(struct snapshot *snapshot)
 		label_backend(snapshot, &snapshot->config->backends[i], &snapshot->backends[i]);
 }
 
-struct snapshot *snapshot_load(const char *path, struct bucket_store *store, struct config_problems *problems)
+struct snapshot *snapshot_load(
+        const char *path, struct bucket_store *store, struct config_problems *problems)
 {
 	static atomic_uint_fast64_t generations;
 	struct config *config = load_config(path, problems);
@@ -69,8 +74,10 @@ struct snapshot *snapshot_load(const char *path, struct bucket_store *store, str
 	snapshot->generation = ++generations;
 	snapshot->config = config;
 	struct arena *arena = &snapshot->arena;
-	snapshot->listeners = arena_zalloc(arena, config->listener_count * sizeof(*snapshot->listeners));
-	snapshot->backends = arena_zalloc(arena, config->backend_count * sizeof(*snapshot->backends));
+	snapshot->listeners = arena_zalloc(
+	        arena, config->listener_count * sizeof(*snapshot->listeners));
+	snapshot->backends = arena_zalloc(
+	        arena, config->backend_count * sizeof(*snapshot->backends));
 	// Both stages run even if the first finds problems: all are reported at once.
 	bool good = load_tls(snapshot, problems);
 	snapshot->policy = policy_compile(config, store, problems);
@@ -106,7 +113,8 @@ struct snapshot *snapshot_ref(struct snapshot *snapshot)
 
 void snapshot_unref(struct snapshot *snapshot)
 {
-	if (!snapshot || atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) != 1)
+	if (!snapshot ||
+	        atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) != 1)
 		return;
 	if (snapshot->policy)
 		policy_free(snapshot->policy);
@@ -128,13 +136,14 @@ bool snapshot_can_follow(const struct snapshot *now, const struct snapshot *next
 		*why = "admin.address";
 	else if (a->audit.kind != b->audit.kind || !str_eq(a->audit.path, b->audit.path))
 		*why = "audit.path";
-	else if (a->access_log.kind != b->access_log.kind || !str_eq(a->access_log.path, b->access_log.path))
+	else if (a->access_log.kind != b->access_log.kind ||
+	         !str_eq(a->access_log.path, b->access_log.path))
 		*why = "access_log.path";
 	else if (a->listener_count != b->listener_count)
 		*why = "the number of listeners";
 	for (size_t i = 0; !*why && i < a->listener_count; i++)
 		if (!str_eq(a->listeners[i].name.text, b->listeners[i].name.text) ||
-		    !str_eq(a->listeners[i].address.text, b->listeners[i].address.text))
+		        !str_eq(a->listeners[i].address.text, b->listeners[i].address.text))
 			*why = "a listener's name or address";
 	return !*why;
 }

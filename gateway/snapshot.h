@@ -1,6 +1,7 @@
-// One configuration made ready to serve: config, compiled policy, TLS contexts. Immutable and counted; any thread.
-// Each worker holds one reference to the one in force, each connection and exchange one to the one it began under; a
-// reload is a new snapshot handed to every worker. The buckets live outside, in the store, so that they survive.
+// One configuration made ready to serve: config, compiled policy, TLS contexts. Immutable and
+// counted; any thread. Each worker holds one reference to the one in force, each connection and
+// exchange one to the one it began under; a reload is a new snapshot handed to every worker. The
+// buckets live outside, in the store, so that they survive.
 #ifndef GATEWAY_SNAPSHOT_H
 #define GATEWAY_SNAPSHOT_H
 
@@ -13,8 +14,8 @@
 // Words that metrics and records use again and again, interned once.
 struct snapshot_listener {
 	const char *label;
-	const char **route_labels;  // by route
-	const char ***limit_labels; // by route, by limit
+	const char **route_labels;   // by route
+	const char ***limit_labels;  // by route, by limit
 	struct tls_context *tls;
 };
 
@@ -33,15 +34,18 @@ struct snapshot {
 	struct snapshot_backend *backends;
 };
 
-// Loads everything `run` needs; NULL after adding every problem. `path` NULL: the embedded default configuration,
-// relative to the working directory.
-// `check`: adds every problem that loading would meet, of all stages in one run. True when there is none.
+// Loads everything `run` needs; NULL after adding every problem. `path` NULL: the embedded default
+// configuration, relative to the working directory. `check`: adds every problem that loading would
+// meet, of all stages in one run. True when there is none.
 MUST_USE bool snapshot_check(const char *path, struct config_problems *problems);
-MUST_USE struct snapshot *snapshot_load(const char *path, struct bucket_store *store, struct config_problems *problems);
+MUST_USE struct snapshot *snapshot_load(
+        const char *path, struct bucket_store *store, struct config_problems *problems);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot);
 
-// Whether `next` can take the place of `now` in a running process; else *why names what needs a restart.
-MUST_USE bool snapshot_can_follow(const struct snapshot *now, const struct snapshot *next, const char **why);
+// Whether `next` can take the place of `now` in a running process; else *why names what needs a
+// restart.
+MUST_USE bool snapshot_can_follow(
+        const struct snapshot *now, const struct snapshot *next, const char **why);
 
 #endif

@@ -20,7 +20,8 @@ struct expiry_gauges {
 	const char *listener;
 };
 
-static void add_gauge(struct expiry_gauges *gauges, const char *name, const char *labels, double value)
+static void add_gauge(
+        struct expiry_gauges *gauges, const char *name, const char *labels, double value)
 {
 	if (gauges->count < GAUGES_MAX)
 		gauges->items[gauges->count++] = (struct metrics_gauge){name, labels, value};
@@ -37,7 +38,8 @@ static void add_expiry(const char *role, const struct tls_certificate_facts *fac
 	buffer_append_str(&labels, STR("\"}"));
 	struct str text = arena_str(&gauges->arena, buffer_str(&labels));
 	buffer_fini(&labels);
-	add_gauge(gauges, "certificate_expiry_timestamp_seconds", text.at, (double)facts->not_after_s);
+	add_gauge(gauges, "certificate_expiry_timestamp_seconds", text.at,
+	        (double)facts->not_after_s);
 }
 
 static void metrics(void *argument, struct buffer *out)
@@ -53,7 +55,8 @@ static void metrics(void *argument, struct buffer *out)
 	}
 	add_gauge(gauges, "config_last_reload_success", "", gateway->last_reload_good);
 	add_gauge(gauges, "audit_records_total", "", (double)audit_records_total(gateway->audit));
-	add_gauge(gauges, "audit_write_failures_total", "", (double)audit_write_failures_total(gateway->audit));
+	add_gauge(gauges, "audit_write_failures_total", "",
+	        (double)audit_write_failures_total(gateway->audit));
 	add_gauge(gauges, "build_info", "{version=\"" TOLLGATE_VERSION "\"}", 1);
 	metrics_expose(workers, gateway->worker_count, gauges->items, gauges->count, out);
 	arena_fini(&gauges->arena);
@@ -67,7 +70,8 @@ static void config(void *argument, struct buffer *out)
 	config_dump(gateway->snapshot->config, out);
 }
 
-static void write_certificate(const char *role, const struct tls_certificate_facts *facts, void *argument)
+static void write_certificate(
+        const char *role, const struct tls_certificate_facts *facts, void *argument)
 {
 	struct json *json = argument;
 	int64_t left_s = facts->not_after_s - clock_wall_ns() / NS_PER_S;
@@ -107,7 +111,8 @@ static void write_limit(const struct bucket_view *view, void *argument)
 	json_member_int(json, "burst", (int64_t)view->rate.burst);
 	json_key(json, "rate_per_second");
 	json->comma = true;
-	buffer_printf(json->out, "%.6g", (double)view->rate.count * NS_PER_S / (double)view->rate.period_ns);
+	buffer_printf(json->out, "%.6g",
+	        (double)view->rate.count * NS_PER_S / (double)view->rate.period_ns);
 	json_key(json, "lowest_fill");
 	json->comma = true;
 	buffer_printf(json->out, "%.3f", view->fill);
@@ -141,11 +146,11 @@ static void drain(void *argument)
 }
 
 const struct admin_hooks gateway_status_hooks = {
-	.ready = ready,
-	.metrics = metrics,
-	.config = config,
-	.certificates = certificates,
-	.limits = limits,
-	.reload = reload,
-	.drain = drain,
+        .ready = ready,
+        .metrics = metrics,
+        .config = config,
+        .certificates = certificates,
+        .limits = limits,
+        .reload = reload,
+        .drain = drain,
 };

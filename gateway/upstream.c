@@ -132,12 +132,12 @@ static void on_closed(struct link *link)
 }
 
 static const struct link_events link_events = {
-	.opened = on_opened,
-	.data = on_data,
-	.ended = on_ended,
-	.pull = on_pull,
-	.settled = on_settled,
-	.closed = on_closed,
+        .opened = on_opened,
+        .data = on_data,
+        .ended = on_ended,
+        .pull = on_pull,
+        .settled = on_settled,
+        .closed = on_closed,
 };
 
 static void on_timer(struct timer *timer)
@@ -160,18 +160,20 @@ static void on_violated(struct codec *codec, enum reason reason, const char *why
 	struct upstream *upstream = codec->owner;
 	(void)reason;
 	log_event(LOG_WARN, "backend broke the protocol", "backend=%s endpoint=%s error=\"%s\"",
-		upstream->pool->snapshot->backends[upstream->pool->backend].label,
-		upstream->pool->snapshot->backends[upstream->pool->backend].endpoint_labels[upstream->endpoint], why);
+	        upstream->pool->snapshot->backends[upstream->pool->backend].label,
+	        upstream->pool->snapshot->backends[upstream->pool->backend]
+	                .endpoint_labels[upstream->endpoint],
+	        why);
 }
 
 static const struct codec_events codec_events = {
-	.head = exchange_backend_head,
-	.data = exchange_backend_data,
-	.end = exchange_backend_end,
-	.aborted = exchange_backend_aborted,
-	.sent = exchange_backend_sent,
-	.violated = on_violated,
-	.dirty = on_dirty,
+        .head = exchange_backend_head,
+        .data = exchange_backend_data,
+        .end = exchange_backend_end,
+        .aborted = exchange_backend_aborted,
+        .sent = exchange_backend_sent,
+        .violated = on_violated,
+        .dirty = on_dirty,
 };
 
 static struct upstream *dial(struct pool *pool, size_t endpoint)
@@ -183,10 +185,13 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	upstream->pool = pool;
 	upstream->endpoint = endpoint;
 	timer_init(&upstream->timer, on_timer);
-	link_init(&upstream->link, &pool->worker->turn, &link_events, address->kind == ADDRESS_UNIX);
+	link_init(
+	        &upstream->link, &pool->worker->turn, &link_events, address->kind == ADDRESS_UNIX);
 	upstream->codec = backend->protocol == PROTOCOL_H2
-				  ? h2_new(false, &codec_events, upstream, &upstream->link.plain, &limits)
-				  : h1_new(false, &codec_events, upstream, &upstream->link.plain, &limits);
+	                          ? h2_new(false, &codec_events, upstream, &upstream->link.plain,
+	                                    &limits)
+	                          : h1_new(false, &codec_events, upstream, &upstream->link.plain,
+	                                    &limits);
 	pool->worker->upstream_count++;
 	pool->upstream_count++;
 	list_push(&pool->connections, &upstream->node);
@@ -201,7 +206,7 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 
 static struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, size_t backend)
 {
-	LIST_EACH(&worker->pools, node) {
+	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
 		if (pool->snapshot == snapshot && pool->backend == backend)
 			return pool;
@@ -221,9 +226,11 @@ struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, s
 {
 	struct pool *pool = pool_of(worker, snapshot, backend);
 	size_t endpoint = pool->next_endpoint++ % backend_of(pool)->endpoint_count;
-	for (struct list *node = pool->connections.previous; node != &pool->connections; node = node->previous) {
+	for (struct list *node = pool->connections.previous; node != &pool->connections;
+	        node = node->previous) {
 		struct upstream *upstream = LIST_ITEM(node, struct upstream, node);
-		if (upstream->endpoint == endpoint && upstream->codec->ops->room(upstream->codec) > 0)
+		if (upstream->endpoint == endpoint &&
+		        upstream->codec->ops->room(upstream->codec) > 0)
 			return upstream->codec->ops->open(upstream->codec);
 	}
 	struct upstream *upstream = dial(pool, endpoint);
@@ -239,10 +246,10 @@ const char *upstream_endpoint_label(const struct stream *stream)
 
 void upstream_pools_retire(struct worker *worker)
 {
-	LIST_EACH(&worker->pools, node) {
+	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
 		pool->retired = true;
-		LIST_EACH(&pool->connections, connection)
+		LIST_EACH (&pool->connections, connection)
 			link_mark_dirty(&LIST_ITEM(connection, struct upstream, node)->link);
 		free_pool_if_empty(pool);
 	}
@@ -250,16 +257,16 @@ void upstream_pools_retire(struct worker *worker)
 
 void upstream_pools_close(struct worker *worker)
 {
-	LIST_EACH(&worker->pools, node) {
+	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		LIST_EACH(&pool->connections, connection)
+		LIST_EACH (&pool->connections, connection)
 			close_upstream(LIST_ITEM(connection, struct upstream, node), ABORT_CLOSED);
 	}
 }
 
 void upstream_pools_free(struct worker *worker)
 {
-	LIST_EACH(&worker->pools, node) {
+	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
 		free_pool_if_empty(pool);
 	}

@@ -1,7 +1,8 @@
-// The way to the backends: per worker and backend a pool of connections, kept alive and, over HTTP/2, shared by many
-// calls. A connection is dialled when none has room; a stream may be opened on it at once, its bytes wait for the
-// connect. Whoever opens a stream becomes its user and hears of its end through the exchange_backend_* events.
-// Owned by the worker; its thread only. A pool of a configuration that was replaced lives until its calls are over.
+// The way to the backends: per worker and backend a pool of connections, kept alive and, over
+// HTTP/2, shared by many calls. A connection is dialled when none has room; a stream may be opened
+// on it at once, its bytes wait for the connect. Whoever opens a stream becomes its user and hears
+// of its end through the exchange_backend_* events. Owned by the worker; its thread only. A pool of
+// a configuration that was replaced lives until its calls are over.
 #ifndef GATEWAY_UPSTREAM_H
 #define GATEWAY_UPSTREAM_H
 
@@ -15,8 +16,8 @@ struct pool {
 	struct snapshot *snapshot;  // whose backend this is
 	size_t backend;             // index there
 	size_t next_endpoint;
-	struct list connections;    // those that may be used
-	size_t upstream_count;      // with those being closed
+	struct list connections;  // those that may be used
+	size_t upstream_count;    // with those being closed
 	bool retired;
 };
 
@@ -33,8 +34,10 @@ struct upstream {
 
 enum { UPSTREAM_IDLE_MS = 60 * 1000 };
 
-// A stream to an endpoint of the backend: a connection with room, or a new one. NULL when none could even be begun.
-MUST_USE struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, size_t backend);
+// A stream to an endpoint of the backend: a connection with room, or a new one. NULL when none
+// could even be begun.
+MUST_USE struct stream *upstream_open(
+        struct worker *worker, struct snapshot *snapshot, size_t backend);
 const char *upstream_endpoint_label(const struct stream *stream);
 
 void upstream_pools_retire(struct worker *worker);  // the snapshot changed

@@ -1,6 +1,7 @@
-// Notices that a certificate, key, bundle or list on disk was replaced, however it was done (rewritten, renamed over,
-// a symlink swapped): by looking at device, inode, size and times of what the path leads to, once a second. Looking is
-// cheap, works on every filesystem, and misses nothing that inotify catches. The main thread; opens no file.
+// Notices that a certificate, key, bundle or list on disk was replaced, however it was done
+// (rewritten, renamed over, a symlink swapped): by looking at device, inode, size and times of what
+// the path leads to, once a second. Looking is cheap, works on every filesystem, and misses nothing
+// that inotify catches. The main thread; opens no file.
 #ifndef GATEWAY_WATCH_H
 #define GATEWAY_WATCH_H
 

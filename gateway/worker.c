@@ -31,7 +31,8 @@ static void on_connection(uv_stream_t *stream, int status)
 
 static void open_listener(struct worker *worker, struct worker_listener *listener, int socket)
 {
-	const struct config_address *address = &worker->snapshot->config->listeners[listener->index].address;
+	const struct config_address *address =
+	        &worker->snapshot->config->listeners[listener->index].address;
 	int result;
 	if (address->kind == ADDRESS_UNIX) {
 		CHECK(uv_pipe_init(&worker->turn.loop, &listener->handle.pipe, 0) == 0);
@@ -69,14 +70,14 @@ static void begin_drain(struct worker *worker)
 {
 	worker->draining = true;
 	close_listeners(worker);
-	LIST_EACH(&worker->downstreams, node)
+	LIST_EACH (&worker->downstreams, node)
 		downstream_drain(LIST_ITEM(node, struct downstream, node));
 }
 
 static void begin_stop(struct worker *worker)
 {
 	worker->stopping = true;
-	LIST_EACH(&worker->downstreams, node)
+	LIST_EACH (&worker->downstreams, node)
 		downstream_close(LIST_ITEM(node, struct downstream, node));
 }
 
@@ -105,7 +106,7 @@ void worker_settle(struct worker *worker)
 }
 
 void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot, const int *sockets,
-	atomic_size_t *connections, struct audit *audit)
+        atomic_size_t *connections, struct audit *audit)
 {
 	*worker = (struct worker){.index = index, .audit = audit};
 	worker->snapshot = snapshot_ref(snapshot);

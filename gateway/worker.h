@@ -1,6 +1,7 @@
-// One event loop on one thread: its own listening sockets, connections, pools and counters; nothing shared on the
-// request path but the buckets. Main starts workers, hands them snapshots, and tells them to drain or to stop; it speaks
-// to them only through worker_offer, worker_drain and worker_stop. All else here is the worker's thread only.
+// One event loop on one thread: its own listening sockets, connections, pools and counters; nothing
+// shared on the request path but the buckets. Main starts workers, hands them snapshots, and tells
+// them to drain or to stop; it speaks to them only through worker_offer, worker_drain and
+// worker_stop. All else here is the worker's thread only.
 #ifndef GATEWAY_WORKER_H
 #define GATEWAY_WORKER_H
 
@@ -21,7 +22,7 @@ struct worker_listener {
 		uv_pipe_t pipe;
 	} handle;
 	struct worker *worker;
-	size_t index;              // in config.listeners
+	size_t index;                // in config.listeners
 	atomic_size_t *connections;  // of this listener over all workers
 	bool open;
 };
@@ -50,9 +51,10 @@ struct worker {
 	atomic_bool drain_asked, stop_asked;
 };
 
-// `sockets[i]` is a bound, listening socket for listener i; handed over. Takes a reference on the snapshot.
+// `sockets[i]` is a bound, listening socket for listener i; handed over. Takes a reference on the
+// snapshot.
 void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot, const int *sockets,
-	atomic_size_t *connections, struct audit *audit);
+        atomic_size_t *connections, struct audit *audit);
 void worker_start(struct worker *worker);  // its thread
 void worker_join(struct worker *worker);   // after on_finished
 void worker_fini(struct worker *worker);   // after join
