@@ -14,14 +14,13 @@ static void describe_caller(const struct downstream *downstream, struct audit_re
 	const struct tls_session *tls = downstream->link.tls;
 	record->listener = downstream_config(downstream)->name.text;
 	record->client.address = str_from(downstream->address);
+	// Only a name that the chain vouches for; what was merely claimed stands with the certificate.
 	record->principal = downstream->identity.id.text;
 	if (!tls)
 		return;
 	const struct tls_peer *peer = tls_session_peer(tls);
 	if (peer && peer->presented)
 		record->client.certificate = &peer->leaf;
-	if (peer && !record->principal.len)
-		record->principal = peer->uri;
 	record->tls.sni = tls_session_sni(tls);
 	if (downstream->codec) {
 		record->tls.version = tls_session_version(tls);
@@ -40,12 +39,24 @@ static void describe_request(
 		record->rpc_method = head->target;
 }
 
+// What of the listener's configuration refused, where no route had a say yet.
+static struct str listener_rule(enum reason reason)
+{
+	if (reason == REASON_identity_not_allowed)
+		return STR("match_subject_alt_names");
+	if (reason >= REASON_certificate_missing && reason <= REASON_identity_malformed)
+		return STR("validation_context");
+	return STR("");
+}
+
 static struct audit_record new_record(
         const struct downstream *downstream, enum reason reason, struct str detail)
 {
 	struct audit_record record = {.event = "rejected", .reason = reason, .detail = detail};
 	record.answer.grpc_status = -1;
 	describe_caller(downstream, &record);
+	record.policy_name = record.listener;
+	record.matched_rule = listener_rule(reason);
 	return record;
 }
 
@@ -126,8 +137,10 @@ void reject_exchange(struct exchange *exchange, const struct refusal *refusal)
 		answer_grpc(exchange, refusal);
 	else
 		answer_http(exchange, refusal);
-	record.policy_name = refusal->policy_name;
-	record.matched_rule = refusal->matched_rule;
+	if (refusal->policy_name.len)
+		record.policy_name = refusal->policy_name;
+	if (refusal->matched_rule.len)
+		record.matched_rule = refusal->matched_rule;
 	record.request.id = exchange->request_id;
 	record.request.trace_id = exchange->trace_id;
 	record.answer.status = exchange->status;

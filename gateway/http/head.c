@@ -122,15 +122,23 @@ bool target_valid(struct str target)
 	return str_starts(target, STR("/"));
 }
 
+static bool host_byte(char c, bool literal)
+{
+	if ((c >= '0' && c <= '9') || c == '.')
+		return true;
+	char lower = (char)(c | 0x20);
+	if (literal)
+		return c == ':' || (lower >= 'a' && lower <= 'f');
+	return (lower >= 'a' && lower <= 'z') || c == '-' || c == '_' || c == '~';
+}
+
 static size_t host_len(struct str authority)
 {
 	bool literal = str_starts(authority, STR("["));
 	for (size_t i = literal; i < authority.len; i++) {
-		char c = authority.at[i];
-		if (literal && c == ']')
-			return i + 1;
-		bool alike = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.';
-		if (!alike && !(literal ? c == ':' : c == '-' || c == '_' || c == '~'))
+		if (literal && authority.at[i] == ']')
+			return i > 1 ? i + 1 : 0;
+		if (!host_byte(authority.at[i], literal))
 			return literal ? 0 : i;
 	}
 	return literal ? 0 : authority.len;

@@ -6,7 +6,10 @@
 #define POST "POST / HTTP/1.1\r\nHost: a\r\n"
 #define CHUNKED POST "Transfer-Encoding: chunked\r\n\r\n"
 #define SMUGGLED "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
-#define BYTES(literal) {(literal), sizeof(literal) - 1}
+#define BYTES(literal)                                                                             \
+	{                                                                                          \
+		(literal), sizeof(literal) - 1                                                     \
+	}
 
 struct hostile {
 	const char *what;
@@ -18,7 +21,8 @@ static const struct hostile heads[] = {
         // Framing.
         {"CL.TE", BYTES(POST "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
         {"TE.CL", BYTES(POST "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n")},
-        {"CL.TE with no body", BYTES(POST "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n")},
+        {"CL.TE with no body",
+                BYTES(POST "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n")},
         {"CL twice, alike", BYTES(POST "Content-Length: 1\r\nContent-Length: 1\r\n\r\nx")},
         {"CL twice, different", BYTES(POST "Content-Length: 1\r\nContent-Length: 2\r\n\r\nx")},
         {"CL listed", BYTES(POST "Content-Length: 1, 1\r\n\r\nx")},
@@ -44,11 +48,15 @@ static const struct hostile heads[] = {
         {"CL quoted", BYTES(POST "Content-Length: \"1\"\r\n\r\nx")},
         {"CL with a vertical tab", BYTES(POST "Content-Length:\v1\r\n\r\nx")},
         {"CL in Arabic digits", BYTES(POST "Content-Length: \xd9\xa1\r\n\r\nx")},
-        {"TE chunked twice in a list", BYTES(POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n")},
-        {"TE twice", BYTES(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
-        {"TE chunked then identity", BYTES(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n")},
+        {"TE chunked twice in a list",
+                BYTES(POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n")},
+        {"TE twice", BYTES(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: "
+                                "chunked\r\n\r\n0\r\n\r\n")},
+        {"TE chunked then identity", BYTES(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: "
+                                                "identity\r\n\r\n0\r\n\r\n")},
         {"TE identity", BYTES(POST "Transfer-Encoding: identity\r\n\r\n")},
-        {"TE identity with CL", BYTES(POST "Content-Length: 1\r\nTransfer-Encoding: identity\r\n\r\nx")},
+        {"TE identity with CL",
+                BYTES(POST "Content-Length: 1\r\nTransfer-Encoding: identity\r\n\r\nx")},
         {"TE gzip, chunked", BYTES(POST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")},
         {"TE chunked, gzip", BYTES(POST "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n")},
         {"TE xchunked", BYTES(POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n")},
@@ -56,7 +64,8 @@ static const struct hostile heads[] = {
         {"TE chunke", BYTES(POST "Transfer-Encoding: chunke\r\n\r\n0\r\n\r\n")},
         {"TE chunk", BYTES(POST "Transfer-Encoding: chunk\r\n\r\n0\r\n\r\n")},
         {"TE x chunked", BYTES(POST "Transfer-Encoding: x chunked\r\n\r\n0\r\n\r\n")},
-        {"TE chunked with a parameter", BYTES(POST "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n")},
+        {"TE chunked with a parameter",
+                BYTES(POST "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n")},
         {"TE with an empty element", BYTES(POST "Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n")},
         {"TE with a last comma", BYTES(POST "Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n")},
         {"TE quoted", BYTES(POST "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n")},
@@ -65,19 +74,25 @@ static const struct hostile heads[] = {
         {"TE after a form feed", BYTES(POST "Transfer-Encoding:\fchunked\r\n\r\n0\r\n\r\n")},
         {"TE before a vertical tab", BYTES(POST "Transfer-Encoding: chunked\v\r\n\r\n0\r\n\r\n")},
         {"TE after a NUL", BYTES(POST "Transfer-Encoding: \0chunked\r\n\r\n0\r\n\r\n")},
-        {"TE after a no-break space", BYTES(POST "Transfer-Encoding: \xa0" "chunked\r\n\r\n0\r\n\r\n")},
+        {"TE after a no-break space", BYTES(POST "Transfer-Encoding: \xa0"
+                                                 "chunked\r\n\r\n0\r\n\r\n")},
         {"TE empty", BYTES(POST "Transfer-Encoding:\r\n\r\n")},
         {"TE empty with CL", BYTES(POST "Transfer-Encoding:\r\nContent-Length: 1\r\n\r\nx")},
-        {"TE with a space before the colon", BYTES(POST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n")},
-        {"TE with a tab before the colon", BYTES(POST "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n")},
+        {"TE with a space before the colon",
+                BYTES(POST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n")},
+        {"TE with a tab before the colon",
+                BYTES(POST "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n")},
         {"TE folded", BYTES(POST "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n")},
         {"TE with a space in its name", BYTES(POST "Transfer Encoding: chunked\r\n\r\n0\r\n\r\n")},
-        {"TE with a space before its name", BYTES(POST " Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+        {"TE with a space before its name",
+                BYTES(POST " Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
         {"TE behind a bare CR", BYTES(POST "X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
         {"TE behind a bare LF", BYTES(POST "X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
         {"TE with a NUL in its name", BYTES(POST "Transfer-\0Encoding: chunked\r\n\r\n0\r\n\r\n")},
-        {"TE in HTTP/1.0", BYTES("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
-        {"TE and CL in HTTP/1.0", BYTES("POST / HTTP/1.0\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx")},
+        {"TE in HTTP/1.0",
+                BYTES("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+        {"TE and CL in HTTP/1.0", BYTES("POST / HTTP/1.0\r\nContent-Length: "
+                                        "1\r\nTransfer-Encoding: chunked\r\n\r\nx")},
         // Lines and names.
         {"white space before the first field", BYTES("GET / HTTP/1.1\r\n Host: a\r\n\r\n")},
         {"white space before a colon", BYTES(FIRST "X : y\r\n\r\n")},
@@ -105,7 +120,8 @@ static const struct hostile heads[] = {
         {"a line that ends in a bare LF", BYTES(FIRST "X: y\n\r\n")},
         {"a head that ends in a bare LF", BYTES(FIRST "X: y\r\n\n")},
         {"a head that ends in two bare LF", BYTES("GET / HTTP/1.1\nHost: a\n\n")},
-        {"a head that ends in a bare CR", BYTES(FIRST "\rGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")},
+        {"a head that ends in a bare CR",
+                BYTES(FIRST "\rGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")},
         // The request line.
         {"a lower-case version", BYTES("GET / http/1.1\r\nHost: a\r\n\r\n")},
         {"HTTP/0.9", BYTES("GET /\r\n\r\n")},
@@ -165,15 +181,19 @@ static const struct hostile heads[] = {
         {"Host with two ports", BYTES("GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n")},
         {"Host that is a URI", BYTES("GET / HTTP/1.1\r\nHost: http://a\r\n\r\n")},
         {"absolute form without Host", BYTES("GET http://a/ HTTP/1.1\r\n\r\n")},
-        {"absolute form with two Hosts", BYTES("GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n")},
+        {"absolute form with two Hosts",
+                BYTES("GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n")},
         {"absolute form with no host", BYTES("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n")},
-        {"absolute form with user information", BYTES("GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n")},
+        {"absolute form with user information",
+                BYTES("GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n")},
         {"absolute form of another scheme", BYTES("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n")},
         {"absolute form without slashes", BYTES("GET http:a HTTP/1.1\r\nHost: a\r\n\r\n")},
         // Expect.
         {"Expect something else", BYTES(POST "Expect: 200-ok\r\nContent-Length: 1\r\n\r\nx"), 417},
-        {"Expect 100-continue and something else", BYTES(POST "Expect: 100-continue, x\r\nContent-Length: 1\r\n\r\nx"), 417},
-        {"Expect twice", BYTES(POST "Expect: 100-continue\r\nExpect: x\r\nContent-Length: 1\r\n\r\nx"), 417},
+        {"Expect 100-continue and something else",
+                BYTES(POST "Expect: 100-continue, x\r\nContent-Length: 1\r\n\r\nx"), 417},
+        {"Expect twice",
+                BYTES(POST "Expect: 100-continue\r\nExpect: x\r\nContent-Length: 1\r\n\r\nx"), 417},
 };
 
 static const struct hostile bodies[] = {
@@ -235,13 +255,17 @@ static struct str joined(struct buffer *buffer, struct str a, struct str b, stru
 	return buffer_str(buffer);
 }
 
-// Feeds it whole, byte by byte and split at random; each must give `expected` and end the connection.
+// Feeds it whole, byte by byte and split at random; each must give `expected` and end the
+// connection.
 static void assert_refused(const char *what, struct str bytes, const char *expected)
 {
 	for (unsigned seed = 0; seed < 2 + RANDOM_SPLITS; seed++) {
 		struct side side;
 		side_open(&side, SERVER | H1, HABIT_ANSWER);
-		side_feed_split(&side, bytes, seed == 0 ? bytes.len : seed == 1 ? 1 : 20,
+		side_feed_split(&side, bytes,
+		        seed == 0   ? bytes.len
+		        : seed == 1 ? 1
+		                    : 20,
 		        seed > 1 ? seed : 0, true);
 		const char *log = transcript(&side);
 		if (strcmp(log, expected) != 0)
@@ -387,8 +411,8 @@ static void a_head_or_trailer_section_over_its_limit_is_refused(void **state)
 		for (unsigned seed = 0; seed < 2; seed++) {
 			struct side side;
 			side_open(&side, SERVER | H1, HABIT_ANSWER);
-			side_feed_split(&side, buffer_str(&bytes),
-			        seed ? 2000 : buffer_len(&bytes), seed, true);
+			side_feed_split(&side, buffer_str(&bytes), seed ? 2000 : buffer_len(&bytes),
+			        seed, true);
 			if (flood->expected && strcmp(transcript(&side), flood->expected) != 0)
 				fail_msg("%s:\n%s", flood->what, transcript(&side));
 			if (!flood->expected && !strstr(transcript(&side), "1 sent\n"))

@@ -38,7 +38,8 @@ static void add_random_fields(struct message *message, struct fields *fields, un
 
 static void random_body(struct message *message)
 {
-	static const char *const bits[] = {"\r\n", "0\r\n\r\n", "GET / HTTP/1.1\r\n", "x", "\n", "chunk"};
+	static const char *const bits[] = {
+	        "\r\n", "0\r\n\r\n", "GET / HTTP/1.1\r\n", "x", "\n", "chunk"};
 	for (unsigned count = dice(30); count; count--)
 		buffer_append_str(&message->body, str_from(bits[dice(ARRAY_LEN(bits))]));
 	if (dice(2))
@@ -53,8 +54,8 @@ static void write_message(struct message *message, bool server, bool no_body)
 	struct head *head = &message->head;
 	bool whole = no_body || head->content_length == 0;
 	if (server)
-		buffer_printf(out, "1 head %.*s %.*s %.*s", STR_FMT(head->method), STR_FMT(head->authority),
-		        STR_FMT(head->target));
+		buffer_printf(out, "1 head %.*s %.*s %.*s", STR_FMT(head->method),
+		        STR_FMT(head->authority), STR_FMT(head->target));
 	else
 		buffer_printf(out, "1 head %d", head->status);
 	if (head->content_length >= 0)
@@ -243,7 +244,8 @@ static void an_answer_its_source_gives_up_never_looks_whole(void **state)
 			talk(&client, &server);
 			assert_true(server.codec->finished);
 			side_end(&client);
-			assert_non_null(strstr(transcript(&client), "1 data part\n1 aborted closed\n"));
+			assert_non_null(
+			        strstr(transcript(&client), "1 data part\n1 aborted closed\n"));
 			side_close(&client);
 			side_close(&server);
 		}
@@ -264,7 +266,8 @@ static void old_clients_get_a_body_without_chunks_that_ends_with_the_connection(
 	side_settle(&side);
 	user_say(user, "two", true);
 	side_settle(&side);
-	assert_string_equal(c_string(&side.out), "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nonetwo");
+	assert_string_equal(
+	        c_string(&side.out), "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nonetwo");
 	assert_true(side.codec->finished);
 	side_close(&side);
 }
@@ -316,7 +319,8 @@ int main(void)
 	        cmocka_unit_test(what_is_written_reads_back_as_the_same_message),
 	        cmocka_unit_test(a_source_that_breaks_its_promise_never_looks_whole),
 	        cmocka_unit_test(an_answer_its_source_gives_up_never_looks_whole),
-	        cmocka_unit_test(old_clients_get_a_body_without_chunks_that_ends_with_the_connection),
+	        cmocka_unit_test(
+	                old_clients_get_a_body_without_chunks_that_ends_with_the_connection),
 	        cmocka_unit_test(a_body_whose_source_comes_late_waits),
 	        cmocka_unit_test(a_user_told_of_an_abort_may_still_try_to_answer),
 	};

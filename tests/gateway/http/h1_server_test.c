@@ -1,10 +1,13 @@
-// HTTP/1.1 towards clients, good manners: what a request becomes, in which order answers leave, when
-// the connection stays and when it ends. The hostile ones are in h1_hostile_test.c.
+// HTTP/1.1 towards clients, good manners: what a request becomes, in which order answers leave,
+// when the connection stays and when it ends. The hostile ones are in h1_hostile_test.c.
 #include "tests/gateway/http/transcript.h"
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: a\r\n"
-#define BYTES(literal) {(literal), sizeof(literal) - 1}
+#define BYTES(literal)                                                                             \
+	{                                                                                          \
+		(literal), sizeof(literal) - 1                                                     \
+	}
 
 struct good {
 	const char *what;
@@ -17,7 +20,8 @@ static const struct good requests[] = {
         {"a plain GET", BYTES(GET "\r\n"), "1 head GET a / end\n"},
         {"names in lower case, values trimmed", BYTES(GET "X-Y: \t b \t\r\nACCEPT:c\r\n\r\n"),
                 "1 head GET a / {x-y: b; accept: c} end\n"},
-        {"an empty value", BYTES(GET "x:\r\ny: \r\nz: 1\r\n\r\n"), "1 head GET a / {x: ; y: ; z: 1} end\n"},
+        {"an empty value", BYTES(GET "x:\r\ny: \r\nz: 1\r\n\r\n"),
+                "1 head GET a / {x: ; y: ; z: 1} end\n"},
         {"repeated fields stay apart", BYTES(GET "x: 1\r\nx: 2\r\n\r\n"),
                 "1 head GET a / {x: 1; x: 2} end\n"},
         {"bytes beyond ASCII in a value", BYTES(GET "x: \xc3\xa9\r\n\r\n"),
@@ -69,19 +73,22 @@ static const struct good requests[] = {
                            "Connection: x-sum\r\nTE: g\r\nTrailer: h\r\nContent-Type: i\r\n"
                            "x-sum: 1\r\n\r\n"),
                 "1 head POST a /\n1 end {x-sum: 1}\n"},
-        {"fields of this hop go", BYTES(GET "Connection: x-a, Keep-Alive\r\nX-A: 1\r\nX-B: 2\r\n"
-                                            "Keep-Alive: 3\r\nProxy-Connection: 4\r\nTE: trailers\r\n"
-                                            "Upgrade: h2c\r\nHTTP2-Settings: 5\r\nTrailer: x\r\n\r\n"),
+        {"fields of this hop go",
+                BYTES(GET "Connection: x-a, Keep-Alive\r\nX-A: 1\r\nX-B: 2\r\n"
+                          "Keep-Alive: 3\r\nProxy-Connection: 4\r\nTE: trailers\r\n"
+                          "Upgrade: h2c\r\nHTTP2-Settings: 5\r\nTrailer: x\r\n\r\n"),
                 "1 head GET a / {x-b: 2; trailer: x} end\n"},
         {"two Connection fields, odd commas and cases",
-                BYTES(GET "connection: ,, X-A ,\r\nx-a: 1\r\nCONNECTION: x-B\r\nx-b: 2\r\nx-c: 3\r\n\r\n"),
+                BYTES(GET "connection: ,, X-A ,\r\nx-a: 1\r\nCONNECTION: x-B\r\nx-b: 2\r\nx-c: "
+                          "3\r\n\r\n"),
                 "1 head GET a / {x-c: 3} end\n"},
         {"Connection cannot name what is not the client's to drop",
                 BYTES(POST "Connection: host, content-length, x-forwarded-client-cert, "
                            "X-Forwarded-For\r\nX-Forwarded-For: 1\r\nContent-Length: 2\r\n\r\nok"),
                 "1 head POST a / length=2 {x-forwarded-for: 1}\n1 data ok\n1 end\n"},
         {"Connection cannot name transfer-encoding",
-                BYTES(POST "Connection: transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+                BYTES(POST "Connection: transfer-encoding\r\nTransfer-Encoding: "
+                           "chunked\r\n\r\n0\r\n\r\n"),
                 "1 head POST a /\n1 end\n"},
         {"an upgrade to h2c is not passed on",
                 BYTES(GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
@@ -93,26 +100,32 @@ static const struct good requests[] = {
         {"an upgrade Connection does not name", BYTES(GET "Upgrade: websocket\r\n\r\n"),
                 "1 head GET a / end\n"},
         {"an upgrade with a body",
-                BYTES(POST "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\nx"),
+                BYTES(POST
+                        "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\nx"),
                 "1 head POST a / length=1\n1 data x\n1 end\n"},
         {"an upgrade by another method",
-                BYTES(POST "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"),
+                BYTES(POST
+                        "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"),
                 "1 head POST a / length=0 end\n"},
         {"one empty line before", BYTES("\r\n" GET "\r\n"), "1 head GET a / end\n"},
         {"Connection: close", BYTES(GET "Connection: close\r\n\r\n"), "1 head GET a / end\n", true},
         {"Connection: CLOSE among others", BYTES(GET "Connection: x, CLOSE\r\n\r\n"),
                 "1 head GET a / end\n", true},
         {"HTTP/1.0", BYTES("GET / HTTP/1.0\r\n\r\n"), "1 head GET  / end\n", true},
-        {"HTTP/1.0 with a Host", BYTES("GET / HTTP/1.0\r\nHost: a\r\n\r\n"), "1 head GET a / end\n", true},
-        {"HTTP/1.0 with keep-alive", BYTES("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"),
+        {"HTTP/1.0 with a Host", BYTES("GET / HTTP/1.0\r\nHost: a\r\n\r\n"), "1 head GET a / end\n",
+                true},
+        {"HTTP/1.0 with keep-alive",
+                BYTES("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"),
                 "1 head GET a / end\n"},
         {"HTTP/1.0 with keep-alive and close",
                 BYTES("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive, close\r\n\r\n"),
                 "1 head GET a / end\n", true},
-        {"HTTP/1.0 with a length", BYTES("POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nok"),
+        {"HTTP/1.0 with a length",
+                BYTES("POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nok"),
                 "1 head POST a / length=2\n1 data ok\n1 end\n", true},
         {"HTTP/1.0 upgrades nothing",
-                BYTES("GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
+                BYTES("GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: "
+                      "websocket\r\n\r\n"),
                 "1 head GET a / end\n", true},
 };
 
@@ -126,7 +139,9 @@ static void a_request_gives_the_same_events_however_it_is_split(void **state)
 			char expected[300];
 			side_open(&side, SERVER | H1, HABIT_ANSWER);
 			side_feed_split(&side, row->bytes,
-			        seed == 0 ? row->bytes.len : seed == 1 ? 1 : 30,
+			        seed == 0   ? row->bytes.len
+			        : seed == 1 ? 1
+			                    : 30,
 			        seed > 1 ? seed : 0, seed % 2);
 			snprintf(expected, sizeof(expected), "%s1 sent\n", row->events);
 			assert_transcript(&side, row->what, expected);
@@ -134,7 +149,8 @@ static void a_request_gives_the_same_events_however_it_is_split(void **state)
 				fail_msg("%s: keep-alive is wrong", row->what);
 			const char *answer = c_string(&side.out);
 			assert_true(strstr(answer, "HTTP/1.1 200 OK\r\n") == answer);
-			assert_int_equal(strstr(answer, "connection: close\r\n") != NULL, row->closes);
+			assert_int_equal(
+			        strstr(answer, "connection: close\r\n") != NULL, row->closes);
 			side_close(&side);
 		}
 }
@@ -151,13 +167,17 @@ static void pipelined_requests_are_answered_in_order(void **state)
 		buffer_append_str(&bytes, requests[i].bytes);
 		count++;
 		for (const char *line = requests[i].events; *line; line = strchr(line, '\n') + 1)
-			buffer_printf(&expected, "%u%.*s\n", count, (int)strcspn(line + 1, "\n"), line + 1);
+			buffer_printf(&expected, "%u%.*s\n", count, (int)strcspn(line + 1, "\n"),
+			        line + 1);
 		buffer_printf(&expected, "%u sent\n", count);
 	}
 	for (unsigned seed = 0; seed < 20; seed++) {
 		struct side side;
 		side_open(&side, SERVER | H1, HABIT_ANSWER);
-		side_feed_split(&side, buffer_str(&bytes), seed == 0 ? buffer_len(&bytes) : seed == 1 ? 1 : 700,
+		side_feed_split(&side, buffer_str(&bytes),
+		        seed == 0   ? buffer_len(&bytes)
+		        : seed == 1 ? 1
+		                    : 700,
 		        seed > 1 ? seed : 0, seed % 2);
 		assert_transcript(&side, "the pipeline", c_string(&expected));
 		assert_false(side.codec->finished);
@@ -243,7 +263,8 @@ static void the_body_of_a_refused_request_is_skipped(void **state)
 		for (unsigned seed = 0; seed < 6; seed++) {
 			struct buffer bytes = {0};
 			struct side side;
-			buffer_printf(&bytes, "%s%s", bodies[i], "GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+			buffer_printf(
+			        &bytes, "%s%s", bodies[i], "GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
 			side_open(&side, SERVER | H1, HABIT_REFUSE);
 			side_feed_split(&side, buffer_str(&bytes), seed ? 10 : 1, seed, true);
 			const char *log = transcript(&side);
@@ -300,8 +321,9 @@ static void expect_100_continue_is_answered_before_the_body(void **state)
 	assert_string_equal(c_string(&side.out), "HTTP/1.1 100 Continue\r\n\r\n");
 	side_say(&side, "ok" GET "\r\n");
 	side_settle(&side);
-	assert_string_equal(transcript(&side), "1 head POST a / length=2 expects\n1 data ok\n1 end\n"
-	                                       "1 sent\n2 head GET a / end\n2 sent\n");
+	assert_string_equal(transcript(&side),
+	        "1 head POST a / length=2 expects\n1 data ok\n1 end\n"
+	        "1 sent\n2 head GET a / end\n2 sent\n");
 	side_close(&side);
 }
 
@@ -340,12 +362,14 @@ static void no_body_and_no_1xx_where_none_may_be(void **state)
 		int status;
 		const char *answer;
 	} rows[] = {
-	        {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 200, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"},
+	        {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 200,
+	                "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"},
 	        {GET "\r\n", 304, "HTTP/1.1 304 Not Modified\r\ncontent-length: 4\r\n\r\n"},
 	        {"GET / HTTP/1.0\r\n\r\n", 200,
 	                "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody"},
 	        {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200,
-	                "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: keep-alive\r\n\r\nbody"},
+	                "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: "
+	                "keep-alive\r\n\r\nbody"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct side side;
@@ -437,7 +461,8 @@ static void a_websocket_that_is_accepted_becomes_a_tunnel(void **state)
 		struct head head;
 		side_open(&side, SERVER | H1, HABIT_WATCH);
 		side_feed_split(&side, str_from(websocket), seed ? 9 : 1, seed, true);
-		assert_string_equal(transcript(&side), "1 head GET a / {sec-websocket-key: k} websocket\n");
+		assert_string_equal(
+		        transcript(&side), "1 head GET a / {sec-websocket-key: k} websocket\n");
 		struct user *user = user_at(&side, 1);
 		head_answer(&head, 101);
 		head.websocket = true;
@@ -446,13 +471,15 @@ static void a_websocket_that_is_accepted_becomes_a_tunnel(void **state)
 		side_settle(&side);
 		side_say(&side, " and more");
 		assert_string_equal(c_string(&side.out),
-		        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+		        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: "
+		        "websocket\r\n\r\n"
 		        "from behind");
 		side_end(&side);
 		user_say(user, "!", true);
 		side_settle(&side);
-		assert_string_equal(transcript(&side), "1 head GET a / {sec-websocket-key: k} websocket\n"
-		                                       "1 data bytes behind and more\n1 end\n1 sent\n");
+		assert_string_equal(transcript(&side),
+		        "1 head GET a / {sec-websocket-key: k} websocket\n"
+		        "1 data bytes behind and more\n1 end\n1 sent\n");
 		assert_true(side.codec->finished);
 		side_close(&side);
 	}
@@ -480,9 +507,11 @@ static void a_websocket_that_is_declined_leaves_an_ordinary_connection(void **st
 	(void)state;
 	struct side side;
 	side_open(&side, SERVER | H1, HABIT_REFUSE);
-	side_say(&side, GET "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+	side_say(&side, GET "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /2 "
+	                    "HTTP/1.1\r\nHost: a\r\n\r\n");
 	side_settle(&side);
-	assert_string_equal(transcript(&side), "1 head GET a / websocket\n1 sent\n2 head GET a /2 end\n2 sent\n");
+	assert_string_equal(transcript(&side),
+	        "1 head GET a / websocket\n1 sent\n2 head GET a /2 end\n2 sent\n");
 	assert_null(strstr(c_string(&side.out), "upgrade"));
 	side_close(&side);
 }
@@ -619,7 +648,8 @@ int main(void)
 	        cmocka_unit_test(a_client_that_did_not_wait_for_its_100_keeps_the_connection),
 	        cmocka_unit_test(no_body_and_no_1xx_where_none_may_be),
 	        cmocka_unit_test(a_204_has_neither_length_nor_coding),
-	        cmocka_unit_test(an_idle_connection_shuts_down_at_once_and_a_busy_one_after_its_answer),
+	        cmocka_unit_test(
+	                an_idle_connection_shuts_down_at_once_and_a_busy_one_after_its_answer),
 	        cmocka_unit_test(a_shutdown_amid_an_answer_ends_after_it),
 	        cmocka_unit_test(a_websocket_that_is_accepted_becomes_a_tunnel),
 	        cmocka_unit_test(a_tunnel_its_backend_ended_does_not_wait_for_the_client),

@@ -1,5 +1,5 @@
-// HTTP/2 towards backends, by hand-written frames: answers, refusals, GOAWAY, lost connections; what
-// is safe to send again and what is not.
+// HTTP/2 towards backends, by hand-written frames: answers, refusals, GOAWAY, lost connections;
+// what is safe to send again and what is not.
 #include "tests/gateway/http/h2_wire.h"
 
 struct rig {
@@ -44,7 +44,8 @@ static void a_request_is_written_as_it_should(void **state)
 	user_say(user, "abc", true);
 	wire_listen(&rig.wire);
 	assert_string_equal(heard(&rig.wire),
-	        "HEADERS 1 {:method: POST; :scheme: https; :authority: a:1; :path: /x?y; te: trailers; "
+	        "HEADERS 1 {:method: POST; :scheme: https; :authority: a:1; :path: /x?y; te: "
+	        "trailers; "
 	        "content-length: 3}\nDATA 1 abc\nHEADERS 1 {x: y} end\n");
 	assert_string_equal(transcript(&rig.side), "1 sent\n");
 	close_rig(&rig);
@@ -72,7 +73,10 @@ static void answers_give_the_same_events_however_they_are_split(void **state)
 		put_headers(say(&rig), 9, END_STREAM, STR(":status: 304\ncontent-length: 9\n"));
 		put_headers(say(&rig), 11, END_STREAM, STR(":status: 204\n"));
 		side_feed_split(&rig.side, buffer_str(say(&rig)),
-		        seed == 0 ? 10000 : seed == 1 ? 1 : 40, seed > 1 ? seed : 0, seed % 2);
+		        seed == 0   ? 10000
+		        : seed == 1 ? 1
+		                    : 40,
+		        seed > 1 ? seed : 0, seed % 2);
 		buffer_clear(say(&rig));
 		assert_transcript(&rig.side, "the answers",
 		        "1 sent\n2 sent\n3 sent\n4 sent\n5 sent\n6 sent\n"
@@ -107,12 +111,14 @@ static void what_a_reset_means(void **state)
 			side_ask(&rig.side, "POST", "/", -1, false);
 			wire_listen(&rig.wire);
 			if (stage)
-				put_headers(say(&rig), 1, stage == 2 ? END_STREAM : 0, STR(":status: 200\n"));
+				put_headers(say(&rig), 1, stage == 2 ? END_STREAM : 0,
+				        STR(":status: 200\n"));
 			put_code(say(&rig), NGHTTP2_RST_STREAM, 1, rows[i].code);
 			rig.side.keeps_streams = true;
 			wire_say(&rig.wire);
 			if (stage)
-				buffer_printf(&expected, "1 head 200%s\n", stage == 2 ? " end" : "");
+				buffer_printf(
+				        &expected, "1 head 200%s\n", stage == 2 ? " end" : "");
 			if (stage < 2)  // a whole answer is whole, whatever becomes of the request
 				buffer_printf(&expected, "1 aborted %s\n",
 				        stage ? rows[i].begun : rows[i].none);
@@ -165,7 +171,8 @@ static void goaway_tells_which_requests_were_not_seen(void **state)
 	assert_false(rig.side.codec->finished);
 	put_data(say(&rig), 3, END_STREAM, "ok");
 	wire_say(&rig.wire);
-	assert_non_null(strstr(transcript(&rig.side), "1 head 200 end\n2 head 200\n2 data ok\n2 end\n"));
+	assert_non_null(
+	        strstr(transcript(&rig.side), "1 head 200 end\n2 head 200\n2 data ok\n2 end\n"));
 	assert_true(rig.side.codec->finished);
 	close_rig(&rig);
 }
@@ -219,7 +226,8 @@ static void a_backend_that_breaks_the_rules_costs_only_its_own_streams(void **st
 static void an_answer_that_is_no_http_2_aborts_all(void **state)
 {
 	(void)state;
-	static const char *const answers[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", "\x15\x03\x01", "garbage garbage"};
+	static const char *const answers[] = {
+	        "HTTP/1.1 400 Bad Request\r\n\r\n", "\x15\x03\x01", "garbage garbage"};
 	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
 		struct side side;
 		struct wire wire;
@@ -288,8 +296,9 @@ static void a_head_over_its_limit_is_broken(void **state)
 			buffer_append_str(&lines, STR("x: y\n"));
 		put_headers(say(&rig), 1, END_STREAM, buffer_str(&lines));
 		wire_say(&rig.wire);
-		assert_string_equal(transcript(&rig.side),
-		        trailers ? "1 sent\n1 head 200\n1 aborted broken\n" : "1 sent\n1 aborted broken\n");
+		assert_string_equal(
+		        transcript(&rig.side), trailers ? "1 sent\n1 head 200\n1 aborted broken\n"
+		                                        : "1 sent\n1 aborted broken\n");
 		buffer_fini(&lines);
 		close_rig(&rig);
 	}
@@ -342,7 +351,8 @@ static void the_user_may_let_go_at_any_stage(void **state)
 		user_release(user);
 		wire_listen(&rig.wire);
 		// What was never sent needs no reset, and must have none (RFC 9113, 5.1: idle).
-		assert_int_equal(strstr(heard(&rig.wire), "RST_STREAM 1 CANCEL\n") != NULL, stage > 0);
+		assert_int_equal(
+		        strstr(heard(&rig.wire), "RST_STREAM 1 CANCEL\n") != NULL, stage > 0);
 		assert_int_equal(strstr(heard(&rig.wire), "HEADERS 1") != NULL, stage > 0);
 		if (stage > 0) {
 			put_headers(say(&rig), 1, END_STREAM, STR("x: y\n"));

@@ -2,7 +2,10 @@
 // is ever whole, each is a stream error and leaves the connection to the others.
 #include "tests/gateway/http/h2_wire.h"
 
-#define BYTES(literal) {(literal), sizeof(literal) - 1}
+#define BYTES(literal)                                                                             \
+	{                                                                                          \
+		(literal), sizeof(literal) - 1                                                     \
+	}
 #define PSEUDO GET_LINES
 
 struct malformed {
@@ -58,34 +61,47 @@ static const struct malformed heads[] = {
         {"an unknown pseudo field", BYTES(PSEUDO ":x: y\n")},
         {"an empty pseudo field name", BYTES(PSEUDO ":: y\n")},
         {":status in a request", BYTES(PSEUDO ":status: 200\n")},
-        {":protocol without the setting", BYTES(":method: CONNECT\n:protocol: websocket\n:scheme: https\n:authority: a\n:path: /\n")},
-        {"a late pseudo field", BYTES(":method: GET\n:scheme: https\n:authority: a\nx: y\n:path: /\n")},
+        {":protocol without the setting", BYTES(":method: CONNECT\n:protocol: websocket\n:scheme: "
+                                                "https\n:authority: a\n:path: /\n")},
+        {"a late pseudo field",
+                BYTES(":method: GET\n:scheme: https\n:authority: a\nx: y\n:path: /\n")},
         {"a late repeated pseudo field", BYTES(PSEUDO "x: y\n:path: /admin\n")},
-        {"an upper-case pseudo field", BYTES(":Method: GET\n:scheme: https\n:authority: a\n:path: /\n")},
+        {"an upper-case pseudo field",
+                BYTES(":Method: GET\n:scheme: https\n:authority: a\n:path: /\n")},
         // Their values, read as HTTP/1.1 would read them.
-        {"a space in :method", BYTES(":method: GET /x HTTP/1.1\n:scheme: https\n:authority: a\n:path: /\n")},
+        {"a space in :method",
+                BYTES(":method: GET /x HTTP/1.1\n:scheme: https\n:authority: a\n:path: /\n")},
         {"a CR in :method", BYTES(":method: GET\rX\n:scheme: https\n:authority: a\n:path: /\n")},
         {"a bracket in :method", BYTES(":method: G(T\n:scheme: https\n:authority: a\n:path: /\n")},
         {"CONNECT", BYTES(":method: CONNECT\n:authority: a:443\n")},
-        {"CONNECT with a path", BYTES(":method: CONNECT\n:scheme: https\n:authority: a\n:path: /\n")},
-        {"a space in :path", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: / HTTP/1.1\n")},
+        {"CONNECT with a path",
+                BYTES(":method: CONNECT\n:scheme: https\n:authority: a\n:path: /\n")},
+        {"a space in :path",
+                BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: / HTTP/1.1\n")},
         {"a CR in :path", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: /\rx\n")},
         {"a NUL in :path", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: /\0x\n")},
         {"a tab in :path", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: /\tx\n")},
         {"a fragment in :path", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: /#x\n")},
-        {"a byte beyond ASCII in :path", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: /\xe9\n")},
+        {"a byte beyond ASCII in :path",
+                BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: /\xe9\n")},
         {"a relative :path", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: x\n")},
-        {"an absolute :path", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: https://a/\n")},
+        {"an absolute :path",
+                BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: https://a/\n")},
         {"an asterisk for GET", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: *\n")},
         {"a query alone", BYTES(":method: GET\n:scheme: https\n:authority: a\n:path: ?x\n")},
         {"another :scheme", BYTES(":method: GET\n:scheme: ftp\n:authority: a\n:path: /\n")},
         {"a bad :scheme", BYTES(":method: GET\n:scheme: ht tp\n:authority: a\n:path: /\n")},
-        {"a space in :authority", BYTES(":method: GET\n:scheme: https\n:authority: a b\n:path: /\n")},
+        {"a space in :authority",
+                BYTES(":method: GET\n:scheme: https\n:authority: a b\n:path: /\n")},
         {"a CR in :authority", BYTES(":method: GET\n:scheme: https\n:authority: a\rb\n:path: /\n")},
-        {"user information in :authority", BYTES(":method: GET\n:scheme: https\n:authority: u@a\n:path: /\n")},
-        {"a path in :authority", BYTES(":method: GET\n:scheme: https\n:authority: a/b\n:path: /\n")},
-        {"a list for :authority", BYTES(":method: GET\n:scheme: https\n:authority: a,b\n:path: /\n")},
-        {"a bad port in :authority", BYTES(":method: GET\n:scheme: https\n:authority: a:b\n:path: /\n")},
+        {"user information in :authority",
+                BYTES(":method: GET\n:scheme: https\n:authority: u@a\n:path: /\n")},
+        {"a path in :authority",
+                BYTES(":method: GET\n:scheme: https\n:authority: a/b\n:path: /\n")},
+        {"a list for :authority",
+                BYTES(":method: GET\n:scheme: https\n:authority: a,b\n:path: /\n")},
+        {"a bad port in :authority",
+                BYTES(":method: GET\n:scheme: https\n:authority: a:b\n:path: /\n")},
         {"host differs from :authority", BYTES(PSEUDO "host: b\n")},
         {"host twice", BYTES(PSEUDO "host: a\nhost: a\n")},
         {"host empty beside :authority", BYTES(PSEUDO "host: \n")},
@@ -113,7 +129,10 @@ static void a_malformed_head_is_a_stream_error_and_never_a_request(void **state)
 			wire_open(&wire, &side);
 			put_headers(&wire.say, 1, END_STREAM, heads[i].lines);
 			put_headers(&wire.say, 3, END_STREAM, STR(GET_LINES));
-			side_feed_split(&side, buffer_str(&wire.say), seed == 1 ? 1 : seed ? 30 : 10000,
+			side_feed_split(&side, buffer_str(&wire.say),
+			        seed == 1 ? 1
+			        : seed    ? 30
+			                  : 10000,
 			        seed > 1 ? seed : 0, seed % 2);
 			buffer_clear(&wire.say);
 			wire_listen(&wire);
@@ -154,7 +173,8 @@ static void a_length_that_differs_from_the_data_is_never_whole(void **state)
 			put_headers(&wire.say, 1, END_STREAM, str_from(rows[i].trailers));
 		wire_say(&wire);
 		const char *log = transcript(&side);
-		if (strstr(log, "end") || !(strstr(log, "1 aborted broken\n") || strstr(log, "1 faulty")))
+		if (strstr(log, "end") ||
+		        !(strstr(log, "1 aborted broken\n") || strstr(log, "1 faulty")))
 			fail_msg("%s:\n%s", rows[i].what, log);
 		assert_non_null(strstr(heard(&wire), "RST_STREAM 1 PROTOCOL_ERROR\n"));
 		assert_int_equal(side.codec->stream_count, 0);
@@ -166,8 +186,9 @@ static void a_length_that_differs_from_the_data_is_never_whole(void **state)
 static void malformed_trailers_are_never_the_end(void **state)
 {
 	(void)state;
-	static const char *const trailers[] = {":path: /x\n", "X: y\n", "x y: z\n", "connection: x\n",
-	        "transfer-encoding: chunked\n", "x: y\rz\n", ":status: 200\n", "|y\n"};
+	static const char *const trailers[] = {":path: /x\n", "X: y\n", "x y: z\n",
+	        "connection: x\n", "transfer-encoding: chunked\n", "x: y\rz\n", ":status: 200\n",
+	        "|y\n"};
 	for (size_t i = 0; i < ARRAY_LEN(trailers); i++)
 		for (int answered = 0; answered < 2; answered++) {
 			struct side side;
@@ -208,8 +229,8 @@ static void put_block(struct buffer *out, uint32_t stream, uint8_t flags, struct
 	uint8_t type = NGHTTP2_HEADERS;
 	do {
 		size_t len = block.len < 16384 ? block.len : 16384;
-		put_frame(out, type, (uint8_t)(flags | (len == block.len ? END_HEADERS : 0)), stream,
-		        str_of(block.at, len));
+		put_frame(out, type, (uint8_t)(flags | (len == block.len ? END_HEADERS : 0)),
+		        stream, str_of(block.at, len));
 		block = str_skip(block, len);
 		type = NGHTTP2_CONTINUATION;
 		flags = 0;
@@ -244,8 +265,10 @@ static void a_head_over_its_limit_is_answered_431(void **state)
 			wire_say(&wire);
 			const char *status = rows[i].good ? "{:status: 200" : "{:status: 431";
 			if (!strstr(heard(&wire), status) ||
-			        (strstr(transcript(&side), "faulty request_too_large 431") != NULL) == rows[i].good)
-				fail_msg("%s:\n%s%s", rows[i].what, heard(&wire), transcript(&side));
+			        (strstr(transcript(&side), "faulty request_too_large 431") !=
+			                NULL) == rows[i].good)
+				fail_msg(
+				        "%s:\n%s%s", rows[i].what, heard(&wire), transcript(&side));
 			// HPACK's state is whole: the connection goes on.
 			put_headers(&wire.say, 3, END_STREAM, STR(GET_LINES));
 			wire_say(&wire);
@@ -284,9 +307,11 @@ static void a_split_cookie_is_one_field_again(void **state)
 	struct wire wire;
 	side_open(&side, SERVER | H2, HABIT_WATCH);
 	wire_open(&wire, &side);
-	put_headers(&wire.say, 1, END_STREAM, STR(GET_LINES "cookie: a=1\nx: y\ncookie: b=2\ncookie: c=3\n"));
+	put_headers(&wire.say, 1, END_STREAM,
+	        STR(GET_LINES "cookie: a=1\nx: y\ncookie: b=2\ncookie: c=3\n"));
 	wire_say(&wire);
-	assert_string_equal(transcript(&side), "1 head GET a / {x: y; cookie: a=1; b=2; c=3} end\n");
+	assert_string_equal(
+	        transcript(&side), "1 head GET a / {x: y; cookie: a=1; b=2; c=3} end\n");
 	wire_close(&wire);
 	side_close(&side);
 }

@@ -52,8 +52,10 @@ static inline void put_lines(struct buffer *block, struct str lines)
 {
 	while (lines.len) {
 		const char *end = str_find_byte(lines, '\n');
-		struct str line = str_of(lines.at, (size_t)(end - lines.at)), rest = str_skip(line, 1);
-		const char *colon = line.at[0] == '|' ? line.at : memmem(rest.at, rest.len, ": ", 2);
+		struct str line = str_of(lines.at, (size_t)(end - lines.at)),
+		           rest = str_skip(line, 1);
+		const char *colon = line.at[0] == '|' ? line.at
+		                                      : memmem(rest.at, rest.len, ": ", 2);
 		assert_non_null(colon);
 		bool nameless = line.at[0] == '|';  // "|value": an empty name
 		struct str name = str_of(line.at, nameless ? 0 : (size_t)(colon - line.at));
@@ -179,7 +181,8 @@ static inline void read_frame(
 	case NGHTTP2_HEADERS:
 		assert_true(flags & END_HEADERS);
 		buffer_printf(log, "HEADERS %u ", stream);
-		read_header_block(wire, flags & NGHTTP2_FLAG_PRIORITY ? str_skip(payload, 5) : payload);
+		read_header_block(
+		        wire, flags & NGHTTP2_FLAG_PRIORITY ? str_skip(payload, 5) : payload);
 		buffer_printf(log, "%s\n", flags & END_STREAM ? " end" : "");
 		break;
 	case NGHTTP2_RST_STREAM:

@@ -149,13 +149,15 @@ static void a_reader_that_takes_nothing_gets_no_more_than_a_window(void **state)
 		struct user *asked = side_ask(&pair.client, "POST", "/", -1, false);
 		struct user *other = side_ask(&pair.client, "POST", "/", -1, false);
 		talk(&pair.client, &pair.server);
-		struct user *answered = user_at(&pair.server, 1), *another = user_at(&pair.server, 2);
+		struct user *answered = user_at(&pair.server, 1),
+		            *another = user_at(&pair.server, 2);
 		head_answer(&head, 200);
 		answered->stream->source = &answered->source;
 		another->stream->source = &another->source;
 		stream_send_head(answered->stream, &head, false);
 		stream_send_head(another->stream, &head, false);
-		struct user *from = server_reads ? asked : answered, *to = server_reads ? answered : asked;
+		struct user *from = server_reads ? asked : answered,
+		            *to = server_reads ? answered : asked;
 		to->side->keeps_credit = true;
 		fill(from, 4 << 20);
 		talk(&pair.client, &pair.server);

@@ -1,8 +1,8 @@
-// One codec under test and the people who use its streams, written down as a transcript: one line an
-// event, data joined as far as nothing else happens on its stream. Streams are numbered in the order
-// they appear. The users keep the rules of codec.h: they release after `sent`, `end` (client) and
-// `aborted`. Everything fed lives in a block of its own that is freed right after, so that a codec
-// which keeps a pointer into it is caught. Included by one test program each; single thread.
+// One codec under test and the people who use its streams, written down as a transcript: one line
+// an event, data joined as far as nothing else happens on its stream. Streams are numbered in the
+// order they appear. The users keep the rules of codec.h: they release after `sent`, `end` (client)
+// and `aborted`. Everything fed lives in a block of its own that is freed right after, so that a
+// codec which keeps a pointer into it is caught. Included by one test program each; single thread.
 #ifndef TESTS_GATEWAY_HTTP_TRANSCRIPT_H
 #define TESTS_GATEWAY_HTTP_TRANSCRIPT_H
 
@@ -96,7 +96,7 @@ static inline struct user *user_new(struct side *side, struct stream *stream)
 
 static inline struct user *user_at(struct side *side, unsigned number)
 {
-	LIST_EACH(&side->users, node) {
+	LIST_EACH (&side->users, node) {
 		struct user *user = LIST_ITEM(node, struct user, node);
 		if (user->number == number)
 			return user;
@@ -346,7 +346,7 @@ static inline const char *c_string(struct buffer *buffer)
 
 static inline const char *transcript(struct side *side)
 {
-	LIST_EACH(&side->users, node)
+	LIST_EACH (&side->users, node)
 		write_data(LIST_ITEM(node, struct user, node));
 	return c_string(&side->log);
 }
@@ -390,8 +390,8 @@ static inline void side_close(struct side *side)
 }
 
 // Client: opens a stream with an ordinary head; fields are "name", "value" pairs up to NULL.
-static inline struct user *side_ask(struct side *side, const char *method, const char *target,
-        int64_t content_length, bool end)
+static inline struct user *side_ask(
+        struct side *side, const char *method, const char *target, int64_t content_length, bool end)
 {
 	struct stream *stream = side->codec->ops->open(side->codec);
 	assert_non_null(stream);
