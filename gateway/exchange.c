@@ -45,7 +45,7 @@ static void down_taken(struct body *body, size_t count)
 	exchange_progress(exchange);
 }
 
-static void refuse_late(struct exchange *exchange, enum reason reason, struct str detail)
+void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct str detail)
 {
 	struct refusal refusal = {
 	        .reason = reason, .detail = detail, .policy_name = exchange->decision.policy_name};
@@ -66,12 +66,12 @@ static void on_progress(struct timer *timer)
 		return;
 	if (!exchange->client->head_sent && !exchange->request_whole &&
 	        !buffer_len(&exchange->up.bytes))
-		refuse_late(exchange, REASON_request_timeout,
+		exchange_refuse_late(exchange, REASON_request_timeout,
 		        STR("the client stopped sending its request"));
 	else if (!exchange->client->head_sent)
 		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "backend_stalled");
 	else if (buffer_len(&exchange->down.bytes) || exchange->answer_whole)
-		refuse_late(exchange, REASON_request_timeout,
+		exchange_refuse_late(exchange, REASON_request_timeout,
 		        STR("the client stopped taking its answer"));
 	else
 		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "stream_idle");
@@ -87,7 +87,7 @@ static void on_arrival(struct timer *timer)
 {
 	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, arrival);
 	if (!exchange->request_whole)
-		refuse_late(
+		exchange_refuse_late(
 		        exchange, REASON_request_timeout, STR("the whole request took too long"));
 }
 
@@ -272,6 +272,8 @@ static void fail_head(struct exchange *exchange, int http, int grpc, const char 
 
 void exchange_fail(struct exchange *exchange, int http, int grpc, const char *cause)
 {
+	if (exchange->answer_whole)
+		return;  // it only waits to be sent; stream_idle watches that
 	exchange->cause = cause;
 	exchange_let_go_of_backend(exchange);
 	if (!exchange->client->head_sent) {

@@ -78,6 +78,9 @@ void exchange_answer(struct exchange *exchange, struct head *head, struct str bo
 // The backend failed us: `http` and `grpc` are the statuses, `cause` a fixed word for log and
 // metrics.
 void exchange_fail(struct exchange *exchange, int http, int grpc, const char *cause);
+// The client misbehaves after it was let in: a refusal while it can still be answered, else the
+// answer is broken off and the record written.
+void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct str detail);
 void exchange_let_go_of_backend(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
 void exchange_finish(struct exchange *exchange);    // idempotent

@@ -154,11 +154,8 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 		return;
 	}
 	if (most && exchange->up.total_in + bytes.len > most) {
-		if (!exchange->client->head_sent)
-			refuse(exchange, REASON_request_too_large,
-			        STR("the body is over limits.body_bytes"));
-		else
-			exchange_client_aborted(stream, ABORT_BROKEN);
+		exchange_refuse_late(exchange, REASON_request_too_large,
+		        STR("the body is over limits.body_bytes"));
 		return;
 	}
 	body_add(&exchange->up, bytes);
