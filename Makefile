@@ -26,7 +26,7 @@ LINK_release  := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 
 LLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo packaged || echo sources)
 LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson $(if $(filter packaged,$(LLHTTP)),libllhttp)
-CPPFLAGS = -I. -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) \
+CPPFLAGS = -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) \
 	$(if $(filter sources,$(LLHTTP)),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1)
 CFLAGS  = -std=c11 -g $(WARNINGS) $(FLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
 LDFLAGS = $(FLAGS_$(VARIANT)) $(LINK_$(VARIANT)) -pthread
@@ -68,6 +68,14 @@ $(OUT)/tollgate: $(OUT)/$(MAIN:.c=.o) $(ARCHIVES)
 
 # The embedded default is read by the assembler, where -MMD cannot see it.
 $(OUT)/conf/default.o: conf/default.yaml
+
+# The version stands in one object, made anew when it changes and only then.
+$(OUT)/gateway/version.o: CPPFLAGS += -DTOLLGATE_VERSION='"$(VERSION)"'
+$(OUT)/gateway/version.o: $(OUT)/version
+$(OUT)/version: always
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = "$(VERSION)" ] || echo "$(VERSION)" >$@
+.PHONY: always
 
 define folder_rules
 $(call archive,$(1)): $(patsubst %.c,$(OUT)/%.o,$(filter-out $(MAIN),$(wildcard $(1)/*.c))) $(if $(filter gateway/http,$(1)),$(LLHTTP_OBJECTS))
@@ -140,7 +148,8 @@ list-units:
 	@echo $(TESTS)
 # What runs on several threads: buckets, audit lanes, metrics, log.
 TSAN_UNITS := $(filter %/bucket_test %/bucket_threads_test %/limit_test %/audit_test %/audit_log_test %/audit_fold_test \
-	%/metrics_test %/admin_test,$(TESTS))
+	%/audit_disk_test \
+	%/metrics_threads_test %/admin_test %/admin_connection_test %/admin_deadline_test %/threads_test,$(TESTS))
 tsan-units: $(TSAN_UNITS)
 list-tsan-units:
 	@echo $(TSAN_UNITS)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/net/listen.h"
+#include "gateway/version.h"
 
 enum { TICK_MS = 1000 };
 
@@ -25,6 +26,7 @@ static void wind_up(struct gateway *gateway)
 	uv_close((uv_handle_t *)&gateway->terminate, NULL);
 	uv_close((uv_handle_t *)&gateway->interrupt, NULL);
 	uv_close((uv_handle_t *)&gateway->hangup, NULL);
+	uv_close((uv_handle_t *)&gateway->upgrade, NULL);
 	uv_close((uv_handle_t *)&gateway->bell, NULL);
 	turn_stop_timer(&gateway->turn, &gateway->tick);
 	turn_stop_timer(&gateway->turn, &gateway->drain_deadline);
@@ -149,6 +151,13 @@ static void on_hangup(uv_signal_t *handle, int number)
 	buffer_fini(&problems);
 }
 
+// Left alone it would kill us.
+static void on_upgrade(uv_signal_t *handle, int number)
+{
+	(void)handle, (void)number;
+	log_event(LOG_WARN, "SIGUSR2 ignored: this version does not upgrade in place", "%s", "");
+}
+
 // Replaced material is taken up by itself. A pair caught half-way does not load: the old one stays,
 // and the next second looks again.
 static void on_tick(struct timer *timer)
@@ -172,7 +181,7 @@ static void on_tick(struct timer *timer)
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
 }
 
-static void catch (struct gateway *gateway, uv_signal_t *handle, int number, uv_signal_cb callback)
+static void watch_signal(struct gateway *gateway, uv_signal_t *handle, int number, uv_signal_cb callback)
 {
 	CHECK(uv_signal_init(&gateway->turn.loop, handle) == 0);
 	handle->data = gateway;
@@ -215,7 +224,7 @@ static void announce(const struct gateway *gateway)
 		        STR_FMT(config->listeners[i].address.text),
 		        config->listeners[i].route_count,
 		        STR_FMT(config->listeners[i].tls.match_subject_alt_names.items[0].text));
-	log_event(LOG_INFO, "ready", "version=%s workers=%zu backends=%zu", TOLLGATE_VERSION,
+	log_event(LOG_INFO, "ready", "version=%s workers=%zu backends=%zu", version_text(),
 	        gateway->worker_count, config->backend_count);
 }
 
@@ -259,9 +268,10 @@ static void serve(struct gateway *gateway)
 {
 	CHECK(uv_async_init(&gateway->turn.loop, &gateway->bell, on_bell) == 0);
 	gateway->bell.data = gateway;
-	catch (gateway, &gateway->terminate, SIGTERM, on_terminate);
-	catch (gateway, &gateway->interrupt, SIGINT, on_terminate);
-	catch (gateway, &gateway->hangup, SIGHUP, on_hangup);
+	watch_signal(gateway, &gateway->terminate, SIGTERM, on_terminate);
+	watch_signal(gateway, &gateway->interrupt, SIGINT, on_terminate);
+	watch_signal(gateway, &gateway->hangup, SIGHUP, on_hangup);
+	watch_signal(gateway, &gateway->upgrade, SIGUSR2, on_upgrade);
 	timer_init(&gateway->tick, on_tick);
 	timer_init(&gateway->drain_deadline, on_drain_deadline);
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);

@@ -20,7 +20,7 @@ struct gateway {
 	atomic_size_t *connections;  // by listener
 	struct admin *admin;
 	struct watch watch;
-	uv_signal_t terminate, interrupt, hangup;
+	uv_signal_t terminate, interrupt, hangup, upgrade;
 	uv_async_t bell;    // a worker has finished
 	struct timer tick;  // watches files
 	struct timer drain_deadline;

@@ -10,6 +10,7 @@
 #include "gateway/gateway.h"
 #include "gateway/http/h1_head.h"
 #include "gateway/http/h2.h"
+#include "gateway/version.h"
 #include "tls/pki.h"
 
 enum { EXIT_OK = 0, EXIT_USAGE = 2 };
@@ -117,7 +118,7 @@ static int command_version(const struct command *command, int argc, char **argv)
 {
 	if (argc > 1)
 		return usage_error(command, "unexpected argument", argv[1]);
-	printf("tollgate %s\n%s\nlibuv %s\nllhttp %s\nnghttp2 %s\n", TOLLGATE_VERSION,
+	printf("tollgate %s\n%s\nlibuv %s\nllhttp %s\nnghttp2 %s\n", version_text(),
 	        tls_library_version(), uv_version_string(), h1_library_version(),
 	        h2_library_version());
 	return EXIT_OK;

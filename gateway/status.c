@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "gateway/gateway.h"
+#include "gateway/version.h"
 
 enum { GAUGES_MAX = 256 };
 
@@ -57,7 +58,8 @@ static void metrics(void *argument, struct buffer *out)
 	add_gauge(gauges, "audit_records_total", "", (double)audit_records_total(gateway->audit));
 	add_gauge(gauges, "audit_write_failures_total", "",
 	        (double)audit_write_failures_total(gateway->audit));
-	add_gauge(gauges, "build_info", "{version=\"" TOLLGATE_VERSION "\"}", 1);
+	add_gauge(gauges, "build_info",
+	        arena_printf(&gauges->arena, "{version=\"%s\"}", version_text()).at, 1);
 	metrics_expose(workers, gateway->worker_count, gauges->items, gauges->count, out);
 	arena_fini(&gauges->arena);
 	free(gauges);

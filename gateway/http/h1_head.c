@@ -175,14 +175,17 @@ static bool survives_nomination(struct str name)
 	       str_eq(name, STR("content-length")) || str_eq(name, STR("transfer-encoding"));
 }
 
-// Takes the fields of this hop out (RFC 9110, 7.6.1) and learns from them whether the connection stays.
-static void strip_hop(struct h1_head *parsed, struct arena *arena)
+// Takes the fields of this hop out (RFC 9110, 7.6.1) and learns from them whether the connection stays. Each option is
+// looked for among all fields, so there may be no more of the one than of the other: false.
+static bool strip_hop(struct h1_head *parsed, const struct h1_limits *limits, struct arena *arena)
 {
 	struct fields *fields = &parsed->head.fields;
 	struct str options = fields_joined(fields, STR("connection"), arena);
 	struct str upgrade = fields_joined(fields, STR("upgrade"), arena), option;
 	bool close = false, keep = false, upgrades = false;
-	while (str_next_element(&options, &option)) {
+	for (size_t count = 0; str_next_element(&options, &option); count++) {
+		if (count == limits->fields)
+			return false;
 		struct str name = arena_lower(arena, option);
 		close |= str_eq(name, STR("close"));
 		keep |= str_eq(name, STR("keep-alive"));
@@ -198,6 +201,7 @@ static void strip_hop(struct h1_head *parsed, struct arena *arena)
 	fields->count = kept;
 	parsed->keep_alive = !close && (!parsed->http_1_0 || keep);
 	parsed->head.websocket = upgrades && !parsed->http_1_0 && str_eq_nocase(upgrade, STR("websocket"));
+	return true;
 }
 
 static bool refused(struct h1_head *parsed, const char *fault, int status)
@@ -307,7 +311,8 @@ bool h1_request_parse(struct str block, const struct h1_limits *limits, struct a
 		return refused(parsed, "Expect asks for something unknown", 417);
 	parsed->head.expects_continue = expect.len && !parsed->http_1_0 && parsed->framing != H1_NO_BODY;
 	fields_remove(&parsed->head.fields, STR("expect"));
-	strip_hop(parsed, arena);
+	if (!strip_hop(parsed, limits, arena))
+		return refused(parsed, "Connection has too many options", 431);
 	if (parsed->framing == H1_LENGTH && parsed->head.content_length == 0)
 		parsed->framing = H1_NO_BODY;
 	parsed->head.websocket &= parsed->framing == H1_NO_BODY && str_eq(parsed->head.method, STR("GET"));
@@ -348,7 +353,8 @@ bool h1_answer_parse(struct str block, const struct h1_limits *limits, bool to_h
 		return refused(parsed, "Transfer-Encoding in an answer without body", 502);
 	if (!bodiless && parsed->framing == H1_NO_BODY)
 		parsed->framing = H1_TO_END;
-	strip_hop(parsed, arena);
+	if (!strip_hop(parsed, limits, arena))
+		return refused(parsed, "Connection has too many options", 502);
 	if (bodiless)
 		parsed->framing = H1_NO_BODY;
 	if (status < 200 || status == 204)
