@@ -10,7 +10,7 @@
 #include "gateway/reject.h"
 #include "gateway/upstream.h"
 
-enum { TRIES_MAX = 4 };
+enum { TRIES_MAX = 4, HOLD_MS = 100 };
 
 const struct config_route *exchange_route(const struct exchange *exchange)
 {
@@ -47,6 +47,8 @@ static void down_taken(struct body *body, size_t count)
 
 void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct str detail)
 {
+	if (exchange->state == EXCHANGE_HELD)
+		return;  // it is refused already
 	struct refusal refusal = {
 	        .reason = reason, .detail = detail, .policy_name = exchange->decision.policy_name};
 	if (!exchange->client->head_sent) {
@@ -62,8 +64,10 @@ void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct 
 static void on_progress(struct timer *timer)
 {
 	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, progress);
-	if (exchange->client->head_sent && exchange->state == EXCHANGE_OVER)
+	if (exchange->state == EXCHANGE_HELD) {
+		exchange_send_held(exchange);
 		return;
+	}
 	if (!exchange->client->head_sent && !exchange->request_whole &&
 	        !buffer_len(&exchange->up.bytes))
 		exchange_refuse_late(exchange, REASON_request_timeout,
@@ -94,7 +98,7 @@ static void on_arrival(struct timer *timer)
 void exchange_progress(struct exchange *exchange)
 {
 	int64_t idle_ns = timeouts_of(exchange)->stream_idle_ns;
-	if (idle_ns && exchange->state != EXCHANGE_OVER)
+	if (idle_ns && exchange->state != EXCHANGE_HELD && exchange->state != EXCHANGE_OVER)
 		turn_set_timer(turn_of(exchange), &exchange->progress, idle_ns);
 }
 
@@ -167,27 +171,52 @@ void exchange_forward(struct exchange *exchange)
 			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
 			return;
 		}
-	if (!exchange->client->head.expects_continue)
+	if (!exchange->client->head.expects_continue || exchange->client->head_sent)
 		return;
 	struct head head;
 	head_answer(&head, 100);
 	stream_send_head(exchange->client, &head, false);
 }
 
+void exchange_send_held(struct exchange *exchange)
+{
+	struct codec *codec = exchange->downstream->codec;
+	exchange->state = EXCHANGE_ANSWERING;
+	exchange_progress(exchange);
+	// Nothing that follows a malformed request on an HTTP/1.1 connection is served; the answer
+	// says so.
+	if (exchange->refused == REASON_malformed_request && !codec->h2)
+		codec->ops->shutdown(codec);
+	stream_send_head(exchange->client, &exchange->held, body_done(&exchange->down));
+	if (exchange->downstream->standing != REASON_NONE || exchange->refused == REASON_overloaded)
+		codec->ops->shutdown(codec);
+}
+
+// Over HTTP/2 an answer before the request's end must be followed by a reset, and some clients
+// (curl 7.88) then lose the answer. Most requests end in the next bytes: worth a moment.
+static bool worth_holding(const struct exchange *exchange)
+{
+	return exchange->downstream->codec->h2 && !exchange->request_whole &&
+	       !exchange->client->head.expects_continue;
+}
+
 void exchange_answer(struct exchange *exchange, struct head *head, struct str body)
 {
-	exchange->state = EXCHANGE_ANSWERING;
-	exchange->status = head->status;
 	bool bodiless = exchange->grpc || head->status == 204 || head->status == 304;
 	head->content_length = bodiless ? -1 : (int64_t)body.len;
-	exchange->answer_whole = true;
+	exchange->held = *head;
+	exchange->status = head->status;
+	exchange->answer_whole = exchange->down.ended = true;
 	exchange->client->source = &exchange->down;
-	exchange->down.ended = true;
 	if (!str_eq(exchange->client->head.method, STR("HEAD")))
 		body_add(&exchange->down, body);
-	stream_send_head(exchange->client, head, body_done(&exchange->down));
-	if (exchange->downstream->standing != REASON_NONE || exchange->refused == REASON_overloaded)
-		exchange->downstream->codec->ops->shutdown(exchange->downstream->codec);
+	if (!worth_holding(exchange)) {
+		exchange_send_held(exchange);
+		return;
+	}
+	exchange->state = EXCHANGE_HELD;
+	turn_stop_timer(turn_of(exchange), &exchange->progress);
+	turn_set_timer(turn_of(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
 }
 
 void exchange_let_go_of_backend(struct exchange *exchange)

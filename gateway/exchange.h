@@ -17,6 +17,7 @@
 enum exchange_state {
 	EXCHANGE_JUDGED,     // made; nothing sent anywhere yet
 	EXCHANGE_FORWARDED,  // asked a backend, no answer yet
+	EXCHANGE_HELD,       // our own answer waits a moment for the request's end
 	EXCHANGE_ANSWERING,  // the answer's head has been sent to the client
 	EXCHANGE_OVER,
 };
@@ -34,6 +35,7 @@ struct exchange {
 	bool grpc;
 	bool tunnel;  // after a 101
 	bool request_whole, answer_whole;
+	struct head held;  // the answer while it is held
 	struct path path;
 	struct str host;
 	struct policy_decision decision;
@@ -83,7 +85,8 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct str detail);
 void exchange_let_go_of_backend(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
-void exchange_finish(struct exchange *exchange);    // idempotent
+void exchange_send_held(struct exchange *exchange);
+void exchange_finish(struct exchange *exchange);  // idempotent
 
 const struct config_route *exchange_route(
         const struct exchange *exchange);  // NULL when none matched

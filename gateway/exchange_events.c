@@ -104,6 +104,7 @@ static bool route_takes_it(struct exchange *exchange)
 		return refuse(exchange, REASON_route_not_allowed,
 		        STR("the route has no `upgrade: [websocket]`"));
 	exchange->tunnel = head->websocket;
+	exchange->request_whole |= exchange->tunnel;  // until it is a tunnel, all is said
 	return true;
 }
 
@@ -149,6 +150,8 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 	struct exchange *exchange = stream->user;
 	uint64_t most = downstream_config(exchange->downstream)->limits.body_bytes;
 	exchange_progress(exchange);
+	if (exchange->state == EXCHANGE_HELD)
+		return;            // no more than its window
 	if (!exchange->backend) {  // refused or answered: nobody wants it
 		stream_credit(stream, bytes.len);
 		return;
@@ -166,6 +169,10 @@ void exchange_client_end(struct stream *stream, const struct fields *trailers)
 {
 	struct exchange *exchange = stream->user;
 	exchange->request_whole = exchange->up.ended = true;
+	if (exchange->state == EXCHANGE_HELD) {
+		exchange_send_held(exchange);
+		return;
+	}
 	turn_stop_timer(&exchange->downstream->worker->turn, &exchange->arrival);
 	exchange_progress(exchange);
 	forward_trailers(exchange, trailers, true, &exchange->up.trailers);
@@ -188,7 +195,8 @@ void exchange_client_faulty(struct stream *stream, enum reason reason, int statu
 {
 	struct exchange *exchange = stream->user;
 	struct downstream *downstream = stream->codec->owner;
-	if (status == 0 || (exchange && stream->head_sent)) {
+	bool answered = exchange && (stream->head_sent || exchange->state == EXCHANGE_HELD);
+	if (status == 0 || answered) {
 		reject_unanswered(downstream, stream, reason, str_from(why));
 		if (!exchange)
 			return;
