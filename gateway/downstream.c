@@ -71,6 +71,7 @@ static void report_standing(struct downstream *downstream)
 static void finish(struct downstream *downstream)
 {
 	enter(downstream, DOWNSTREAM_CLOSING);
+	downstream->link.cut_short = downstream->codec && downstream->codec->cut_short;
 	link_finish(&downstream->link);
 }
 
@@ -108,6 +109,20 @@ void downstream_drain(struct downstream *downstream)
 	link_mark_dirty(&downstream->link);
 }
 
+// Says goodbye first, so that the client knows what was not acted on; but does not wait for ever.
+static void leave(struct downstream *downstream)
+{
+	struct codec *codec = downstream->codec;
+	bool told = codec->shutting_down;
+	codec->ops->shutdown(codec);
+	if (told || codec->finished) {
+		finish(downstream);
+		return;
+	}
+	set_deadline(downstream, (int64_t)LINK_LINGER_MS * NS_PER_MS);
+	link_mark_dirty(&downstream->link);
+}
+
 static void on_timer(struct timer *timer)
 {
 	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, timer);
@@ -119,8 +134,7 @@ static void on_timer(struct timer *timer)
 		break;
 	case DOWNSTREAM_IDLE:
 		report_standing(downstream);
-		downstream->codec->ops->shutdown(downstream->codec);
-		finish(downstream);
+		leave(downstream);
 		break;
 	case DOWNSTREAM_HEAD:
 		downstream->codec->ops->stall(downstream->codec, "the request head took too long");
@@ -146,6 +160,23 @@ static void watch_expiry(struct downstream *downstream, int64_t not_after_s)
 	        left_s > 0 ? (left_s + 1) * (int64_t)NS_PER_S : 0);
 }
 
+// A client that does not answer the first GOAWAY gets the last one; calls without end are cut in the end.
+static void expire(struct downstream *downstream, int64_t not_after_s)
+{
+	int64_t drain_ns = downstream->snapshot->config->drain_timeout_ns;
+	int64_t since_ns = clock_wall_ns() - (not_after_s + 1) * (int64_t)NS_PER_S;
+	bool told = downstream->draining;
+	if (told && since_ns >= drain_ns) {
+		downstream_close(downstream);
+		return;
+	}
+	downstream_drain(downstream);
+	if (told)
+		downstream->codec->ops->shutdown(downstream->codec);
+	int64_t wait_ns = told ? drain_ns - since_ns : (int64_t)LINK_LINGER_MS * NS_PER_MS;
+	turn_set_timer(&downstream->worker->turn, &downstream->expiry, wait_ns);
+}
+
 static void on_expiry(struct timer *timer)
 {
 	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, expiry);
@@ -153,7 +184,7 @@ static void on_expiry(struct timer *timer)
 	if (not_after_s >= clock_wall_ns() / NS_PER_S)
 		watch_expiry(downstream, not_after_s);
 	else
-		downstream_drain(downstream);
+		expire(downstream, not_after_s);
 }
 
 void downstream_identify(struct downstream *downstream)
@@ -262,6 +293,9 @@ static void on_ended(struct link *link, enum link_end why)
 		finish(downstream);
 		return;
 	}
+	// It may still read what is there already: the whole answer to its last request.
+	if (why == LINK_PEER_ENDED)
+		codec_pull(downstream->codec, LINK_MARK);
 	downstream->codec->ops->feed_end(downstream->codec);
 	if (why == LINK_BROKEN)
 		downstream_close(downstream);
@@ -281,7 +315,11 @@ static void on_pull(struct link *link)
 
 static void on_settled(struct link *link)
 {
-	downstream_settle(downstream_of(link));
+	struct downstream *downstream = downstream_of(link);
+	downstream_settle(downstream);
+	// While a write waits nothing is pulled, yet what was read may have been taken meanwhile.
+	if (downstream->codec && !link->finishing && !link->closing)
+		link_set_reading(link, downstream->codec->ops->wants_bytes(downstream->codec));
 }
 
 static void bury(struct grave *grave)

@@ -23,6 +23,12 @@ static bool idle(const struct upstream *upstream)
 	return upstream->codec->stream_count == 0;
 }
 
+// Over HTTP/2 a backend reads whatever its streams do: one that takes nothing is dead to all of them.
+static bool stuck(const struct upstream *upstream)
+{
+	return upstream->codec->h2 && upstream->link.writing;
+}
+
 static void close_upstream(struct upstream *upstream, enum stream_abort why)
 {
 	if (upstream->closing)
@@ -49,10 +55,12 @@ static void settle(struct upstream *upstream)
 	}
 	if (!upstream->link.open)
 		return;
-	if (!idle(upstream))
+	if (!idle(upstream) && !stuck(upstream)) {
 		turn_stop_timer(turn, &upstream->timer);
-	else if (!timer_armed(&upstream->timer))
+	} else if (!timer_armed(&upstream->timer)) {
+		upstream->bytes_out = upstream->link.bytes_out;
 		turn_set_timer(turn, &upstream->timer, (int64_t)UPSTREAM_IDLE_MS * NS_PER_MS);
+	}
 }
 
 static void on_opened(struct link *link)
@@ -80,9 +88,11 @@ static void on_ended(struct link *link, enum link_end why)
 		close_upstream(upstream, ABORT_UNPROCESSED);
 		break;
 	case LINK_PEER_ENDED:
-	case LINK_BROKEN:
-	case LINK_TLS_FAILED:
 		upstream->codec->ops->feed_end(upstream->codec);
+		close_upstream(upstream, ABORT_CLOSED);
+		break;
+	case LINK_BROKEN:  // not the end of anything, least of all of a body that only the end delimits
+	case LINK_TLS_FAILED:
 		close_upstream(upstream, ABORT_CLOSED);
 		break;
 	}
@@ -98,7 +108,11 @@ static void on_pull(struct link *link)
 
 static void on_settled(struct link *link)
 {
-	settle(upstream_of(link));
+	struct upstream *upstream = upstream_of(link);
+	settle(upstream);
+	// While a write waits nothing is pulled, yet what was read may have been taken meanwhile.
+	if (!upstream->closing && link->open)
+		link_set_reading(link, upstream->codec->ops->wants_bytes(upstream->codec));
 }
 
 static void free_pool_if_empty(struct pool *pool)
@@ -145,8 +159,11 @@ static void on_timer(struct timer *timer)
 	struct upstream *upstream = CONTAINER_OF(timer, struct upstream, timer);
 	if (!upstream->link.open)
 		close_upstream(upstream, ABORT_DEADLINE);
-	else if (idle(upstream))
+	else if (idle(upstream) ||
+	         (stuck(upstream) && upstream->bytes_out == upstream->link.bytes_out))
 		close_upstream(upstream, ABORT_CLOSED);
+	else
+		settle(upstream);
 }
 
 static void on_dirty(struct codec *codec)

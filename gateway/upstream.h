@@ -28,7 +28,8 @@ struct upstream {
 	struct pool *pool;
 	size_t endpoint;
 	struct codec *codec;
-	struct timer timer;  // connect timeout, then idle
+	struct timer timer;  // connect timeout, then idle or stuck
+	uint64_t bytes_out;  // when the timer was set
 	bool closing;
 };
 

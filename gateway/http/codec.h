@@ -80,7 +80,8 @@ struct codec_ops {
 	void (*release)(struct stream *stream);
 	void (*fail)(struct codec *codec, enum stream_abort why);  // the connection is gone: every stream ends so
 	void (*stall)(struct codec *codec, const char *why);       // server: the head being read took too long
-	void (*shutdown)(struct codec *codec);      // no new requests; those under way finish
+	// No new requests; those under way finish. Once more: without waiting for the peer to agree.
+	void (*shutdown)(struct codec *codec);
 	void (*free)(struct codec *codec);
 };
 
@@ -95,6 +96,7 @@ struct codec {
 	bool h2;
 	bool finished;  // nothing more will be read or sent: close the link once flushed
 	bool lingering; // finished while the peer may still be sending: close gently
+	bool cut_short; // finished before a body that only the connection's end delimits was whole
 	bool shutting_down;
 	bool head_pending;  // server: part of a request's head has arrived
 	size_t stream_count;

@@ -9,7 +9,7 @@ void h1_stream_begin(struct h1 *h1)
 	list_push(&h1->codec.streams, &stream->node);
 	h1->codec.stream_count++;
 	h1->stream = stream;
-	h1->got_bytes = h1->to_head = h1->awaits_continue = h1->upgrading = h1->blank_line = false;
+	h1->asked = h1->got_bytes = h1->to_head = h1->awaits_continue = h1->upgrading = h1->blank_line = false;
 	h1->interims = 0;
 	h1->send_framing = H1_NO_BODY;
 	h1->send_left = 0;
@@ -24,6 +24,14 @@ static void stream_free(struct h1 *h1)
 	free(stream);
 	h1->codec.stream_count--;
 	h1->stream = NULL;
+}
+
+// An orderly end of the connection would say that the body is whole (RFC 9112, 8).
+void h1_cut(struct h1 *h1)
+{
+	const struct stream *stream = h1->stream;
+	h1->codec.cut_short |= h1->codec.server && stream && stream->head_sent && !stream->send_done &&
+			       h1->send_framing == H1_TO_END;
 }
 
 void h1_stop(struct h1 *h1)
@@ -64,8 +72,10 @@ static void h1_pull(struct codec *codec, size_t mark)
 {
 	struct h1 *h1 = h1_of(codec);
 	for (;;) {
-		if (h1->stream)
+		if (h1->stream) {
+			h1->asked |= h1->stream->head_sent;
 			h1_send_body(h1, mark);
+		}
 		h1_turn_over(h1);
 		const struct stream *stream = h1->stream;
 		size_t pending = buffer_len(&h1->in);
@@ -120,6 +130,7 @@ static void h1_reset(struct stream *stream, enum stream_abort why)
 	(void)why;
 	if (stream->over)
 		return;
+	h1_cut(h1);
 	stream->over = true;
 	h1->receive = H1_RECEIVE_NOTHING;
 	h1->keep_alive = false;

@@ -33,6 +33,7 @@ struct h1 {
 	bool peer_1_0;
 	bool peer_ended;
 	bool blank_line;         // the empty line that is forgiven before a request was there
+	bool asked;              // the request under way may have left (client)
 	bool got_bytes;          // of the answer under way (client)
 	unsigned interims;       // 1xx answers to the request under way
 	bool to_head;            // the request under way is HEAD
@@ -63,6 +64,7 @@ void h1_process(struct h1 *h1, struct str bytes, bool kept);
 void h1_send_head(struct stream *stream, const struct head *head, bool end);
 void h1_send_body(struct h1 *h1, size_t mark);
 void h1_tunnel(struct h1 *h1);        // both directions are raw bytes from here on
+void h1_cut(struct h1 *h1);           // the answer under way will not be whole: see that it does not look so
 void h1_stop(struct h1 *h1);          // nothing more is read or sent after what is queued
 
 #endif

@@ -250,6 +250,9 @@ static const char *authority_fault(struct h1_head *parsed, struct arena *arena)
 		return "Host repeated";
 	if (hosts == 0 && !parsed->http_1_0)
 		return "Host is missing";
+	// Before the target outranks it: a Host that is no host is refused whatever the target says (RFC 9112, 3.2).
+	if (head->authority.len ? !authority_valid(head->authority) : !parsed->http_1_0)
+		return "Host is not valid";
 	fields_remove(&head->fields, STR("host"));
 	if (*head->target.at == '/' || str_eq(head->target, STR("*")))
 		return NULL;

@@ -21,6 +21,7 @@ void h1_fail_stream(struct h1 *h1, enum stream_abort why)
 	h1->codec.events->dirty(&h1->codec);
 	if (!stream || stream->over)
 		return;
+	h1_cut(h1);
 	stream->over = true;
 	if (stream->user)
 		h1->codec.events->aborted(stream, why);
@@ -261,8 +262,8 @@ void h1_feed(struct codec *codec, struct str bytes)
 	struct h1 *h1 = h1_of(codec);
 	if (h1->receive == H1_RECEIVE_NOTHING || bytes.len == 0)
 		return;
-	if (!codec->server && (!h1->stream || !h1->stream->head_sent)) {
-		h1_fail_stream(h1, ABORT_UNPROCESSED);  // bytes from a backend that was asked nothing
+	if (!codec->server && (!h1->stream || !h1->asked)) {
+		h1_fail_stream(h1, ABORT_UNPROCESSED);  // bytes from a backend that was asked nothing yet
 		h1_turn_over(h1);
 		return;
 	}

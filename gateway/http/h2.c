@@ -58,7 +58,7 @@ void h2_stream_over(struct h2 *h2, struct h2_stream *own, enum stream_abort why)
 	if (stream->id == 0)
 		own->closed = true;  // nghttp2 never knew it
 	if (!own->reported && stream->user && !whole) {
-		own->reported = true;
+		own->reported = own->aborted = true;
 		h2->codec.events->aborted(stream, why);
 	}
 	own->reported = true;
@@ -103,6 +103,10 @@ static void abort_streams(struct h2 *h2, enum stream_abort why)
 		struct h2_stream *own = h2_stream_of(LIST_ITEM(node, struct stream, node));
 		own->closed = true;
 		h2_stream_over(h2, own, loss_of(h2, own, why));
+		if (!own->stream.user || own->aborted)
+			continue;
+		own->aborted = true;  // its message is whole, but the stream will not outlive the connection
+		h2->codec.events->aborted(&own->stream, why);
 	}
 }
 
@@ -115,8 +119,10 @@ static void check_finished(struct h2 *h2)
 	if (codec->shutting_down && codec->stream_count == 0 && (h2->goaway_final || !codec->server) &&
 	    !nghttp2_session_want_write(h2->session))
 		codec->finished = true;
-	if (codec->finished)
-		abort_streams(h2, codec->server ? ABORT_CANCELLED : ABORT_CLOSED);
+	if (!codec->finished)
+		return;
+	h2->gone = true;  // nghttp2 may still know streams that are freed now
+	abort_streams(h2, codec->server ? ABORT_CANCELLED : ABORT_CLOSED);
 }
 
 static void h2_feed(struct codec *codec, struct str bytes)
@@ -181,8 +187,10 @@ static void h2_pull(struct codec *codec, size_t mark)
 
 static bool h2_wants_bytes(const struct codec *codec)
 {
-	(void)codec;
-	return true;  // windows bound every stream; stopping would hold up the others
+	// Windows bound every stream, and stopping would hold up the others; but what nghttp2 itself answers (RST_STREAM
+	// to each stream too many) has no window, and a client that does not read it must not go on asking.
+	const struct h2 *h2 = CONTAINER_OF(codec, const struct h2, codec);
+	return h2->gone || nghttp2_session_get_outbound_queue_size(h2->session) < H2_QUEUE_MAX;
 }
 
 static size_t h2_room(const struct codec *codec)
@@ -234,12 +242,13 @@ static void h2_release(struct stream *stream)
 static void h2_shutdown(struct codec *codec)
 {
 	struct h2 *h2 = h2_of(codec);
-	if (codec->shutting_down && codec->server)
+	bool again = codec->shutting_down;
+	if (h2->gone || h2->goaway_final)
 		return;
 	codec->shutting_down = true;
 	if (!codec->server) {
 		check_finished(h2);
-	} else if (codec->limits.refused) {
+	} else if (codec->limits.refused || again) {
 		h2->goaway_final = true;
 		nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
 			nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_NO_ERROR, NULL, 0);

@@ -11,6 +11,7 @@
 
 enum {
 	H2_CONNECTION_WINDOW = 1024 * 1024,
+	H2_QUEUE_MAX = 4096,          // frames that wait to be sent, beyond which nothing more is read
 	H2_CLIENT_STREAMS_MAX = 256,  // on one upstream connection, whatever more the backend allows
 };
 
@@ -40,6 +41,7 @@ struct h2_stream {
 	bool reset_sent;
 	bool closed;         // nghttp2 knows it no more
 	bool reported;       // the end or abort was told to the user
+	bool aborted;        // it was the abort
 };
 
 MUST_USE struct codec *h2_new(bool server, const struct codec_events *events, void *owner, struct buffer *out,

@@ -7,6 +7,7 @@
 
 static void flush(struct dirty *dirty);
 static void on_linger(struct timer *timer);
+static void close_with(struct link *link, bool reset);
 
 void link_init(struct link *link, struct turn *turn, const struct link_events *events, bool unix_socket)
 {
@@ -53,7 +54,7 @@ static void receive_tls(struct link *link, struct str bytes)
 	enum tls_status status = tls_feed(link->tls, bytes, plain);
 	if (buffer_len(&link->wire))
 		link_mark_dirty(link);
-	if (!was_open && (status == TLS_OPEN || (status == TLS_ENDED && buffer_len(plain)))) {
+	if (!was_open && (status == TLS_OPEN || status == TLS_ENDED)) {
 		link->open = true;
 		link->events->opened(link);
 	}
@@ -146,6 +147,13 @@ int link_connect(struct link *link, const struct config_address *address)
 		(const struct sockaddr *)&address->socket, on_connect);
 }
 
+// A slow peer frees the kernel's buffer in large steps, with seconds between them.
+static void linger(struct link *link)
+{
+	int64_t wait_ms = link_pending(link) ? LINK_FLUSH_MS : LINK_LINGER_MS;
+	turn_set_timer(link->turn, &link->linger, wait_ms * NS_PER_MS);
+}
+
 static void on_written(uv_write_t *request, int status)
 {
 	struct link *link = request->handle->data;
@@ -162,7 +170,7 @@ static void on_written(uv_write_t *request, int status)
 		return;
 	}
 	if (link->finishing)
-		turn_set_timer(link->turn, &link->linger, (int64_t)LINK_LINGER_MS * NS_PER_MS);
+		linger(link);
 	link_mark_dirty(link);
 }
 
@@ -226,6 +234,7 @@ static void on_shutdown(uv_shutdown_t *request, int status)
 static void announce_end(struct link *link)
 {
 	link->shut = true;
+	linger(link);
 	if (link->ended && !link->tls) {
 		link_close(link);
 		return;
@@ -273,6 +282,10 @@ static void flush(struct dirty *dirty)
 		link->events->settled(link);
 	if (!written || !link->finishing || link->closing || link->shut)
 		return;
+	if (link->cut_short) {
+		close_with(link, true);
+		return;
+	}
 	if (link->tls && link->open)
 		tls_close_notify(link->tls);
 	if (write_out(link))
@@ -284,7 +297,7 @@ void link_finish(struct link *link)
 	if (link->finishing || link->closing)
 		return;
 	link->finishing = true;
-	turn_set_timer(link->turn, &link->linger, (int64_t)LINK_LINGER_MS * NS_PER_MS);
+	linger(link);
 	link_mark_dirty(link);
 }
 
@@ -304,14 +317,21 @@ static void on_closed(uv_handle_t *handle)
 	link->events->closed(link);
 }
 
-void link_close(struct link *link)
+static void close_with(struct link *link, bool reset)
 {
 	if (link->closing)
 		return;
 	link->closing = true;
 	turn_stop_timer(link->turn, &link->linger);
 	list_remove(&link->dirty.node);
-	uv_close(&link->handle.any, on_closed);
+	if (!reset || link->handle.any.type != UV_TCP ||
+		uv_tcp_close_reset(&link->handle.tcp, on_closed) < 0)
+		uv_close(&link->handle.any, on_closed);
+}
+
+void link_close(struct link *link)
+{
+	close_with(link, false);
 }
 
 bool link_pending(const struct link *link)

@@ -11,7 +11,8 @@
 
 enum {
 	LINK_MARK = 64 * 1024,  // plaintext gathered for one write
-	LINK_LINGER_MS = 2000,  // for the peer to take the rest and hang up, without progress
+	LINK_LINGER_MS = 2000,  // for the peer to hang up, once all is with the kernel
+	LINK_FLUSH_MS = 10000,  // before that: for the kernel to take a write, however slow the peer
 };
 
 enum link_end {
@@ -53,6 +54,7 @@ struct link {
 	struct dirty dirty;
 	struct timer linger;
 	bool open, writing, reading, wants_reading, ended, finishing, shut, closing;
+	bool cut_short;  // by the owner, before link_finish: reset it once all is written, for that is not whole
 	uint64_t bytes_in, bytes_out;  // on the wire
 };
 

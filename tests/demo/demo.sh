@@ -187,12 +187,13 @@ calls() {
 	fi
 }
 
-# One gRPC call by hand: an empty message is a frame of five zero bytes.
+# One gRPC call by hand, without a message: the built-in backend misses none, and curl 7.88 (Debian
+# 12) takes an answer that comes before the end of its body, as a refusal may, for a stream error.
 curl_call() {
 	local status
-	printf '\0\0\0\0\0' | curl -sS --http2 --max-time 10 --cacert "$work/pki/ca.pem" \
-		--cert "$work/pki/web.pem" --key "$work/pki/web.key" -H 'content-type: application/grpc' \
-		-H 'te: trailers' --data-binary @- -D "$work/head" -o /dev/null "https://localhost:$port$1" || true
+	curl -sS --http2 --max-time 10 --cacert "$work/pki/ca.pem" --cert "$work/pki/web.pem" \
+		--key "$work/pki/web.key" -X POST -H 'content-type: application/grpc' -H 'te: trailers' \
+		-D "$work/head" -o /dev/null "https://localhost:$port$1" || true
 	status=$(tr -d '\r' <"$work/head" | sed -n 's/^grpc-status: *//Ip' | tail -n1)
 	case $status in
 	0) echo OK ;;

@@ -46,7 +46,7 @@ func TestRefusedConnectionCarriesOneAnswer(t *testing.T) {
 		for _, protocol := range []string{"h1", "h2"} { // still told why: it is not let in
 			got := g.client(t, protocol, nil).get("/x", "X-Large", strings.Repeat("x", 40<<10))
 			if got.status != http.StatusForbidden && got.status != http.StatusRequestHeaderFieldsTooLarge {
-				t.Errorf("%s: %+v", protocol, got)
+				t.Errorf("%s: %v %+v", protocol, got.err, got)
 			}
 		}
 	})

@@ -1,6 +1,6 @@
 // What we write is read back by a fresh codec of the other role and is the same message; a message
 // whose source breaks its promise never looks whole.
-#include "tests/gateway/http/transcript.h"
+#include "tests/gateway/http/side.h"
 
 static uint64_t seed_state;
 
@@ -272,6 +272,30 @@ static void old_clients_get_a_body_without_chunks_that_ends_with_the_connection(
 	side_close(&side);
 }
 
+// Where only the end of the connection ends a body, an orderly end would make a half look whole.
+static void a_body_to_the_end_that_is_given_up_is_cut_not_ended(void **state)
+{
+	(void)state;
+	for (int how = 0; how < 3; how++) {
+		struct side side;
+		struct head head;
+		side_open(&side, SERVER | H1, HABIT_WATCH);
+		side_say(&side, "GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+		struct user *user = user_at(&side, 1);
+		head_answer(&head, 200);
+		stream_send_head(user->stream, &head, false);
+		user_say(user, "half", how == 2);
+		side_settle(&side);
+		if (how == 0)
+			stream_reset(user->stream, ABORT_CLOSED);
+		user_release(user);
+		side_settle(&side);
+		assert_true(side.codec->finished);
+		assert_int_equal(side.codec->cut_short, how < 2);
+		side_close(&side);
+	}
+}
+
 static void a_body_whose_source_comes_late_waits(void **state)
 {
 	(void)state;
@@ -321,6 +345,7 @@ int main(void)
 	        cmocka_unit_test(an_answer_its_source_gives_up_never_looks_whole),
 	        cmocka_unit_test(
 	                old_clients_get_a_body_without_chunks_that_ends_with_the_connection),
+	        cmocka_unit_test(a_body_to_the_end_that_is_given_up_is_cut_not_ended),
 	        cmocka_unit_test(a_body_whose_source_comes_late_waits),
 	        cmocka_unit_test(a_user_told_of_an_abort_may_still_try_to_answer),
 	};

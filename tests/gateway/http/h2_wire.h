@@ -4,7 +4,7 @@
 #ifndef TESTS_GATEWAY_HTTP_H2_WIRE_H
 #define TESTS_GATEWAY_HTTP_H2_WIRE_H
 
-#include "tests/gateway/http/transcript.h"
+#include "tests/gateway/http/side.h"
 
 enum { END_STREAM = NGHTTP2_FLAG_END_STREAM, END_HEADERS = NGHTTP2_FLAG_END_HEADERS };
 
@@ -241,6 +241,36 @@ static inline void wire_say(struct wire *wire)
 static inline const char *heard(struct wire *wire)
 {
 	return c_string(&wire->log);
+}
+
+// One end under test and the other end by hand.
+struct rig {
+	struct side side;
+	struct wire wire;
+};
+
+static inline void rig_open(struct rig *rig, int kind, enum habit habit)
+{
+	side_open(&rig->side, kind | H2, habit);
+	wire_open(&rig->wire, &rig->side);
+}
+
+static inline void rig_close(struct rig *rig)
+{
+	wire_close(&rig->wire);
+	side_close(&rig->side);
+}
+
+static inline struct buffer *say(struct rig *rig)
+{
+	return &rig->wire.say;
+}
+
+static inline void answer_head(struct rig *rig, unsigned number, int status, bool end)
+{
+	struct head head;
+	head_answer(&head, status);
+	stream_send_head(user_at(&rig->side, number)->stream, &head, end);
 }
 
 #define GET_LINES ":method: GET\n:scheme: https\n:authority: a\n:path: /\n"

@@ -2,7 +2,7 @@
 // does, the slow slow down only themselves, and no order of events leaves anything behind.
 #include <stdio.h>
 
-#include "tests/gateway/http/transcript.h"
+#include "tests/gateway/http/side.h"
 
 struct pair {
 	struct side client, server;
