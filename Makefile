@@ -122,7 +122,7 @@ test: test-deps
 	@tests/run command layers tests/layers
 	@tests/run command shape tests/shape
 	@tests/run units $$($(AGAIN) list-units)
-	@$(AGAIN) go-tests PACKAGES_UNDER_TEST='./backend/... ./tally/... ./e2e/...'
+	@$(AGAIN) go-tests PACKAGES_UNDER_TEST='./backend/... ./tally/... ./e2e/... ./hostile/...'
 	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
 	@tests/run command clang $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
 	@$(AGAIN) $(JOBS) VARIANT=tsan tsan-units
@@ -143,7 +143,8 @@ quick: test-deps
 
 .PHONY: go-tests list-units list-tsan-units tsan-units
 go-tests:
-	@PATH="$$(tests/toolchain):$$PATH" tests/run go $(PACKAGES_UNDER_TEST)
+	@if go=$$(tests/toolchain); then PATH="$$go:$$PATH" tests/run go $(PACKAGES_UNDER_TEST); \
+	  else tests/run command go-toolchain false; fi
 list-units:
 	@echo $(TESTS)
 # What runs on several threads: buckets, audit lanes, metrics, log.
@@ -183,3 +184,5 @@ clean:
 	rm -rf build
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+
+-include bench/bench.mk tests/fuzz/fuzz.mk

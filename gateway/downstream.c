@@ -13,7 +13,6 @@ enum {
 	REFUSED_WAIT_MS = 2000,    // for the one request of a refused caller
 	REFUSED_REPORT_MS = 1000,  // until its refusal is recorded even without a request
 	REFUSED_HEADER_BYTES = 8 * 1024,
-	EXPIRY_CHECK_S = 3600,  // the wheel is set at most this far ahead
 };
 
 static struct downstream *downstream_of(struct link *link)
@@ -151,42 +150,6 @@ static void on_report(struct timer *timer)
 	report_standing(CONTAINER_OF(timer, struct downstream, report));
 }
 
-static void watch_expiry(struct downstream *downstream, int64_t not_after_s)
-{
-	int64_t left_s = not_after_s - clock_wall_ns() / NS_PER_S;
-	if (left_s > EXPIRY_CHECK_S)
-		left_s = EXPIRY_CHECK_S;
-	turn_set_timer(&downstream->worker->turn, &downstream->expiry,
-	        left_s > 0 ? (left_s + 1) * (int64_t)NS_PER_S : 0);
-}
-
-// A client that does not answer the first GOAWAY gets the last one; calls without end are cut in the end.
-static void expire(struct downstream *downstream, int64_t not_after_s)
-{
-	int64_t drain_ns = downstream->snapshot->config->drain_timeout_ns;
-	int64_t since_ns = clock_wall_ns() - (not_after_s + 1) * (int64_t)NS_PER_S;
-	bool told = downstream->draining;
-	if (told && since_ns >= drain_ns) {
-		downstream_close(downstream);
-		return;
-	}
-	downstream_drain(downstream);
-	if (told)
-		downstream->codec->ops->shutdown(downstream->codec);
-	int64_t wait_ns = told ? drain_ns - since_ns : (int64_t)LINK_LINGER_MS * NS_PER_MS;
-	turn_set_timer(&downstream->worker->turn, &downstream->expiry, wait_ns);
-}
-
-static void on_expiry(struct timer *timer)
-{
-	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, expiry);
-	int64_t not_after_s = tls_session_peer(downstream->link.tls)->expires_s;
-	if (not_after_s >= clock_wall_ns() / NS_PER_S)
-		watch_expiry(downstream, not_after_s);
-	else
-		expire(downstream, not_after_s);
-}
-
 void downstream_identify(struct downstream *downstream)
 {
 	struct worker *worker = downstream->worker;
@@ -260,7 +223,7 @@ static void on_opened(struct link *link)
 		turn_set_timer(
 		        &worker->turn, &downstream->report, (int64_t)REFUSED_REPORT_MS * NS_PER_MS);
 	else
-		watch_expiry(downstream, tls_session_peer(link->tls)->expires_s);
+		downstream_watch_expiry(downstream);
 	downstream_settle(downstream);
 	link_mark_dirty(link);
 }
@@ -405,7 +368,7 @@ void downstream_accept(struct worker_listener *listener)
 	downstream->snapshot = snapshot_ref(snapshot);
 	downstream->phase = DOWNSTREAM_IDLE;
 	timer_init(&downstream->timer, on_timer);
-	timer_init(&downstream->expiry, on_expiry);
+	timer_init(&downstream->expiry, downstream_on_expiry);
 	timer_init(&downstream->report, on_report);
 	list_init(&downstream->exchanges);
 	list_push(&worker->downstreams, &downstream->node);

@@ -52,6 +52,9 @@ void downstream_close(struct downstream *downstream);  // now
 void downstream_settle(
         struct downstream *downstream);  // an exchange began or ended: set the right deadline
 
+void downstream_watch_expiry(struct downstream *downstream);  // sets `expiry`
+void downstream_on_expiry(struct timer *timer);
+
 const struct config_listener *downstream_config(const struct downstream *downstream);
 // Judges the caller again if another configuration came into force since.
 void downstream_identify(struct downstream *downstream);

@@ -246,8 +246,10 @@ void exchange_backend_head(struct stream *stream, bool end)
 	exchange->time.answered_ns = clock_monotonic_ns();
 	exchange->status = exchange->backend_status = stream->head.status;
 	exchange->tunnel = stream->head.status == 101;
-	if (exchange->tunnel)
+	if (exchange->tunnel) {  // from here on only silence ends it
 		turn_stop_timer(&exchange->downstream->worker->turn, &exchange->arrival);
+		turn_stop_timer(&exchange->downstream->worker->turn, &exchange->deadline);
+	}
 	exchange->answer_whole = exchange->down.ended = end;
 	note_grpc_status(exchange, &stream->head.fields);
 	exchange->client->source = &exchange->down;

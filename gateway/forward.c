@@ -144,7 +144,9 @@ void forward_request(struct exchange *exchange, struct head *out)
 	head_request(out);
 	out->method = request->method;
 	out->scheme = STR("http");
-	out->authority = request->authority;
+	// HTTP/1.0 may name no host; an empty one is not for us to pass on.
+	out->authority = request->authority.len ? request->authority
+	                                        : exchange_route(exchange)->backend_name.text;
 	out->target = exchange->path.query.len
 	                      ? arena_printf(arena, "%.*s%.*s", STR_FMT(exchange->path.path),
 	                                STR_FMT(exchange->path.query))

@@ -125,14 +125,32 @@ static void check_finished(struct h2 *h2)
 	abort_streams(h2, codec->server ? ABORT_CANCELLED : ABORT_CLOSED);
 }
 
+// Says so and ends, whether or not the client reads: what is queued leaves with the link, which waits for nobody long.
+static void cut_off(struct h2 *h2)
+{
+	const uint8_t *bytes;
+	ssize_t len;
+	if (!h2->violated)
+		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, h2->calm.lost);
+	h2->violated = true;
+	nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+	while ((len = nghttp2_session_mem_send(h2->session, &bytes)) > 0)
+		buffer_append(h2->codec.out, bytes, (size_t)len);
+	h2->codec.finished = h2->gone = true;
+}
+
 static void h2_feed(struct codec *codec, struct str bytes)
 {
 	struct h2 *h2 = h2_of(codec);
 	if (codec->finished || h2->gone)
 		return;
-	ssize_t taken = nghttp2_session_mem_recv(h2->session, (const uint8_t *)bytes.at, bytes.len);
+	if (codec->server)
+		h2_calm_watch(&h2->calm, bytes);
+	ssize_t taken = h2->calm.lost ? 0 : nghttp2_session_mem_recv(h2->session, (const uint8_t *)bytes.at, bytes.len);
 	if (taken < 0)
 		fail_session(h2, nghttp2_strerror((int)taken));
+	else if (h2->calm.lost)
+		cut_off(h2);
 	check_finished(h2);
 	free_dead(h2);
 	codec->events->dirty(codec);
@@ -322,6 +340,7 @@ struct codec *h2_new(bool server, const struct codec_events *events, void *owner
 	h2->codec.h2 = true;
 	list_init(&h2->codec.streams);
 	list_init(&h2->dead);
+	h2_calm_init(&h2->calm);
 	open_session(h2, limits);
 	return &h2->codec;
 }

@@ -8,10 +8,12 @@
 #include <nghttp2/nghttp2.h>
 
 #include "gateway/http/codec.h"
+#include "gateway/http/h2_calm.h"
 
 enum {
 	H2_CONNECTION_WINDOW = 1024 * 1024,
 	H2_QUEUE_MAX = 4096,          // frames that wait to be sent, beyond which nothing more is read
+	H2_HEADER_BOMB = 4,        // times the header limit: past a 431, not worth decoding to its end
 	H2_CLIENT_STREAMS_MAX = 256,  // on one upstream connection, whatever more the backend allows
 };
 
@@ -19,6 +21,7 @@ struct h2 {
 	struct codec codec;
 	nghttp2_session *session;
 	struct list dead;  // streams nobody points to any more
+	struct h2_calm calm;  // server
 	int32_t last_id;   // of the newest request (server)
 	bool goaway_final; // the last GOAWAY is queued: finish when the streams are done
 	bool violated;

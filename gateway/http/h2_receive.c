@@ -69,7 +69,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	if (own->header_bytes > h2->codec.limits.header_bytes ||
 	    own->header_count > h2->codec.limits.header_fields) {
 		own->too_large = true;  // keep decoding, HPACK's state is the connection's; keep nothing
-		return 0;
+		if (own->header_bytes / H2_HEADER_BOMB <= h2->codec.limits.header_bytes || !h2->codec.server)
+			return 0;
+		h2->calm.lost = "a header list far over its limit";
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	}
 	struct arena *arena = &own->stream.arena;
 	struct str name = arena_str(arena, str_of((const char *)name_at, name_len));

@@ -107,9 +107,25 @@ void h2_wake(struct stream *stream)
 	stream->codec->events->dirty(stream->codec);
 }
 
+// What the client made us do (resets for its faults, CVE-2025-8671), and what it was served meanwhile.
+static void weigh(struct h2 *h2, const nghttp2_frame *frame)
+{
+	uint32_t code = frame->hd.type == NGHTTP2_RST_STREAM ? frame->rst_stream.error_code : NGHTTP2_NO_ERROR;
+	bool our_own = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL || code == NGHTTP2_INTERNAL_ERROR;
+	if (!our_own)
+		h2_calm_spend(&h2->calm, code == NGHTTP2_REFUSED_STREAM ? H2_PRICE_REFUSED : H2_PRICE_RESET);
+	if (frame->hd.type == NGHTTP2_DATA && frame->hd.length)
+		h2_calm_reward(&h2->calm, H2_REWARD_CONTENT);
+	bool message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
+	if (message && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		h2_calm_reward(&h2->calm, H2_REWARD_ANSWER);
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2 *h2 = user;
+	if (h2->codec.server)
+		weigh(h2, frame);
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !h2->violated) {
 		// nghttp2 puts its words into the debug data of the frame.
 		char why[160];

@@ -1,0 +1,26 @@
+# The side-by-side bench; included by the Makefile. What it installs and builds lives below build/bench.
+
+BENCH_TOOLS := build/bench
+# Where a round's figures go; BENCH_FLAGS='-cases a,b -peers haproxy,tollgate -rounds 3' narrows a run.
+BENCH_RESULTS ?= bench/results
+BENCH_FLAGS   ?=
+
+.PHONY: bench bench-quick bench-deps bench-tools
+bench: bench-deps
+	@$(AGAIN) $(JOBS) all bench-tools
+	@$(BENCH_TOOLS)/compare -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
+
+# One short round: right to see that all works and roughly where things stand, too short to judge by.
+bench-quick: bench-deps
+	@$(AGAIN) $(JOBS) all bench-tools
+	@$(BENCH_TOOLS)/compare -quick -tollgate $(OUT)/tollgate -results $(BENCH_TOOLS)/results $(BENCH_FLAGS)
+
+bench-deps: deps
+	@bench/install
+
+# Go knows what is stale better than make does.
+bench-tools:
+	@mkdir -p $(BENCH_TOOLS)
+	@cd bench && PATH="$$(../tests/toolchain):$$PATH" && \
+	  go build -o ../$(BENCH_TOOLS)/load ./load && go build -o ../$(BENCH_TOOLS)/backend ./backend && \
+	  go build -o ../$(BENCH_TOOLS)/compare ./run

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+// http1 is one keep-alive connection, one request at a time.
+type http1 struct {
+	connection *tls.Conn
+	in         *bufio.Reader
+	request    []byte
+	status     string
+	length     int
+}
+
+func newHTTP1(connection *tls.Conn, job *job) *http1 {
+	request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: tollgate-bench\r\nAccept: */*\r\n\r\n", job.path)
+	return &http1{
+		connection: connection, in: bufio.NewReaderSize(connection, 16<<10),
+		request: []byte(request), status: " " + job.expect + " ", length: job.length,
+	}
+}
+
+var contentLength = []byte("content-length:")
+
+// unit is one request and its whole answer.
+func (h *http1) unit() error {
+	if _, err := h.connection.Write(h.request); err != nil {
+		return err
+	}
+	line, err := h.in.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(line, []byte(h.status)) {
+		return fmt.Errorf("answered %q", line)
+	}
+	length := -1
+	for {
+		if line, err = h.in.ReadSlice('\n'); err != nil {
+			return err
+		}
+		if len(line) <= 2 {
+			break
+		}
+		if len(line) > len(contentLength) && bytes.EqualFold(line[:len(contentLength)], contentLength) {
+			length, err = strconv.Atoi(string(bytes.TrimSpace(line[len(contentLength):])))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return h.body(length)
+}
+
+func (h *http1) body(length int) error {
+	if length < 0 || h.length >= 0 && length != h.length {
+		return fmt.Errorf("a body of %d bytes, not %d", length, h.length)
+	}
+	if buffered := h.in.Buffered(); length <= buffered {
+		_, err := h.in.Discard(length)
+		return err
+	}
+	_, err := io.CopyN(io.Discard, h.in, int64(length))
+	return err
+}
+
+// keepAlive holds one connection and repeats; a connection that breaks off is an error, and made anew.
+func keepAlive(job *job, sum *tally) {
+	for !sum.in(stopped) {
+		connection, err := job.dialer.dial()
+		if err != nil {
+			sum.fail(err)
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		job.opened(connection, sum)
+		client := newHTTP1(connection, job)
+		for !sum.in(stopped) {
+			began := time.Now()
+			if err := client.unit(); err != nil {
+				sum.fail(err)
+				break
+			}
+			sum.done(began)
+		}
+		connection.Close()
+	}
+}
+
+// fresh makes a connection for every request, resumed from the one before where asked and granted.
+func fresh(job *job, sum *tally) {
+	dialer := job.dialer
+	if job.kind == "resumed" {
+		dialer = dialer.resuming()
+	}
+	for !sum.in(stopped) {
+		began := time.Now()
+		connection, err := dialer.dial()
+		if err == nil {
+			err = newHTTP1(connection, job).unit()
+			if connection.ConnectionState().DidResume && sum.in(counting) {
+				sum.resumed.Add(1)
+			}
+			job.opened(connection, sum)
+			connection.Close()
+		}
+		if err != nil {
+			sum.fail(err)
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		sum.done(began)
+	}
+}

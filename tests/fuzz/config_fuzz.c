@@ -1,0 +1,64 @@
+// Config files: any text is read or complained of at a place in it, by a message on one line; what
+// is read is compiled, and dumps to a file that reads back to the same.
+//   a YAML file
+#include "policy/policy.h"
+#include "tests/conf/resolver.h"
+#include "tests/fuzz/fuzz.h"
+
+static void check_problems(const struct config_problems *problems, size_t size)
+{
+	CHECK(problems->count <= CONFIG_PROBLEMS_MAX);
+	for (size_t i = 0; i < problems->count; i++) {
+		const struct config_problem *problem = &problems->items[i];
+		CHECK(problem->what.len && problem->mark.line >= 0 && problem->mark.column >= 0);
+		CHECK((size_t)problem->mark.line <= size + 2);
+		CHECK(!has_control_bytes(problem->what) && !has_control_bytes(problem->key));
+	}
+}
+
+static void check_dump(const struct config *config)
+{
+	struct buffer first = {0}, second = {0};
+	struct config_problems problems = {0};
+	config_dump(config, &first);
+	struct config *again = config_parse(
+	        buffer_str(&first), "dump.yaml", "/elsewhere", &problems);
+	if (!again) {
+		fwrite(buffer_data(&first), 1, buffer_len(&first), stderr);
+		config_problems_print(&problems, 2);
+	}
+	CHECK(again && problems.count == 0);
+	config_dump(again, &second);
+	CHECK(str_eq(buffer_str(&first), buffer_str(&second)));
+	config_free(again);
+	config_problems_fini(&problems);
+	buffer_fini(&first);
+	buffer_fini(&second);
+}
+
+static void check_policy(const struct config *config)
+{
+	struct config_problems problems = {0};
+	struct policy *policy = policy_compile(config, NULL, &problems);
+	CHECK((policy != NULL) == (problems.count == 0));
+	check_problems(&problems, SIZE_MAX - 2);
+	policy_free(policy);
+	config_problems_fini(&problems);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct str text = own_copy(str_of((const char *)data, size));
+	struct config_problems problems = {0};
+	struct config *config = config_parse(text, "fuzz.yaml", "/etc/tollgate", &problems);
+	own_free(text);
+	CHECK((config != NULL) == (problems.count == 0));
+	check_problems(&problems, size);
+	if (config) {
+		check_dump(config);
+		check_policy(config);
+		config_free(config);
+	}
+	config_problems_fini(&problems);
+	return 0;
+}

@@ -1,0 +1,63 @@
+# Fuzzing (tests/fuzz/README.md), included by the Makefile.
+#   make fuzz SECONDS=60             every target for a minute
+#   make fuzz FUZZ_TARGETS=h1_server one target
+#   make fuzz-brief                  what CI runs: every seed, then FUZZ_BRIEF_SECONDS of each target
+
+FUZZ_PACKAGES := clang libclang-rt-14-dev
+SECONDS ?= 10
+FUZZ_BRIEF_SECONDS ?= 3
+FUZZ_OUT := build/fuzz
+FUZZ_CC := clang
+FUZZ_SANITIZE := address,undefined
+FUZZ_FLAGS := -std=c11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+FUZZ_ALL := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
+FUZZ_TARGETS ?= $(FUZZ_ALL)
+FUZZ_PROGRAMS := $(FUZZ_ALL:%=$(FUZZ_OUT)/%)
+FUZZ_ARCHIVE := $(FUZZ_OUT)/libtollgate.a
+# Of gateway/ what reads bytes without a loop; all of the folders left of it.
+FUZZ_SOURCES := $(foreach folder,$(filter-out gateway gateway/net,$(FOLDERS)),$(wildcard $(folder)/*.c)) \
+	$(wildcard gateway/audit*.c) gateway/client_certificate.c gateway/forward.c
+FUZZ_OBJECTS := $(patsubst %.c,$(FUZZ_OUT)/%.o,$(FUZZ_SOURCES)) \
+	$(patsubst /usr/share/llhttp/%.c,$(FUZZ_OUT)/llhttp/%.o,$(LLHTTP_SOURCES))
+
+# For a Makefile that does not include this file yet.
+FUZZ_AGAIN := $(AGAIN) -f Makefile $(shell grep -q 'tests/fuzz/fuzz\.mk' Makefile || echo -f tests/fuzz/fuzz.mk)
+
+.PHONY: fuzz fuzz-brief fuzz-deps fuzz-build fuzz-run
+.PRECIOUS: $(FUZZ_OUT)/%.o
+
+fuzz-deps:
+	$(call install,$(PACKAGES) $(FUZZ_PACKAGES))
+
+fuzz-build: $(FUZZ_TARGETS:%=$(FUZZ_OUT)/%)
+
+fuzz: fuzz-deps
+	@$(FUZZ_AGAIN) $(JOBS) fuzz-build
+	@tests/fuzz/run $(FUZZ_OUT) $(SECONDS) $(FUZZ_TARGETS)
+
+fuzz-brief: fuzz-deps
+	@$(FUZZ_AGAIN) $(JOBS) fuzz-build
+	@tests/fuzz/run $(FUZZ_OUT) $(FUZZ_BRIEF_SECONDS) $(FUZZ_TARGETS)
+
+$(FUZZ_OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  fuzz  $<"
+	$(Q)$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_FLAGS) $(filter-out -Werror,$(WARNINGS)) -fsanitize=fuzzer-no-link,$(FUZZ_SANITIZE) -MMD -MP -c -o $@ $<
+
+$(FUZZ_OUT)/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) -I/usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1 $(FUZZ_FLAGS) -w -fsanitize=fuzzer-no-link,$(FUZZ_SANITIZE) \
+		-c -o $@ $<
+
+# The embedded default is read by the assembler, where -MMD cannot see it.
+$(FUZZ_OUT)/conf/default.o: conf/default.yaml
+
+$(FUZZ_ARCHIVE): $(FUZZ_OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(FUZZ_PROGRAMS): $(FUZZ_OUT)/%: $(FUZZ_OUT)/tests/fuzz/%_fuzz.o $(FUZZ_ARCHIVE)
+	@echo "  link  $@"
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,$(FUZZ_SANITIZE) -pthread -o $@ $^ $(LDLIBS)
+
+-include $(patsubst %.o,%.d,$(FUZZ_OBJECTS)) $(FUZZ_ALL:%=$(FUZZ_OUT)/tests/fuzz/%_fuzz.d)
