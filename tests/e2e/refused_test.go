@@ -44,7 +44,7 @@ func TestRefusedConnectionCarriesOneAnswer(t *testing.T) {
 	})
 	t.Run("a head too large for a stranger", func(t *testing.T) {
 		for _, protocol := range []string{"h1", "h2"} { // still told why: it is not let in
-			got := g.client(t, protocol, nil).get("/x", "X-Large", strings.Repeat("x", 40<<10))
+			got := g.client(t, protocol, nil).get("/x", "X-Large", strings.Repeat("x", 16<<10))
 			if got.err != nil && strings.Contains(got.err.Error(), "advertised limit") {
 				continue // the client read our ceiling in time and did not even ask
 			}
