@@ -4,6 +4,11 @@
 
 enum reason svid_check_readable(X509 *leaf, const struct facts_totals *totals, const char **why)
 {
+	// RFC 5280, 4.1.2.9; the library does not mind.
+	if (X509_get_version(leaf) != X509_VERSION_3 && X509_get_ext_count(leaf) > 0) {
+		*why = "extensions in a certificate that is not of version 3";
+		return REASON_certificate_invalid;
+	}
 	if (!(X509_get_extension_flags(leaf) & EXFLAG_INVALID))
 		return REASON_NONE;
 	// The library takes a second SAN extension for a faulty certificate and would then find no

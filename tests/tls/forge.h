@@ -38,6 +38,7 @@ struct draft {
 	struct str raw_san;            // the whole SAN extension's value, instead of `names`
 	int64_t from_s, to_s;          // counted from now; 0: an hour ago, a day ahead
 	bool ca, v1, unknown_critical, broken_signature, explicit_curve, no_key_ids;
+	bool claims_v2;                 // with extensions all the same
 	const struct paper *key_of;     // shares this one's key
 	const struct paper *key_id_of;  // claims this one's key identifier
 	const char *issuer_cn;          // claims to be issued by this name, whoever signs
@@ -188,7 +189,10 @@ static inline struct paper forge(const struct draft *draft, const struct paper *
 	if (!issuer)
 		issuer = &made;
 	X509 *x509 = made.x509;
-	CHECK(X509_set_version(x509, draft->v1 ? X509_VERSION_1 : X509_VERSION_3) == 1);
+	int version = draft->v1          ? X509_VERSION_1
+	              : draft->claims_v2 ? X509_VERSION_2
+	                                 : X509_VERSION_3;
+	CHECK(X509_set_version(x509, version) == 1);
 	CHECK(X509_set_pubkey(x509, made.key) == 1);
 	CHECK(ASN1_INTEGER_set_int64(X509_get_serialNumber(x509), ++serial) == 1);
 	forge_cn(X509_get_subject_name(x509), forge_default(draft->cn, "client"));

@@ -126,6 +126,8 @@ static const struct flaw flaws[] = {
         {"an intermediate for servers only", REASON_certificate_wrong_usage,
                 .between = {{.cn = "i", .ca = true, .extended = "serverAuth"}}},
         {"version 1, without any extension", REASON_certificate_wrong_usage, {.v1 = true}},
+        {"version 2, with extensions", REASON_certificate_invalid, {.claims_v2 = true},
+                .detail = "not of version 3"},
 
         {"issued by a leaf", REASON_certificate_invalid, .between = {{.cn = "i"}}},
         {"issued by a CA:FALSE with keyCertSign", REASON_certificate_invalid,
