@@ -11,8 +11,6 @@
 #include "gateway/admin_connection.h"
 #include "gateway/net/listen.h"
 
-enum { LISTEN_QUEUE = 128 };
-
 static void bury(struct grave *grave)
 {
 	free(CONTAINER_OF(grave, struct admin, grave));
@@ -24,19 +22,11 @@ static void die_if_last(struct admin *admin)
 		turn_mark_dead(admin->turn, &admin->grave);
 }
 
-static void accept_waiting(struct admin *admin)
+static void on_knock(struct door *door, int descriptor)
 {
-	admin->waiting = admin->connection_count >= ADMIN_CONNECTIONS_MAX;
-	if (!admin->waiting)
-		admin_connection_accept(admin);
-}
-
-static void on_connection(uv_stream_t *stream, int status)
-{
-	struct admin *admin = stream->data;
-	if (status < 0)
-		return;  // it has gone again, or there are no descriptors: libuv has closed it
-	accept_waiting(admin);
+	struct admin *admin = door->owner;
+	admin_connection_accept(admin, descriptor);
+	door_hold(door, admin->connection_count >= ADMIN_CONNECTIONS_MAX);
 }
 
 void admin_connection_gone(struct admin *admin)
@@ -44,8 +34,8 @@ void admin_connection_gone(struct admin *admin)
 	admin->connection_count--;
 	if (admin->closing)
 		die_if_last(admin);
-	else if (admin->waiting)
-		accept_waiting(admin);
+	else
+		door_hold(&admin->door, admin->connection_count >= ADMIN_CONNECTIONS_MAX);
 }
 
 // Whoever may write to the file may drain the gateway.
@@ -71,30 +61,27 @@ static void remove_file(struct admin *admin)
 	admin->socket_path = NULL;
 }
 
-static int serve_socket(struct admin *admin, const struct config_address *address, int socket)
-{
-	bool unix_socket = admin->gate.unix_socket;
-	int result = unix_socket ? uv_pipe_open(&admin->listener.pipe, socket)
-	                         : uv_tcp_open(&admin->listener.tcp, socket);
-	if (result < 0) {
-		close(socket);
-		return result;
-	}
-	if (unix_socket)
-		result = restrict_file(admin, address);
-	return result ? result : uv_listen(&admin->listener.stream, LISTEN_QUEUE, on_connection);
-}
-
 static bool start_listening(
         struct admin *admin, const struct config_address *address, const char **why)
 {
 	int socket;
 	if (!listen_open(address, 1, &socket, why))
 		return false;
-	int result = serve_socket(admin, address, socket);
-	if (result < 0)
+	int result = admin->gate.unix_socket ? restrict_file(admin, address) : 0;
+	if (result < 0) {
 		*why = uv_strerror(result);
-	return result == 0;
+		close(socket);
+		return false;
+	}
+	door_open(&admin->door, admin->turn, socket);
+	return true;
+}
+
+static void on_door_closed(struct door *door)
+{
+	struct admin *admin = door->owner;
+	admin->listener_closed = true;
+	die_if_last(admin);
 }
 
 struct admin *admin_open(struct turn *turn, const struct config_address *address,
@@ -109,27 +96,21 @@ struct admin *admin_open(struct turn *turn, const struct config_address *address
 	admin->deadline_ns = (int64_t)ADMIN_DEADLINE_S * NS_PER_S;
 	admin->grave.bury = bury;
 	list_init(&admin->connections);
-	CHECK((unix_socket ? uv_pipe_init(&turn->loop, &admin->listener.pipe, 0)
-	                   : uv_tcp_init(&turn->loop, &admin->listener.tcp)) == 0);
-	admin->listener.any.data = admin;
+	admin->door.owner = admin;
+	admin->door.knock = on_knock;
+	admin->door.closed = on_door_closed;
 	const char *why;
 	if (!start_listening(admin, address, &why)) {
 		config_problem_add(problems, address->mark, STR("admin.address"),
 		        "cannot listen on %.*s (%s), expected an address of this machine that is "
 		        "free",
 		        STR_FMT(address->text), why);
-		admin_close(admin);
+		remove_file(admin);
+		free(admin);
 		return NULL;
 	}
 	log_event(LOG_INFO, "admin listener open", "address=%.*s", STR_FMT(address->text));
 	return admin;
-}
-
-static void on_listener_closed(uv_handle_t *handle)
-{
-	struct admin *admin = handle->data;
-	admin->listener_closed = true;
-	die_if_last(admin);
 }
 
 void admin_close(struct admin *admin)
@@ -137,7 +118,7 @@ void admin_close(struct admin *admin)
 	if (admin->closing)
 		return;
 	admin->closing = true;
-	uv_close(&admin->listener.any, on_listener_closed);
+	door_shut(&admin->door);
 	remove_file(admin);
 	LIST_EACH (&admin->connections, node)
 		admin_connection_drain(LIST_ITEM(node, struct admin_connection, node));

@@ -218,7 +218,7 @@ static void on_deadline(struct timer *timer)
 		link_close(&connection->link);
 }
 
-void admin_connection_accept(struct admin *admin)
+void admin_connection_accept(struct admin *admin, int descriptor)
 {
 	static const struct codec_limits limits = {
 	        .header_bytes = 16 * 1024, .header_fields = 100, .concurrent_streams = 1};
@@ -230,7 +230,7 @@ void admin_connection_accept(struct admin *admin)
 	connection->codec = h1_new(
 	        true, &codec_events, connection, &connection->link.plain, &limits);
 	timer_init(&connection->deadline, on_deadline);
-	if (link_accept(&connection->link, &admin->listener.stream) < 0) {
+	if (link_accept(&connection->link, descriptor) < 0) {
 		link_close(&connection->link);
 		return;
 	}

@@ -9,6 +9,7 @@
 
 #include "gateway/admin_answer.h"
 #include "gateway/http/codec.h"
+#include "gateway/net/door.h"
 #include "gateway/net/link.h"
 
 enum {
@@ -21,19 +22,13 @@ struct admin {
 	struct turn *turn;
 	struct admin_hooks hooks;
 	struct admin_gate gate;
-	union {
-		uv_handle_t any;
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t pipe;
-	} listener;
+	struct door door;
 	char *socket_path;  // of a unix listener
 	ino_t socket_inode;
 	struct list connections;
 	size_t connection_count;
 	int64_t deadline_ns;
 	struct grave grave;
-	bool waiting;  // a connection was not accepted for want of room
 	bool closing;
 	bool listener_closed;
 };
@@ -51,7 +46,7 @@ struct admin_connection {
 	                  // answered
 };
 
-void admin_connection_accept(struct admin *admin);
+void admin_connection_accept(struct admin *admin, int descriptor);
 void admin_connection_drain(
         struct admin_connection *connection);     // the answer under way, then close
 void admin_connection_gone(struct admin *admin);  // for admin_connection.c to tell: one less

@@ -358,7 +358,7 @@ static bool over_ceiling(struct downstream *downstream, size_t count)
 	return count > most + most / 8 + 16;
 }
 
-void downstream_accept(struct worker_listener *listener)
+void downstream_accept(struct worker_listener *listener, int descriptor)
 {
 	struct worker *worker = listener->worker;
 	struct snapshot *snapshot = worker->snapshot;
@@ -375,9 +375,8 @@ void downstream_accept(struct worker_listener *listener)
 	worker->downstream_count++;
 	size_t count = atomic_fetch_add(listener->connections, 1) + 1;
 	metrics_connections(worker->metrics, snapshot->listeners[listener->index].label, 1);
-	link_init(&downstream->link, &worker->turn, &link_events,
-	        listener->handle.stream.type == UV_NAMED_PIPE);
-	if (link_accept(&downstream->link, &listener->handle.stream) < 0) {
+	link_init(&downstream->link, &worker->turn, &link_events, listener->unix_socket);
+	if (link_accept(&downstream->link, descriptor) < 0) {
 		link_close(&downstream->link);
 		return;
 	}

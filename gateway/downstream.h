@@ -45,7 +45,7 @@ struct downstream {
 	                                       // needed
 };
 
-void downstream_accept(struct worker_listener *listener);
+void downstream_accept(struct worker_listener *listener, int descriptor);
 void downstream_drain(
         struct downstream *downstream);  // no new requests; closes when those under way are over
 void downstream_close(struct downstream *downstream);  // now

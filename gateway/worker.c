@@ -22,38 +22,25 @@ uint64_t worker_random(struct worker *worker)  // xoshiro256++
 	return result;
 }
 
-static void on_connection(uv_stream_t *stream, int status)
+static void on_knock(struct door *door, int descriptor)
 {
-	struct worker_listener *listener = stream->data;
-	if (status == 0)
-		downstream_accept(listener);
+	downstream_accept(door->owner, descriptor);
 }
 
 static void open_listener(struct worker *worker, struct worker_listener *listener, int socket)
 {
 	const struct config_address *address =
 	        &worker->snapshot->config->listeners[listener->index].address;
-	int result;
-	if (address->kind == ADDRESS_UNIX) {
-		CHECK(uv_pipe_init(&worker->turn.loop, &listener->handle.pipe, 0) == 0);
-		result = uv_pipe_open(&listener->handle.pipe, socket);
-	} else {
-		CHECK(uv_tcp_init(&worker->turn.loop, &listener->handle.tcp) == 0);
-		result = uv_tcp_open(&listener->handle.tcp, socket);
-	}
-	CHECK(result == 0);
-	listener->handle.stream.data = listener;
-	listener->open = true;
-	CHECK(uv_listen(&listener->handle.stream, 1024, on_connection) == 0);
+	listener->unix_socket = address->kind == ADDRESS_UNIX;
+	listener->door.owner = listener;
+	listener->door.knock = on_knock;
+	door_open(&listener->door, &worker->turn, socket);
 }
 
 static void close_listeners(struct worker *worker)
 {
-	for (size_t i = 0; i < worker->listener_count; i++) {
-		if (worker->listeners[i].open)
-			uv_close((uv_handle_t *)&worker->listeners[i].handle.stream, NULL);
-		worker->listeners[i].open = false;
-	}
+	for (size_t i = 0; i < worker->listener_count; i++)
+		door_shut(&worker->listeners[i].door);
 }
 
 static void take_offer(struct worker *worker)

@@ -9,6 +9,7 @@
 
 #include "gateway/audit.h"
 #include "gateway/metrics.h"
+#include "gateway/net/door.h"
 #include "gateway/net/turn.h"
 #include "gateway/snapshot.h"
 
@@ -16,15 +17,11 @@ struct worker;
 
 // A listening socket of one worker.
 struct worker_listener {
-	union {
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t pipe;
-	} handle;
+	struct door door;
+	bool unix_socket;
 	struct worker *worker;
 	size_t index;                // in config.listeners
 	atomic_size_t *connections;  // of this listener over all workers
-	bool open;
 };
 
 struct worker {

@@ -1,7 +1,8 @@
-// One direction of an exchange: bytes between the stream that receives them and the stream that sends
-// them on. Owned by the exchange. The receiver appends and ends, the sender takes; whoever takes tells
-// the owner through `taken`, which credits the receiver: that is the whole of flow control.
-// It never refuses bytes: the receiver's window (or stopped reading) keeps it near BODY_HIGH.
+// One direction of an exchange: bytes between the stream that receives them and the stream that
+// sends them on. Owned by the exchange. The receiver appends and ends, the sender takes; whoever
+// takes tells the owner through `taken`, which credits the receiver: that is the whole of flow
+// control. It never refuses bytes: the receiver's window (or stopped reading) keeps it near
+// BODY_HIGH.
 #ifndef GATEWAY_HTTP_BODY_H
 #define GATEWAY_HTTP_BODY_H
 
@@ -9,7 +10,8 @@
 #include "gateway/http/head.h"
 
 enum {
-	BODY_HIGH = 64 * 1024,  // an HTTP/1 source stops being read above this much; an HTTP/2 window
+	BODY_HIGH = 64 *
+	            1024,  // an HTTP/1 source stops being read above this much; an HTTP/2 window
 	BODY_LOW = 32 * 1024,
 };
 

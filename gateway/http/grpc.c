@@ -5,13 +5,14 @@
 static const struct {
 	char unit;
 	int64_t ns;
-} units[] = {  // finest first
-	{'n', 1},
-	{'u', NS_PER_US},
-	{'m', NS_PER_MS},
-	{'S', NS_PER_S},
-	{'M', (int64_t)60 * NS_PER_S},
-	{'H', (int64_t)3600 * NS_PER_S},
+} units[] = {
+        // finest first
+        {'n', 1},
+        {'u', NS_PER_US},
+        {'m', NS_PER_MS},
+        {'S', NS_PER_S},
+        {'M', (int64_t)60 * NS_PER_S},
+        {'H', (int64_t)3600 * NS_PER_S},
 };
 
 bool grpc_timeout_parse(struct str text, int64_t *timeout_ns)
@@ -46,9 +47,14 @@ int grpc_status_of_http(int status)
 	static const struct {
 		int http, grpc;
 	} rows[] = {
-		{400, GRPC_INTERNAL}, {401, 16}, {403, 7}, {404, GRPC_UNIMPLEMENTED},
-		{429, GRPC_UNAVAILABLE}, {502, GRPC_UNAVAILABLE}, {503, GRPC_UNAVAILABLE},
-		{504, GRPC_UNAVAILABLE},
+	        {400, GRPC_INTERNAL},
+	        {401, 16},
+	        {403, 7},
+	        {404, GRPC_UNIMPLEMENTED},
+	        {429, GRPC_UNAVAILABLE},
+	        {502, GRPC_UNAVAILABLE},
+	        {503, GRPC_UNAVAILABLE},
+	        {504, GRPC_UNAVAILABLE},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (rows[i].http == status)

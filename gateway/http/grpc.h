@@ -1,4 +1,5 @@
-// The few things of gRPC over HTTP/2 a gateway must read and write itself: timeouts, statuses, messages. Pure; any thread.
+// The few things of gRPC over HTTP/2 a gateway must read and write itself: timeouts, statuses,
+// messages. Pure; any thread.
 #ifndef GATEWAY_HTTP_GRPC_H
 #define GATEWAY_HTTP_GRPC_H
 
@@ -15,9 +16,11 @@ enum grpc_status {
 	GRPC_UNAVAILABLE = 14,
 };
 
-// `grpc-timeout`: one to eight digits and a unit of H M S m u n. False when it is not that; saturates.
+// `grpc-timeout`: one to eight digits and a unit of H M S m u n. False when it is not that;
+// saturates.
 MUST_USE bool grpc_timeout_parse(struct str text, int64_t *timeout_ns);
-struct str grpc_timeout_format(int64_t timeout_ns, struct arena *arena);  // rounded down, at least 1n
+struct str grpc_timeout_format(
+        int64_t timeout_ns, struct arena *arena);  // rounded down, at least 1n
 
 // The status a gRPC client infers from an HTTP status (doc/http-grpc-status-mapping.md).
 int grpc_status_of_http(int status);

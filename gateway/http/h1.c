@@ -9,7 +9,8 @@ void h1_stream_begin(struct h1 *h1)
 	list_push(&h1->codec.streams, &stream->node);
 	h1->codec.stream_count++;
 	h1->stream = stream;
-	h1->asked = h1->got_bytes = h1->to_head = h1->awaits_continue = h1->upgrading = h1->blank_line = false;
+	h1->asked = h1->got_bytes = h1->to_head = h1->awaits_continue = h1->upgrading =
+	        h1->blank_line = false;
 	h1->interims = 0;
 	h1->send_framing = H1_NO_BODY;
 	h1->send_left = 0;
@@ -30,8 +31,8 @@ static void stream_free(struct h1 *h1)
 void h1_cut(struct h1 *h1)
 {
 	const struct stream *stream = h1->stream;
-	h1->codec.cut_short |= h1->codec.server && stream && stream->head_sent && !stream->send_done &&
-			       h1->send_framing == H1_TO_END;
+	h1->codec.cut_short |= h1->codec.server && stream && stream->head_sent &&
+	                       !stream->send_done && h1->send_framing == H1_TO_END;
 }
 
 void h1_stop(struct h1 *h1)
@@ -55,7 +56,8 @@ void h1_turn_over(struct h1 *h1)
 	bool skipping = !stream->receive_done && h1->receive != H1_RECEIVE_NOTHING;
 	if (skipping && h1->keep_alive && !h1->codec.finished)
 		return;  // the unwanted rest of the body lies before the next request
-	// It may still be on its way: a reset in reply to it would take the answer from the client's hands.
+	// It may still be on its way: a reset in reply to it would take the answer from the
+	// client's hands.
 	h1->codec.lingering |= h1->codec.server && !stream->receive_done;
 	stream_free(h1);
 	h1->messages++;
@@ -92,7 +94,8 @@ static void h1_pull(struct codec *codec, size_t mark)
 static bool h1_wants_bytes(const struct codec *codec)
 {
 	const struct h1 *h1 = CONTAINER_OF(codec, const struct h1, codec);
-	return h1->held < BODY_HIGH && buffer_len(&h1->in) < H1_PENDING_MAX + codec->limits.header_bytes;
+	return h1->held < BODY_HIGH &&
+	       buffer_len(&h1->in) < H1_PENDING_MAX + codec->limits.header_bytes;
 }
 
 static struct stream *h1_open(struct codec *codec)
@@ -181,25 +184,25 @@ static void h1_fail(struct codec *codec, enum stream_abort why)
 }
 
 static const struct codec_ops ops = {
-	.feed = h1_feed,
-	.feed_end = h1_feed_end,
-	.pull = h1_pull,
-	.wants_bytes = h1_wants_bytes,
-	.open = h1_open,
-	.room = h1_room,
-	.send_head = h1_send_head,
-	.wake = h1_wake,
-	.credit = h1_credit,
-	.reset = h1_reset,
-	.release = h1_release,
-	.fail = h1_fail,
-	.stall = h1_stall,
-	.shutdown = h1_shutdown,
-	.free = h1_free,
+        .feed = h1_feed,
+        .feed_end = h1_feed_end,
+        .pull = h1_pull,
+        .wants_bytes = h1_wants_bytes,
+        .open = h1_open,
+        .room = h1_room,
+        .send_head = h1_send_head,
+        .wake = h1_wake,
+        .credit = h1_credit,
+        .reset = h1_reset,
+        .release = h1_release,
+        .fail = h1_fail,
+        .stall = h1_stall,
+        .shutdown = h1_shutdown,
+        .free = h1_free,
 };
 
-struct codec *h1_new(bool server, const struct codec_events *events, void *owner, struct buffer *out,
-	const struct codec_limits *limits)
+struct codec *h1_new(bool server, const struct codec_events *events, void *owner,
+        struct buffer *out, const struct codec_limits *limits)
 {
 	struct h1 *h1 = must_alloc(sizeof(*h1));
 	h1->codec.ops = &ops;

@@ -122,10 +122,12 @@ void h1_body_next(struct h1_body *body, struct str *bytes, struct str *data)
 			if (body->framing != H1_TO_END)
 				body->left -= len;
 			if (body->left == 0)
-				body->state = body->framing == H1_CHUNKED ? H1_BODY_DATA_CR : H1_BODY_WHOLE;
+				body->state = body->framing == H1_CHUNKED ? H1_BODY_DATA_CR
+				                                          : H1_BODY_WHOLE;
 			return;
 		}
-		if (body->state == H1_BODY_TRAILERS || body->state == H1_BODY_WHOLE || body->state == H1_BODY_FAULTY)
+		if (body->state == H1_BODY_TRAILERS || body->state == H1_BODY_WHOLE ||
+		        body->state == H1_BODY_FAULTY)
 			return;
 		framing_byte(body, *bytes->at);
 		*bytes = str_skip(*bytes, 1);

@@ -7,52 +7,8 @@
 
 const char *h1_library_version(void)
 {
-	return STRING(LLHTTP_VERSION_MAJOR) "." STRING(LLHTTP_VERSION_MINOR) "." STRING(LLHTTP_VERSION_PATCH);
-}
-
-// Bare CR, bare LF, NUL, a folded line: each is read differently by somebody (RFC 9112, 2.2 and 5.2).
-static const char *line_fault(struct str line)
-{
-	if (line.len < 2 || line.at[line.len - 2] != '\r')
-		return "a line ends in a bare LF";
-	for (size_t i = 0; i + 2 < line.len; i++) {
-		unsigned char byte = (unsigned char)line.at[i];
-		if (byte == '\r')
-			return "a bare CR in the head";
-		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-			return "a control byte in the head";
-	}
-	return NULL;
-}
-
-enum h1_scan h1_scan(struct h1_scanner *scanner, struct str bytes, size_t *block_len, const char **fault)
-{
-	while (scanner->scanned < bytes.len) {
-		const char *lf = memchr(bytes.at + scanner->scanned, '\n', bytes.len - scanner->scanned);
-		if (!lf) {
-			scanner->scanned = bytes.len;
-			break;
-		}
-		size_t end = (size_t)(lf - bytes.at) + 1;
-		struct str line = str_of(bytes.at + scanner->line_start, end - scanner->line_start);
-		*fault = line_fault(line);
-		if (*fault)
-			return H1_SCAN_FAULTY;
-		if (*line.at == ' ' || *line.at == '\t') {
-			*fault = scanner->line_start ? "a folded line" : "white space before the first line";
-			return H1_SCAN_FAULTY;
-		}
-		if (*line.at == ':') {
-			*fault = "a field without a name";
-			return H1_SCAN_FAULTY;
-		}
-		scanner->scanned = scanner->line_start = end;
-		if (line.len == 2) {
-			*block_len = end;
-			return H1_SCAN_WHOLE;
-		}
-	}
-	return H1_SCAN_MORE;
+	return STRING(LLHTTP_VERSION_MAJOR) "." STRING(LLHTTP_VERSION_MINOR) "." STRING(
+	        LLHTTP_VERSION_PATCH);
 }
 
 struct reader {
@@ -87,7 +43,8 @@ static int on_value(llhttp_t *parser, const char *at, size_t len)
 	return 0;
 }
 
-// llhttp gives no value event for an empty value in every version; a name still pending here had none.
+// llhttp gives no value event for an empty value in every version; a name still pending here had
+// none.
 static int on_value_complete(llhttp_t *parser)
 {
 	struct reader *reader = parser->data;
@@ -104,14 +61,15 @@ static int on_headers_complete(llhttp_t *parser)
 }
 
 static const llhttp_settings_t settings = {
-	.on_url = on_url,
-	.on_header_field = on_field,
-	.on_header_value = on_value,
-	.on_header_value_complete = on_value_complete,
-	.on_headers_complete = on_headers_complete,
+        .on_url = on_url,
+        .on_header_field = on_field,
+        .on_header_value = on_value,
+        .on_header_value_complete = on_value_complete,
+        .on_headers_complete = on_headers_complete,
 };
 
-static const char *read_block(struct str block, llhttp_type_t type, struct reader *reader, llhttp_t *parser)
+static const char *read_block(
+        struct str block, llhttp_type_t type, struct reader *reader, llhttp_t *parser)
 {
 	llhttp_init(parser, type, &settings);
 	parser->data = reader;
@@ -122,7 +80,8 @@ static const char *read_block(struct str block, llhttp_type_t type, struct reade
 	return words && *words ? words : llhttp_errno_name(error);
 }
 
-static const char *fields_fault(struct fields *fields, const struct h1_limits *limits, struct arena *arena)
+static const char *fields_fault(
+        struct fields *fields, const struct h1_limits *limits, struct arena *arena)
 {
 	(void)limits;
 	for (size_t i = 0; i < fields->count; i++) {
@@ -137,8 +96,8 @@ static const char *fields_fault(struct fields *fields, const struct h1_limits *l
 	return NULL;
 }
 
-// The framing fields, read by the letter (RFC 9112, 6.3). Both at once, lists, repeats and anything but `chunked` are
-// refused: each is a message that two readers may end at two places.
+// The framing fields, read by the letter (RFC 9112, 6.3). Both at once, lists, repeats and anything
+// but `chunked` are refused: each is a message that two readers may end at two places.
 static const char *framing_fault(struct h1_head *parsed)
 {
 	bool has_length = false, has_coding = false;
@@ -168,15 +127,18 @@ static const char *framing_fault(struct h1_head *parsed)
 	return NULL;
 }
 
-// What `Connection` may name without taking it away: who the request is for and who sent it is not the client's to drop.
+// What `Connection` may name without taking it away: who the request is for and who sent it is not
+// the client's to drop.
 static bool survives_nomination(struct str name)
 {
-	return str_eq(name, STR("host")) || str_starts(name, STR("x-forwarded-")) || str_starts(name, STR(":")) ||
-	       str_eq(name, STR("content-length")) || str_eq(name, STR("transfer-encoding"));
+	return str_eq(name, STR("host")) || str_starts(name, STR("x-forwarded-")) ||
+	       str_starts(name, STR(":")) || str_eq(name, STR("content-length")) ||
+	       str_eq(name, STR("transfer-encoding"));
 }
 
-// Takes the fields of this hop out (RFC 9110, 7.6.1) and learns from them whether the connection stays. Each option is
-// looked for among all fields, so there may be no more of the one than of the other: false.
+// Takes the fields of this hop out (RFC 9110, 7.6.1) and learns from them whether the connection
+// stays. Each option is looked for among all fields, so there may be no more of the one than of the
+// other: false.
 static bool strip_hop(struct h1_head *parsed, const struct h1_limits *limits, struct arena *arena)
 {
 	struct fields *fields = &parsed->head.fields;
@@ -196,11 +158,12 @@ static bool strip_hop(struct h1_head *parsed, const struct h1_limits *limits, st
 	size_t kept = 0;
 	for (size_t i = 0; i < fields->count; i++)
 		if (!field_is_hop_by_hop(fields->items[i].name) &&
-		    !str_eq(fields->items[i].name, STR("content-length")))
+		        !str_eq(fields->items[i].name, STR("content-length")))
 			fields->items[kept++] = fields->items[i];
 	fields->count = kept;
 	parsed->keep_alive = !close && (!parsed->http_1_0 || keep);
-	parsed->head.websocket = upgrades && !parsed->http_1_0 && str_eq_nocase(upgrade, STR("websocket"));
+	parsed->head.websocket = upgrades && !parsed->http_1_0 &&
+	                         str_eq_nocase(upgrade, STR("websocket"));
 	return true;
 }
 
@@ -214,7 +177,8 @@ static bool refused(struct h1_head *parsed, const char *fault, int status)
 // METHOD SP TARGET SP HTTP/1.x, and nothing else on the line (RFC 9112, 3).
 static const char *request_line_fault(struct str block, struct h1_head *parsed)
 {
-	struct str line = str_of(block.at, (size_t)((const char *)memchr(block.at, '\r', block.len) - block.at));
+	struct str line = str_of(
+	        block.at, (size_t)((const char *)memchr(block.at, '\r', block.len) - block.at));
 	const char *first = str_find_byte(line, ' ');
 	if (!first)
 		return "the request line has no target";
@@ -235,7 +199,8 @@ static const char *request_line_fault(struct str block, struct h1_head *parsed)
 	return NULL;
 }
 
-// Whom the request is for: the one Host, or the authority of an absolute-form target, which outranks it (RFC 9112, 3.2).
+// Whom the request is for: the one Host, or the authority of an absolute-form target, which
+// outranks it (RFC 9112, 3.2).
 static const char *authority_fault(struct h1_head *parsed, struct arena *arena)
 {
 	struct head *head = &parsed->head;
@@ -250,7 +215,8 @@ static const char *authority_fault(struct h1_head *parsed, struct arena *arena)
 		return "Host repeated";
 	if (hosts == 0 && !parsed->http_1_0)
 		return "Host is missing";
-	// Before the target outranks it: a Host that is no host is refused whatever the target says (RFC 9112, 3.2).
+	// Before the target outranks it: a Host that is no host is refused whatever the target says
+	// (RFC 9112, 3.2).
 	if (head->authority.len ? !authority_valid(head->authority) : !parsed->http_1_0)
 		return "Host is not valid";
 	fields_remove(&head->fields, STR("host"));
@@ -281,12 +247,14 @@ static const char *target_fault(struct h1_head *parsed, struct arena *arena)
 		return fault;
 	if (head->authority.len ? !authority_valid(head->authority) : !parsed->http_1_0)
 		return "Host is not valid";
-	if (str_eq(head->target, STR("*")) ? !str_eq(head->method, STR("OPTIONS")) : !target_valid(head->target))
+	if (str_eq(head->target, STR("*")) ? !str_eq(head->method, STR("OPTIONS"))
+	                                   : !target_valid(head->target))
 		return "the target is not valid";
 	return NULL;
 }
 
-bool h1_request_parse(struct str block, const struct h1_limits *limits, struct arena *arena, struct h1_head *parsed)
+bool h1_request_parse(struct str block, const struct h1_limits *limits, struct arena *arena,
+        struct h1_head *parsed)
 {
 	*parsed = (struct h1_head){0};
 	head_request(&parsed->head);
@@ -312,24 +280,27 @@ bool h1_request_parse(struct str block, const struct h1_limits *limits, struct a
 	struct str expect = fields_joined(&parsed->head.fields, STR("expect"), arena);
 	if (expect.len && !str_eq_nocase(expect, STR("100-continue")))
 		return refused(parsed, "Expect asks for something unknown", 417);
-	parsed->head.expects_continue = expect.len && !parsed->http_1_0 && parsed->framing != H1_NO_BODY;
+	parsed->head.expects_continue = expect.len && !parsed->http_1_0 &&
+	                                parsed->framing != H1_NO_BODY;
 	fields_remove(&parsed->head.fields, STR("expect"));
 	if (!strip_hop(parsed, limits, arena))
 		return refused(parsed, "Connection has too many options", 431);
 	if (parsed->framing == H1_LENGTH && parsed->head.content_length == 0)
 		parsed->framing = H1_NO_BODY;
-	parsed->head.websocket &= parsed->framing == H1_NO_BODY && str_eq(parsed->head.method, STR("GET"));
+	parsed->head.websocket &= parsed->framing == H1_NO_BODY &&
+	                          str_eq(parsed->head.method, STR("GET"));
 	return true;
 }
 
 static bool status_line_exact(struct str block)
 {
-	return block.len > 12 && (str_starts(block, STR("HTTP/1.1 ")) || str_starts(block, STR("HTTP/1.0 "))) &&
+	return block.len > 12 &&
+	       (str_starts(block, STR("HTTP/1.1 ")) || str_starts(block, STR("HTTP/1.0 "))) &&
 	       (block.at[12] == ' ' || block.at[12] == '\r');
 }
 
-bool h1_answer_parse(struct str block, const struct h1_limits *limits, bool to_head, struct arena *arena,
-	struct h1_head *parsed)
+bool h1_answer_parse(struct str block, const struct h1_limits *limits, bool to_head,
+        struct arena *arena, struct h1_head *parsed)
 {
 	*parsed = (struct h1_head){0};
 	block = arena_str(arena, block);
@@ -370,7 +341,8 @@ bool h1_answer_parse(struct str block, const struct h1_limits *limits, bool to_h
 }
 
 // A trailer section is a head without its first line, so it is read by the same rules as one.
-bool h1_trailers_parse(struct str block, const struct h1_limits *limits, struct arena *arena, struct fields *trailers)
+bool h1_trailers_parse(struct str block, const struct h1_limits *limits, struct arena *arena,
+        struct fields *trailers)
 {
 	*trailers = (struct fields){0};
 	struct str whole = arena_printf(arena, "GET / HTTP/1.1\r\n%.*s", STR_FMT(block));
@@ -378,7 +350,7 @@ bool h1_trailers_parse(struct str block, const struct h1_limits *limits, struct 
 	struct reader reader = {.arena = arena, .fields = &all};
 	llhttp_t parser;
 	if (read_block(whole, HTTP_REQUEST, &reader, &parser) || all.count > limits->fields ||
-	    fields_fault(&all, limits, arena))
+	        fields_fault(&all, limits, arena))
 		return false;
 	for (size_t i = 0; i < all.count; i++)
 		if (!field_forbidden_in_trailers(all.items[i].name))

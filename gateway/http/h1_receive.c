@@ -60,7 +60,7 @@ static void request_begins(struct h1 *h1, struct str block)
 	h1->keep_alive = parsed.keep_alive;
 	if (!good) {
 		enum reason reason = parsed.fault_status == 431 ? REASON_request_too_large
-								 : REASON_malformed_request;
+		                                                : REASON_malformed_request;
 		fail_request(h1, reason, parsed.fault_status, parsed.fault);
 		return;
 	}
@@ -68,7 +68,9 @@ static void request_begins(struct h1 *h1, struct str block)
 	h1->upgrading = parsed.head.websocket;
 	h1_body_init(&h1->body, parsed.framing, parsed.head.content_length);
 	bool end = parsed.framing == H1_NO_BODY && !h1->upgrading;
-	h1->receive = end ? H1_RECEIVE_MESSAGE_DONE : h1->upgrading ? H1_RECEIVE_HELD : H1_RECEIVE_BODY;
+	h1->receive = end             ? H1_RECEIVE_MESSAGE_DONE
+	              : h1->upgrading ? H1_RECEIVE_HELD
+	                              : H1_RECEIVE_BODY;
 	stream->receive_done = end;
 	if (h1->codec.limits.refused)
 		h1->receive = H1_RECEIVE_NOTHING;
@@ -119,7 +121,8 @@ static void answer_begins(struct h1 *h1, struct str block)
 	h1->codec.events->head(stream, end);
 }
 
-// One empty line before a request is left over from the last one's body by careless clients (RFC 9112, 2.2).
+// One empty line before a request is left over from the last one's body by careless clients (RFC
+// 9112, 2.2).
 static void forgive_blank_line(struct h1 *h1, struct str *bytes)
 {
 	if (bytes->len < 2)
@@ -136,7 +139,8 @@ static void receive_head(struct h1 *h1, struct str *bytes)
 {
 	size_t len = 0, most = h1->codec.limits.header_bytes;
 	const char *why = NULL;
-	if (h1->scanner.scanned == 0 && bytes->at[0] == '\r' && h1->codec.server && !h1->blank_line) {
+	if (h1->scanner.scanned == 0 && bytes->at[0] == '\r' && h1->codec.server &&
+	        !h1->blank_line) {
 		forgive_blank_line(h1, bytes);
 		return;
 	}
@@ -167,7 +171,8 @@ static void receive_trailers(struct h1 *h1, struct str *bytes)
 	struct fields trailers;
 	size_t len = 0;
 	const char *why;
-	struct str allowed = str_of(bytes->at, bytes->len < limits.bytes ? bytes->len : limits.bytes);
+	struct str allowed = str_of(
+	        bytes->at, bytes->len < limits.bytes ? bytes->len : limits.bytes);
 	enum h1_scan scan = h1_scan(&h1->body.scanner, allowed, &len, &why);
 	if (scan == H1_SCAN_MORE && bytes->len <= limits.bytes)
 		return;
@@ -175,9 +180,10 @@ static void receive_trailers(struct h1 *h1, struct str *bytes)
 		fault(h1, REASON_request_too_large, 431, "the trailers are too large");
 		return;
 	}
-	if (scan != H1_SCAN_WHOLE ||
-	    !h1_trailers_parse(str_of(bytes->at, len), &limits, &h1->stream->arena, &trailers)) {
-		fault(h1, REASON_malformed_request, 400, scan == H1_SCAN_WHOLE ? "malformed trailers" : why);
+	if (scan != H1_SCAN_WHOLE || !h1_trailers_parse(str_of(bytes->at, len), &limits,
+	                                     &h1->stream->arena, &trailers)) {
+		fault(h1, REASON_malformed_request, 400,
+		        scan == H1_SCAN_WHOLE ? "malformed trailers" : why);
 		return;
 	}
 	*bytes = str_skip(*bytes, len);
@@ -244,7 +250,8 @@ void h1_process(struct h1 *h1, struct str bytes, bool kept)
 			break;
 	}
 	if (!h1->codec.server && bytes.len && h1->receive == H1_RECEIVE_MESSAGE_DONE)
-		h1->keep_alive = false;  // a second answer to one request: this connection is not to be trusted
+		h1->keep_alive = false;  // a second answer to one request: this connection is not
+		                         // to be trusted
 	if (h1->receive == H1_RECEIVE_NOTHING || bytes.len == 0) {
 		buffer_clear(&h1->in);
 		if (h1->receive == H1_RECEIVE_HEAD && h1->in.capacity)
@@ -263,7 +270,8 @@ void h1_feed(struct codec *codec, struct str bytes)
 	if (h1->receive == H1_RECEIVE_NOTHING || bytes.len == 0)
 		return;
 	if (!codec->server && (!h1->stream || !h1->asked)) {
-		h1_fail_stream(h1, ABORT_UNPROCESSED);  // bytes from a backend that was asked nothing yet
+		h1_fail_stream(
+		        h1, ABORT_UNPROCESSED);  // bytes from a backend that was asked nothing yet
 		h1_turn_over(h1);
 		return;
 	}
@@ -312,7 +320,8 @@ static void server_ended(struct h1 *h1)
 	} else if (h1->receive == H1_RECEIVE_BODY && h1->body.framing == H1_TO_END) {
 		message_received(h1, &none, true);
 	} else {
-		// A half-closed client cannot be told from one that left; either way its request ends here.
+		// A half-closed client cannot be told from one that left; either way its request
+		// ends here.
 		h1->receive = H1_RECEIVE_NOTHING;
 		h1->codec.finished = true;
 		if (!stream->over) {

@@ -7,14 +7,36 @@ static const char *reason_phrase(int status)
 		int status;
 		const char *phrase;
 	} rows[] = {
-		{100, "Continue"}, {101, "Switching Protocols"}, {103, "Early Hints"}, {200, "OK"}, {201, "Created"},
-		{202, "Accepted"}, {204, "No Content"}, {206, "Partial Content"}, {301, "Moved Permanently"},
-		{302, "Found"}, {303, "See Other"}, {304, "Not Modified"}, {307, "Temporary Redirect"},
-		{308, "Permanent Redirect"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
-		{404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
-		{413, "Content Too Large"}, {417, "Expectation Failed"}, {429, "Too Many Requests"},
-		{431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-		{502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
+	        {100, "Continue"},
+	        {101, "Switching Protocols"},
+	        {103, "Early Hints"},
+	        {200, "OK"},
+	        {201, "Created"},
+	        {202, "Accepted"},
+	        {204, "No Content"},
+	        {206, "Partial Content"},
+	        {301, "Moved Permanently"},
+	        {302, "Found"},
+	        {303, "See Other"},
+	        {304, "Not Modified"},
+	        {307, "Temporary Redirect"},
+	        {308, "Permanent Redirect"},
+	        {400, "Bad Request"},
+	        {401, "Unauthorized"},
+	        {403, "Forbidden"},
+	        {404, "Not Found"},
+	        {405, "Method Not Allowed"},
+	        {408, "Request Timeout"},
+	        {409, "Conflict"},
+	        {413, "Content Too Large"},
+	        {417, "Expectation Failed"},
+	        {429, "Too Many Requests"},
+	        {431, "Request Header Fields Too Large"},
+	        {500, "Internal Server Error"},
+	        {501, "Not Implemented"},
+	        {502, "Bad Gateway"},
+	        {503, "Service Unavailable"},
+	        {504, "Gateway Timeout"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (rows[i].status == status)
@@ -40,7 +62,8 @@ static void append_fields(struct buffer *out, const struct fields *fields)
 }
 
 // Decides how the body will be delimited and writes the field that says so.
-static void frame(struct h1 *h1, const struct head *head, bool end, bool no_body, bool chunked_understood)
+static void frame(
+        struct h1 *h1, const struct head *head, bool end, bool no_body, bool chunked_understood)
 {
 	struct buffer *out = h1->codec.out;
 	bool length_known = head->content_length >= 0;
@@ -67,7 +90,8 @@ static void send_interim(struct h1 *h1, const struct head *head)
 	if (h1->peer_1_0)
 		return;  // HTTP/1.0 knows none (RFC 9110, 15.2)
 	h1->awaits_continue &= head->status != 100;
-	buffer_printf(h1->codec.out, "HTTP/1.1 %d %s\r\n", head->status, reason_phrase(head->status));
+	buffer_printf(
+	        h1->codec.out, "HTTP/1.1 %d %s\r\n", head->status, reason_phrase(head->status));
 	append_fields(h1->codec.out, &head->fields);
 	buffer_append_str(h1->codec.out, STR("\r\n"));
 }
@@ -87,9 +111,10 @@ static void send_answer(struct h1 *h1, const struct head *head, bool end)
 		h1_tunnel(h1);
 		return;
 	}
-	// A client told to wait and answered without a 100 may send its body or not: only closing is unambiguous.
-	if (h1->awaits_continue || h1->codec.shutting_down || h1->receive == H1_RECEIVE_NOTHING || h1->peer_ended ||
-	    h1->codec.limits.refused)
+	// A client told to wait and answered without a 100 may send its body or not: only closing
+	// is unambiguous.
+	if (h1->awaits_continue || h1->codec.shutting_down || h1->receive == H1_RECEIVE_NOTHING ||
+	        h1->peer_ended || h1->codec.limits.refused)
 		h1->keep_alive = false;
 	bool no_body = h1->to_head || head->status == 204 || head->status == 304;
 	frame(h1, head, end, no_body, !h1->peer_1_0);
@@ -102,7 +127,8 @@ static void send_answer(struct h1 *h1, const struct head *head, bool end)
 
 static bool method_expects_body(struct str method)
 {
-	return str_eq(method, STR("POST")) || str_eq(method, STR("PUT")) || str_eq(method, STR("PATCH"));
+	return str_eq(method, STR("POST")) || str_eq(method, STR("PUT")) ||
+	       str_eq(method, STR("PATCH"));
 }
 
 static void send_request(struct h1 *h1, const struct head *head, bool end)
@@ -160,7 +186,8 @@ static void send_some(struct h1 *h1, struct body *source, size_t len)
 	body_take(source, len);
 }
 
-// A body longer or shorter than the length announced cannot be mended: the message stays visibly unfinished.
+// A body longer or shorter than the length announced cannot be mended: the message stays visibly
+// unfinished.
 static bool length_broken(const struct h1 *h1, const struct body *source)
 {
 	return h1->send_framing == H1_LENGTH &&

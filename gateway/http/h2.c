@@ -52,7 +52,8 @@ static void bury(struct h2 *h2, struct h2_stream *own)
 void h2_stream_over(struct h2 *h2, struct h2_stream *own, enum stream_abort why)
 {
 	struct stream *stream = &own->stream;
-	// A client with its whole answer has lost nothing when the rest of its request is not wanted (RFC 9113, 8.1).
+	// A client with its whole answer has lost nothing when the rest of its request is not
+	// wanted (RFC 9113, 8.1).
 	bool whole = stream->receive_done && (stream->send_done || !h2->codec.server);
 	stream->over = true;
 	if (stream->id == 0)
@@ -87,7 +88,8 @@ static void fail_session(struct h2 *h2, const char *why)
 }
 
 // What a connection that ended tells of one request (codec.h).
-static enum stream_abort loss_of(const struct h2 *h2, const struct h2_stream *own, enum stream_abort why)
+static enum stream_abort loss_of(
+        const struct h2 *h2, const struct h2_stream *own, enum stream_abort why)
 {
 	if (h2->codec.server || why != ABORT_CLOSED)
 		return why;
@@ -99,13 +101,14 @@ static enum stream_abort loss_of(const struct h2 *h2, const struct h2_stream *ow
 // The connection is gone: no stream will hear more.
 static void abort_streams(struct h2 *h2, enum stream_abort why)
 {
-	LIST_EACH(&h2->codec.streams, node) {
+	LIST_EACH (&h2->codec.streams, node) {
 		struct h2_stream *own = h2_stream_of(LIST_ITEM(node, struct stream, node));
 		own->closed = true;
 		h2_stream_over(h2, own, loss_of(h2, own, why));
 		if (!own->stream.user || own->aborted)
 			continue;
-		own->aborted = true;  // its message is whole, but the stream will not outlive the connection
+		own->aborted = true;  // its message is whole, but the stream will not outlive the
+		                      // connection
 		h2->codec.events->aborted(&own->stream, why);
 	}
 }
@@ -114,10 +117,11 @@ static void abort_streams(struct h2 *h2, enum stream_abort why)
 static void check_finished(struct h2 *h2)
 {
 	struct codec *codec = &h2->codec;
-	if (!h2->gone && !nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session))
+	if (!h2->gone && !nghttp2_session_want_read(h2->session) &&
+	        !nghttp2_session_want_write(h2->session))
 		codec->finished = true;
-	if (codec->shutting_down && codec->stream_count == 0 && (h2->goaway_final || !codec->server) &&
-	    !nghttp2_session_want_write(h2->session))
+	if (codec->shutting_down && codec->stream_count == 0 &&
+	        (h2->goaway_final || !codec->server) && !nghttp2_session_want_write(h2->session))
 		codec->finished = true;
 	if (!codec->finished)
 		return;
@@ -125,7 +129,8 @@ static void check_finished(struct h2 *h2)
 	abort_streams(h2, codec->server ? ABORT_CANCELLED : ABORT_CLOSED);
 }
 
-// Says so and ends, whether or not the client reads: what is queued leaves with the link, which waits for nobody long.
+// Says so and ends, whether or not the client reads: what is queued leaves with the link, which
+// waits for nobody long.
 static void cut_off(struct h2 *h2)
 {
 	const uint8_t *bytes;
@@ -146,7 +151,9 @@ static void h2_feed(struct codec *codec, struct str bytes)
 		return;
 	if (codec->server)
 		h2_calm_watch(&h2->calm, bytes);
-	ssize_t taken = h2->calm.lost ? 0 : nghttp2_session_mem_recv(h2->session, (const uint8_t *)bytes.at, bytes.len);
+	ssize_t taken = h2->calm.lost ? 0
+	                              : nghttp2_session_mem_recv(
+	                                        h2->session, (const uint8_t *)bytes.at, bytes.len);
 	if (taken < 0)
 		fail_session(h2, nghttp2_strerror((int)taken));
 	else if (h2->calm.lost)
@@ -205,8 +212,9 @@ static void h2_pull(struct codec *codec, size_t mark)
 
 static bool h2_wants_bytes(const struct codec *codec)
 {
-	// Windows bound every stream, and stopping would hold up the others; but what nghttp2 itself answers (RST_STREAM
-	// to each stream too many) has no window, and a client that does not read it must not go on asking.
+	// Windows bound every stream, and stopping would hold up the others; but what nghttp2
+	// itself answers (RST_STREAM to each stream too many) has no window, and a client that does
+	// not read it must not go on asking.
 	const struct h2 *h2 = CONTAINER_OF(codec, const struct h2, codec);
 	return h2->gone || nghttp2_session_get_outbound_queue_size(h2->session) < H2_QUEUE_MAX;
 }
@@ -214,9 +222,11 @@ static bool h2_wants_bytes(const struct codec *codec)
 static size_t h2_room(const struct codec *codec)
 {
 	const struct h2 *h2 = CONTAINER_OF(codec, const struct h2, codec);
-	if (codec->finished || codec->shutting_down || !nghttp2_session_check_request_allowed(h2->session))
+	if (codec->finished || codec->shutting_down ||
+	        !nghttp2_session_check_request_allowed(h2->session))
 		return 0;
-	size_t most = nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+	size_t most = nghttp2_session_get_remote_settings(
+	        h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 	if (most > H2_CLIENT_STREAMS_MAX)
 		most = H2_CLIENT_STREAMS_MAX;
 	return most > codec->stream_count ? most - codec->stream_count : 0;
@@ -238,7 +248,8 @@ static void h2_credit(struct stream *stream, size_t count)
 
 static void h2_reset(struct stream *stream, enum stream_abort why)
 {
-	h2_reset_with(h2_stream_of(stream), why == ABORT_CANCELLED ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR);
+	h2_reset_with(h2_stream_of(stream),
+	        why == ABORT_CANCELLED ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR);
 }
 
 static void h2_release(struct stream *stream)
@@ -248,9 +259,12 @@ static void h2_release(struct stream *stream)
 	stream->user = NULL;
 	stream->source = NULL;
 	if (!own->closed && !(stream->send_done && stream->receive_done)) {
-		// A whole answer before a whole request: please stop sending, all is well (RFC 9113, 8.1).
+		// A whole answer before a whole request: please stop sending, all is well (RFC
+		// 9113, 8.1).
 		bool answered = server && stream->send_done;
-		h2_reset_with(own, answered ? NGHTTP2_NO_ERROR : server ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
+		h2_reset_with(own, answered ? NGHTTP2_NO_ERROR
+		                   : server ? NGHTTP2_INTERNAL_ERROR
+		                            : NGHTTP2_CANCEL);
 	}
 	own->reported = true;
 	bury(h2_of(stream->codec), own);
@@ -269,7 +283,8 @@ static void h2_shutdown(struct codec *codec)
 	} else if (codec->limits.refused || again) {
 		h2->goaway_final = true;
 		nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
-			nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_NO_ERROR, NULL, 0);
+		        nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_NO_ERROR,
+		        NULL, 0);
 	} else {
 		nghttp2_submit_shutdown_notice(h2->session);
 		nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, NULL);
@@ -280,7 +295,7 @@ static void h2_shutdown(struct codec *codec)
 static void h2_free(struct codec *codec)
 {
 	struct h2 *h2 = h2_of(codec);
-	LIST_EACH(&codec->streams, node) {
+	LIST_EACH (&codec->streams, node) {
 		struct h2_stream *own = h2_stream_of(LIST_ITEM(node, struct stream, node));
 		CHECK(!own->stream.user);
 		own->closed = true;
@@ -292,41 +307,43 @@ static void h2_free(struct codec *codec)
 }
 
 static const struct codec_ops ops = {
-	.feed = h2_feed,
-	.feed_end = h2_feed_end,
-	.pull = h2_pull,
-	.wants_bytes = h2_wants_bytes,
-	.open = h2_open,
-	.room = h2_room,
-	.send_head = h2_send_head,
-	.wake = h2_wake,
-	.credit = h2_credit,
-	.reset = h2_reset,
-	.release = h2_release,
-	.fail = h2_fail,
-	.stall = h2_stall,
-	.shutdown = h2_shutdown,
-	.free = h2_free,
+        .feed = h2_feed,
+        .feed_end = h2_feed_end,
+        .pull = h2_pull,
+        .wants_bytes = h2_wants_bytes,
+        .open = h2_open,
+        .room = h2_room,
+        .send_head = h2_send_head,
+        .wake = h2_wake,
+        .credit = h2_credit,
+        .reset = h2_reset,
+        .release = h2_release,
+        .fail = h2_fail,
+        .stall = h2_stall,
+        .shutdown = h2_shutdown,
+        .free = h2_free,
 };
 
 static void open_session(struct h2 *h2, const struct codec_limits *limits)
 {
 	bool server = h2->codec.server;
 	int result = server ? nghttp2_session_server_new2(&h2->session, callbacks, h2, options)
-			    : nghttp2_session_client_new2(&h2->session, callbacks, h2, options);
+	                    : nghttp2_session_client_new2(&h2->session, callbacks, h2, options);
 	CHECK(result == 0);
 	nghttp2_settings_entry settings[] = {
-		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, BODY_HIGH},
-		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->header_bytes},
-		{server ? NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS : NGHTTP2_SETTINGS_ENABLE_PUSH,
-			server ? limits->concurrent_streams : 0},
+	        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, BODY_HIGH},
+	        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->header_bytes},
+	        {server ? NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS : NGHTTP2_SETTINGS_ENABLE_PUSH,
+	                server ? limits->concurrent_streams : 0},
 	};
-	CHECK(nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings)) == 0);
-	CHECK(nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0, H2_CONNECTION_WINDOW) == 0);
+	CHECK(nghttp2_submit_settings(
+	              h2->session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings)) == 0);
+	CHECK(nghttp2_session_set_local_window_size(
+	              h2->session, NGHTTP2_FLAG_NONE, 0, H2_CONNECTION_WINDOW) == 0);
 }
 
-struct codec *h2_new(bool server, const struct codec_events *events, void *owner, struct buffer *out,
-	const struct codec_limits *limits)
+struct codec *h2_new(bool server, const struct codec_events *events, void *owner,
+        struct buffer *out, const struct codec_limits *limits)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, make_shared);

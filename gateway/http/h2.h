@@ -1,7 +1,8 @@
 // HTTP/2 as a codec (RFC 9113) over nghttp2, both roles, with prior knowledge or after ALPN.
-// Flow control is ours: a stream's window opens as its body is taken by the other side, the connection's at once, so
-// that one stalled stream holds up nobody; no stream is ever ahead by more than BODY_HIGH. nghttp2 is not re-entrant:
-// feed and pull alone run it, everything else only submits. Streams are freed at the end of feed and pull.
+// Flow control is ours: a stream's window opens as its body is taken by the other side, the
+// connection's at once, so that one stalled stream holds up nobody; no stream is ever ahead by more
+// than BODY_HIGH. nghttp2 is not re-entrant: feed and pull alone run it, everything else only
+// submits. Streams are freed at the end of feed and pull.
 #ifndef GATEWAY_HTTP_H2_H
 #define GATEWAY_HTTP_H2_H
 
@@ -12,21 +13,22 @@
 
 enum {
 	H2_CONNECTION_WINDOW = 1024 * 1024,
-	H2_QUEUE_MAX = 4096,          // frames that wait to be sent, beyond which nothing more is read
-	H2_HEADER_BOMB = 4,        // times the header limit: past a 431, not worth decoding to its end
-	H2_CLIENT_STREAMS_MAX = 256,  // on one upstream connection, whatever more the backend allows
+	H2_QUEUE_MAX = 4096,  // frames that wait to be sent, beyond which nothing more is read
+	H2_HEADER_BOMB = 4,   // times the header limit: past a 431, not worth decoding to its end
+	H2_CLIENT_STREAMS_MAX =
+	        256,  // on one upstream connection, whatever more the backend allows
 };
 
 struct h2 {
 	struct codec codec;
 	nghttp2_session *session;
-	struct list dead;  // streams nobody points to any more
+	struct list dead;     // streams nobody points to any more
 	struct h2_calm calm;  // server
-	int32_t last_id;   // of the newest request (server)
-	bool goaway_final; // the last GOAWAY is queued: finish when the streams are done
+	int32_t last_id;      // of the newest request (server)
+	bool goaway_final;    // the last GOAWAY is queued: finish when the streams are done
 	bool violated;
-	bool answered;     // client: this connection has served before
-	bool gone;         // the connection ended or is past mending: the session never runs again
+	bool answered;  // client: this connection has served before
+	bool gone;      // the connection ended or is past mending: the session never runs again
 };
 
 struct h2_stream {
@@ -34,21 +36,21 @@ struct h2_stream {
 	struct list dead_node;
 	struct fields trailers;
 	size_t header_bytes, header_count;
-	const char *fault;   // of the header block being read
+	const char *fault;  // of the header block being read
 	bool too_large;
 	unsigned interims;
-	bool final_head;     // a request, or a final answer, was received
+	bool final_head;  // a request, or a final answer, was received
 	bool reading_trailers;
-	bool on_wire;        // client: its HEADERS have left
-	bool deferred;       // nghttp2 waits for nghttp2_session_resume_data
+	bool on_wire;   // client: its HEADERS have left
+	bool deferred;  // nghttp2 waits for nghttp2_session_resume_data
 	bool reset_sent;
-	bool closed;         // nghttp2 knows it no more
-	bool reported;       // the end or abort was told to the user
-	bool aborted;        // it was the abort
+	bool closed;    // nghttp2 knows it no more
+	bool reported;  // the end or abort was told to the user
+	bool aborted;   // it was the abort
 };
 
-MUST_USE struct codec *h2_new(bool server, const struct codec_events *events, void *owner, struct buffer *out,
-	const struct codec_limits *limits);
+MUST_USE struct codec *h2_new(bool server, const struct codec_events *events, void *owner,
+        struct buffer *out, const struct codec_limits *limits);
 
 const char *h2_library_version(void);
 
@@ -62,7 +64,8 @@ static inline struct h2_stream *h2_stream_of(struct stream *stream)
 	return CONTAINER_OF(stream, struct h2_stream, stream);
 }
 struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id);
-void h2_stream_over(struct h2 *h2, struct h2_stream *stream, enum stream_abort why);  // told once; frees when released
+void h2_stream_over(struct h2 *h2, struct h2_stream *stream,
+        enum stream_abort why);  // told once; frees when released
 void h2_reset_with(struct h2_stream *stream, uint32_t code);
 void h2_receive_callbacks(nghttp2_session_callbacks *callbacks);
 void h2_send_callbacks(nghttp2_session_callbacks *callbacks);

@@ -23,7 +23,9 @@ void h2_calm_spend(struct h2_calm *calm, int price_ms)
 
 void h2_calm_reward(struct h2_calm *calm, int reward_ms)
 {
-	calm->due_ns -= reward_ms * (int64_t)NS_PER_MS;  // what is before now is worth nothing: see h2_calm_spend
+	calm->due_ns -=
+	        reward_ms *
+	        (int64_t)NS_PER_MS;  // what is before now is worth nothing: see h2_calm_spend
 }
 
 static void data_came(struct h2_calm *calm, uint32_t len, bool padded, bool end)
@@ -39,7 +41,8 @@ static void frame_came(struct h2_calm *calm, uint32_t len, uint8_t type, uint8_t
 {
 	switch (type) {
 	case NGHTTP2_DATA:
-		data_came(calm, len, len && (flags & NGHTTP2_FLAG_PADDED), flags & NGHTTP2_FLAG_END_STREAM);
+		data_came(calm, len, len && (flags & NGHTTP2_FLAG_PADDED),
+		        flags & NGHTTP2_FLAG_END_STREAM);
 		break;
 	case NGHTTP2_HEADERS:
 	case NGHTTP2_CONTINUATION:
@@ -61,7 +64,8 @@ static unsigned head_len(const struct h2_calm *calm)
 	if (calm->have < FRAME_HEAD)
 		return FRAME_HEAD;
 	bool empty = !calm->head[0] && !calm->head[1] && !calm->head[2];
-	bool padded = calm->head[3] == NGHTTP2_DATA && (calm->head[4] & NGHTTP2_FLAG_PADDED) && !empty;
+	bool padded = calm->head[3] == NGHTTP2_DATA && (calm->head[4] & NGHTTP2_FLAG_PADDED) &&
+	              !empty;
 	return padded ? FRAME_HEAD + 1 : FRAME_HEAD;
 }
 
@@ -79,7 +83,8 @@ void h2_calm_watch(struct h2_calm *calm, struct str bytes)
 		unsigned whole = head_len(calm);
 		if (calm->have < whole)
 			continue;
-		uint32_t len = (uint32_t)calm->head[0] << 16 | (uint32_t)calm->head[1] << 8 | calm->head[2];
+		uint32_t len = (uint32_t)calm->head[0] << 16 | (uint32_t)calm->head[1] << 8 |
+		               calm->head[2];
 		calm->skip = len - (whole - FRAME_HEAD);
 		calm->have = 0;
 		frame_came(calm, len, calm->head[3], calm->head[4]);

@@ -5,13 +5,15 @@ static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
 	return nghttp2_session_get_stream_user_data(session, id);
 }
 
-// A stream that was skipped is closed for good (RFC 9113, 5.1.1); nghttp2 only ignores such a request. It remembers as
-// many closed streams as may be open, so one that it does not know was never opened, or long ago.
+// A stream that was skipped is closed for good (RFC 9113, 5.1.1); nghttp2 only ignores such a
+// request. It remembers as many closed streams as may be open, so one that it does not know was
+// never opened, or long ago.
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *header, void *user)
 {
 	struct h2 *h2 = user;
-	if (h2->codec.server && header->type == NGHTTP2_HEADERS && header->stream_id <= h2->last_id &&
-	    !nghttp2_session_find_stream(session, header->stream_id))
+	if (h2->codec.server && header->type == NGHTTP2_HEADERS &&
+	        header->stream_id <= h2->last_id &&
+	        !nghttp2_session_find_stream(session, header->stream_id))
 		nghttp2_session_terminate_session(session, NGHTTP2_PROTOCOL_ERROR);
 	return 0;
 }
@@ -56,8 +58,8 @@ static void take_pseudo(struct head *head, struct str name, struct str value)
 		head->status = (int)status;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name_at, size_t name_len,
-	const uint8_t *value_at, size_t value_len, uint8_t flags, void *user)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name_at,
+        size_t name_len, const uint8_t *value_at, size_t value_len, uint8_t flags, void *user)
 {
 	struct h2 *h2 = user;
 	struct h2_stream *own = stream_of(session, frame->hd.stream_id);
@@ -67,9 +69,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	own->header_bytes += name_len + value_len + 32;
 	own->header_count += *name_at != ':';
 	if (own->header_bytes > h2->codec.limits.header_bytes ||
-	    own->header_count > h2->codec.limits.header_fields) {
-		own->too_large = true;  // keep decoding, HPACK's state is the connection's; keep nothing
-		if (own->header_bytes / H2_HEADER_BOMB <= h2->codec.limits.header_bytes || !h2->codec.server)
+	        own->header_count > h2->codec.limits.header_fields) {
+		own->too_large =
+		        true;  // keep decoding, HPACK's state is the connection's; keep nothing
+		if (own->header_bytes / H2_HEADER_BOMB <= h2->codec.limits.header_bytes ||
+		        !h2->codec.server)
 			return 0;
 		h2->calm.lost = "a header list far over its limit";
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -87,8 +91,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 }
 
 // Left alone, nghttp2 would drop the field and pass the rest on.
-static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-	const uint8_t *value, size_t value_len, uint8_t flags, void *user)
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame,
+        const uint8_t *name, size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+        void *user)
 {
 	struct h2_stream *own = stream_of(session, frame->hd.stream_id);
 	(void)name, (void)name_len, (void)value, (void)value_len, (void)flags, (void)user;
@@ -137,7 +142,8 @@ static const char *request_fault(struct head *head, struct arena *arena)
 	fields_remove(&head->fields, STR("host"));
 	if (!authority_valid(head->authority))
 		return ":authority is not valid";
-	if (str_eq(head->target, STR("*")) ? !str_eq(head->method, STR("OPTIONS")) : !target_valid(head->target))
+	if (str_eq(head->target, STR("*")) ? !str_eq(head->method, STR("OPTIONS"))
+	                                   : !target_valid(head->target))
 		return ":path is not valid";
 	struct str expect = fields_get(&head->fields, STR("expect"));
 	head->expects_continue = str_eq_nocase(expect, STR("100-continue"));
@@ -162,7 +168,8 @@ static void request_received(struct h2 *h2, struct h2_stream *own, bool end)
 	own->final_head = true;
 	stream->receive_done = end;
 	if (own->too_large) {
-		h2->codec.events->faulty(stream, REASON_request_too_large, 431, "the head is too large");
+		h2->codec.events->faulty(
+		        stream, REASON_request_too_large, 431, "the head is too large");
 	} else if (why) {
 		h2_reset_with(own, NGHTTP2_PROTOCOL_ERROR);
 		h2->codec.events->faulty(stream, REASON_malformed_request, 0, why);
@@ -177,8 +184,9 @@ static void answer_received(struct h2 *h2, struct h2_stream *own, bool end)
 	struct stream *stream = &own->stream;
 	own->final_head = stream->head.status >= 200;
 	h2->answered = true;
-	if (own->fault || own->too_large || take_length(&stream->head) || stream->head.status < 100 ||
-	    stream->head.status == 101 || (!own->final_head && ++own->interims > CODEC_INTERIMS_MAX)) {
+	if (own->fault || own->too_large || take_length(&stream->head) ||
+	        stream->head.status < 100 || stream->head.status == 101 ||
+	        (!own->final_head && ++own->interims > CODEC_INTERIMS_MAX)) {
 		h2_reset_with(own, NGHTTP2_PROTOCOL_ERROR);
 		h2_stream_over(h2, own, ABORT_BROKEN);
 		return;
@@ -203,8 +211,8 @@ static void trailers_refused(struct h2 *h2, struct h2_stream *own)
 		h2_stream_over(h2, own, ABORT_BROKEN);
 	else if (!own->reported)
 		h2->codec.events->faulty(&own->stream,
-			own->too_large ? REASON_request_too_large : REASON_malformed_request, 0,
-			own->too_large ? "the trailers are too large" : own->fault);
+		        own->too_large ? REASON_request_too_large : REASON_malformed_request, 0,
+		        own->too_large ? "the trailers are too large" : own->fault);
 }
 
 static void headers_received(struct h2 *h2, struct h2_stream *own, bool end)
@@ -227,24 +235,28 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 	if (frame->hd.type == NGHTTP2_HEADERS)
 		h2->codec.head_pending = false;
-	struct h2_stream *own = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
+	struct h2_stream *own = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id)
+	                                            : NULL;
 	if (own && frame->hd.type == NGHTTP2_HEADERS)
 		headers_received(h2, own, end);
 	else if (own && frame->hd.type == NGHTTP2_DATA && end && !own->reset_sent)
 		message_end(h2, own);
 	if (frame->hd.type == NGHTTP2_GOAWAY && !h2->codec.server)
 		h2->codec.shutting_down = true;
-	// Our own ping comes back: every request sent before the notice has arrived (RFC 9113, 6.8).
-	if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) && h2->codec.shutting_down &&
-	    h2->codec.server && !h2->goaway_final) {
+	// Our own ping comes back: every request sent before the notice has arrived (RFC
+	// 9113, 6.8).
+	if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) &&
+	        h2->codec.shutting_down && h2->codec.server && !h2->goaway_final) {
 		h2->goaway_final = true;
 		nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE,
-			nghttp2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR, NULL, 0);
+		        nghttp2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR, NULL,
+		        0);
 	}
 	return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *at, size_t len, void *user)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *at,
+        size_t len, void *user)
 {
 	struct h2 *h2 = user;
 	struct h2_stream *own = stream_of(session, id);
@@ -258,11 +270,14 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 }
 
 // nghttp2 found the frame wrong and resets the stream itself; the refusal still has to be told.
-static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error, void *user)
+static int on_invalid_frame(
+        nghttp2_session *session, const nghttp2_frame *frame, int error, void *user)
 {
 	struct h2 *h2 = user;
-	struct h2_stream *own = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
-	// grpc-go says goodbye with a stream id of the wrong side: it is leaving, that is no attack.
+	struct h2_stream *own = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id)
+	                                            : NULL;
+	// grpc-go says goodbye with a stream id of the wrong side: it is leaving, that is no
+	// attack.
 	if (frame->hd.type == NGHTTP2_GOAWAY)
 		h2->violated = true;
 	if (frame->hd.type == NGHTTP2_HEADERS)
@@ -272,7 +287,8 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 		return 0;
 	own->reset_sent = true;
 	if (h2->codec.server)
-		h2->codec.events->faulty(&own->stream, REASON_malformed_request, 0, nghttp2_strerror(error));
+		h2->codec.events->faulty(
+		        &own->stream, REASON_malformed_request, 0, nghttp2_strerror(error));
 	else
 		h2_stream_over(h2, own, ABORT_BROKEN);
 	return 0;

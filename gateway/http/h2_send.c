@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 
-static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, size_t capacity, uint32_t *flags,
-	nghttp2_data_source *from, void *user)
+static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, size_t capacity,
+        uint32_t *flags, nghttp2_data_source *from, void *user)
 {
 	struct h2_stream *stream = from->ptr;
 	struct body *source = stream->stream.source;
@@ -11,7 +11,9 @@ static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, s
 	size_t len = source ? buffer_len(&source->bytes) : 0;
 	if (len > capacity)
 		len = capacity;
-	if (!source || (len == 0 && !source->ended)) {  // none yet; or none any more, and its reset is queued
+	if (!source ||
+	        (len == 0 &&
+	                !source->ended)) {  // none yet; or none any more, and its reset is queued
 		stream->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
@@ -23,11 +25,13 @@ static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, s
 		return (ssize_t)len;
 	*flags |= NGHTTP2_DATA_FLAG_EOF;
 	if (source->trailers.count) {
-		nghttp2_nv *pairs = arena_alloc(&stream->stream.arena, source->trailers.count * sizeof(*pairs));
+		nghttp2_nv *pairs = arena_alloc(
+		        &stream->stream.arena, source->trailers.count * sizeof(*pairs));
 		for (size_t i = 0; i < source->trailers.count; i++) {
 			struct field *field = &source->trailers.items[i];
-			pairs[i] = (nghttp2_nv){(uint8_t *)field->name.at, (uint8_t *)field->value.at,
-				field->name.len, field->value.len, NGHTTP2_NV_FLAG_NONE};
+			pairs[i] = (nghttp2_nv){(uint8_t *)field->name.at,
+			        (uint8_t *)field->value.at, field->name.len, field->value.len,
+			        NGHTTP2_NV_FLAG_NONE};
 		}
 		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
 		if (nghttp2_submit_trailer(session, id, pairs, source->trailers.count) != 0)
@@ -43,14 +47,15 @@ struct pairs {
 
 static void add_pair(struct pairs *pairs, struct str name, struct str value)
 {
-	pairs->items[pairs->count++] = (nghttp2_nv){(uint8_t *)name.at, (uint8_t *)value.at, name.len, value.len,
-		NGHTTP2_NV_FLAG_NONE};
+	pairs->items[pairs->count++] = (nghttp2_nv){
+	        (uint8_t *)name.at, (uint8_t *)value.at, name.len, value.len, NGHTTP2_NV_FLAG_NONE};
 }
 
 static struct pairs pairs_of(struct stream *stream, const struct head *head)
 {
 	struct arena *arena = &stream->arena;
-	struct pairs pairs = {.items = arena_alloc(arena, (head->fields.count + 5) * sizeof(nghttp2_nv))};
+	struct pairs pairs = {
+	        .items = arena_alloc(arena, (head->fields.count + 5) * sizeof(nghttp2_nv))};
 	if (stream->codec->server) {
 		add_pair(&pairs, STR(":status"), arena_printf(arena, "%d", head->status));
 	} else {
@@ -63,7 +68,7 @@ static struct pairs pairs_of(struct stream *stream, const struct head *head)
 		add_pair(&pairs, head->fields.items[i].name, head->fields.items[i].value);
 	if (head->content_length >= 0)
 		add_pair(&pairs, STR("content-length"),
-			arena_printf(arena, "%lld", (long long)head->content_length));
+		        arena_printf(arena, "%lld", (long long)head->content_length));
 	return pairs;
 }
 
@@ -80,12 +85,14 @@ void h2_send_head(struct stream *stream, const struct head *head, bool end)
 	bool interim = stream->codec->server && head->status < 200;
 	int result;
 	if (interim) {
-		result = nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL, pairs.items,
-			pairs.count, NULL);
+		result = nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL,
+		        pairs.items, pairs.count, NULL);
 	} else if (stream->codec->server) {
-		result = nghttp2_submit_response(h2->session, stream->id, pairs.items, pairs.count, body);
+		result = nghttp2_submit_response(
+		        h2->session, stream->id, pairs.items, pairs.count, body);
 	} else {
-		result = nghttp2_submit_request(h2->session, NULL, pairs.items, pairs.count, body, own);
+		result = nghttp2_submit_request(
+		        h2->session, NULL, pairs.items, pairs.count, body, own);
 		if (result > 0)
 			stream->id = result;
 	}
@@ -107,13 +114,17 @@ void h2_wake(struct stream *stream)
 	stream->codec->events->dirty(stream->codec);
 }
 
-// What the client made us do (resets for its faults, CVE-2025-8671), and what it was served meanwhile.
+// What the client made us do (resets for its faults, CVE-2025-8671), and what it was served
+// meanwhile.
 static void weigh(struct h2 *h2, const nghttp2_frame *frame)
 {
-	uint32_t code = frame->hd.type == NGHTTP2_RST_STREAM ? frame->rst_stream.error_code : NGHTTP2_NO_ERROR;
-	bool our_own = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL || code == NGHTTP2_INTERNAL_ERROR;
+	uint32_t code = frame->hd.type == NGHTTP2_RST_STREAM ? frame->rst_stream.error_code
+	                                                     : NGHTTP2_NO_ERROR;
+	bool our_own = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL ||
+	               code == NGHTTP2_INTERNAL_ERROR;
 	if (!our_own)
-		h2_calm_spend(&h2->calm, code == NGHTTP2_REFUSED_STREAM ? H2_PRICE_REFUSED : H2_PRICE_RESET);
+		h2_calm_spend(&h2->calm,
+		        code == NGHTTP2_REFUSED_STREAM ? H2_PRICE_REFUSED : H2_PRICE_RESET);
 	if (frame->hd.type == NGHTTP2_DATA && frame->hd.length)
 		h2_calm_reward(&h2->calm, H2_REWARD_CONTENT);
 	bool message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
@@ -126,22 +137,25 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	struct h2 *h2 = user;
 	if (h2->codec.server)
 		weigh(h2, frame);
-	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !h2->violated) {
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
+	        !h2->violated) {
 		// nghttp2 puts its words into the debug data of the frame.
 		char why[160];
-		snprintf(why, sizeof(why), "%s: %.*s", nghttp2_http2_strerror(frame->goaway.error_code),
-			(int)frame->goaway.opaque_data_len,
-			frame->goaway.opaque_data ? (const char *)frame->goaway.opaque_data : "");
+		snprintf(why, sizeof(why), "%s: %.*s",
+		        nghttp2_http2_strerror(frame->goaway.error_code),
+		        (int)frame->goaway.opaque_data_len,
+		        frame->goaway.opaque_data ? (const char *)frame->goaway.opaque_data : "");
 		h2->violated = true;
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, why);
 	}
 	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-	if (own && frame->hd.type == NGHTTP2_RST_STREAM)  // ours, or nghttp2's for what it found wrong
+	if (own &&
+	        frame->hd.type == NGHTTP2_RST_STREAM)  // ours, or nghttp2's for what it found wrong
 		own->reset_sent = true;
 	if (own && frame->hd.type == NGHTTP2_HEADERS)
 		own->on_wire = true;
 	bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
-		    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+	            (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
 	if (!own || !ends)
 		return 0;
 	own->stream.send_done = true;
@@ -151,7 +165,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 }
 
 // A request that never left: the connection ended or said GOAWAY first.
-static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *frame, int error, void *user)
+static int on_frame_not_send(
+        nghttp2_session *session, const nghttp2_frame *frame, int error, void *user)
 {
 	struct h2 *h2 = user;
 	(void)error;

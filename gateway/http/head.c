@@ -42,7 +42,8 @@ static char *append(char *at, struct str s)
 }
 
 // In two passes: joining one by one would take memory by the square of what was sent.
-struct str fields_joined_with(const struct fields *fields, struct str name, struct str between, struct arena *arena)
+struct str fields_joined_with(
+        const struct fields *fields, struct str name, struct str between, struct arena *arena)
 {
 	const struct field *first = fields_find(fields, name);
 	size_t count = 0, len = 0;
@@ -92,9 +93,24 @@ bool head_is_grpc(const struct head *head)
 bool field_name_valid(struct str name)
 {
 	static const bool token[256] = {
-		['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1,
-		['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,
-		['0' ... '9'] = 1, ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1,
+	        ['!'] = 1,
+	        ['#'] = 1,
+	        ['$'] = 1,
+	        ['%'] = 1,
+	        ['&'] = 1,
+	        ['\''] = 1,
+	        ['*'] = 1,
+	        ['+'] = 1,
+	        ['-'] = 1,
+	        ['.'] = 1,
+	        ['^'] = 1,
+	        ['_'] = 1,
+	        ['`'] = 1,
+	        ['|'] = 1,
+	        ['~'] = 1,
+	        ['0' ... '9'] = 1,
+	        ['a' ... 'z'] = 1,
+	        ['A' ... 'Z'] = 1,
 	};
 	for (size_t i = 0; i < name.len; i++)
 		if (!token[(unsigned char)name.at[i]])
@@ -150,7 +166,8 @@ bool authority_valid(struct str authority)
 	struct str port = str_skip(authority, len);
 	uint64_t number;
 	return len && (port.len <= 1 ? port.len == 0 || *port.at == ':'
-				     : *port.at == ':' && str_to_u64(str_skip(port, 1), UINT16_MAX, &number));
+	                             : *port.at == ':' &&
+	                                       str_to_u64(str_skip(port, 1), UINT16_MAX, &number));
 }
 
 static bool one_of(struct str name, const struct str *names, size_t count)
@@ -164,9 +181,15 @@ static bool one_of(struct str name, const struct str *names, size_t count)
 bool field_is_hop_by_hop(struct str name)
 {
 	static const struct str names[] = {
-		{"connection", 10}, {"keep-alive", 10}, {"proxy-connection", 16}, {"te", 2},
-		{"upgrade", 7}, {"http2-settings", 14}, {"transfer-encoding", 17},
-		{"proxy-authenticate", 18}, {"proxy-authorization", 19},
+	        {"connection", 10},
+	        {"keep-alive", 10},
+	        {"proxy-connection", 16},
+	        {"te", 2},
+	        {"upgrade", 7},
+	        {"http2-settings", 14},
+	        {"transfer-encoding", 17},
+	        {"proxy-authenticate", 18},
+	        {"proxy-authorization", 19},
 	};
 	return one_of(name, names, ARRAY_LEN(names));
 }
@@ -174,11 +197,25 @@ bool field_is_hop_by_hop(struct str name)
 bool field_forbidden_in_trailers(struct str name)
 {
 	static const struct str names[] = {
-		{"content-length", 14}, {"transfer-encoding", 17}, {"host", 4}, {"trailer", 7},
-		{"content-encoding", 16}, {"content-type", 12}, {"content-range", 13},
-		{"authorization", 13}, {"cookie", 6}, {"set-cookie", 10}, {"cache-control", 13},
-		{"expect", 6}, {"forwarded", 9}, {"max-forwards", 12}, {"range", 5}, {"traceparent", 11},
-		{"x-request-id", 12}, {"grpc-timeout", 12}, {"www-authenticate", 16},
+	        {"content-length", 14},
+	        {"transfer-encoding", 17},
+	        {"host", 4},
+	        {"trailer", 7},
+	        {"content-encoding", 16},
+	        {"content-type", 12},
+	        {"content-range", 13},
+	        {"authorization", 13},
+	        {"cookie", 6},
+	        {"set-cookie", 10},
+	        {"cache-control", 13},
+	        {"expect", 6},
+	        {"forwarded", 9},
+	        {"max-forwards", 12},
+	        {"range", 5},
+	        {"traceparent", 11},
+	        {"x-request-id", 12},
+	        {"grpc-timeout", 12},
+	        {"www-authenticate", 16},
 	};
 	return field_is_hop_by_hop(name) || one_of(name, names, ARRAY_LEN(names)) ||
 	       str_starts(name, STR("x-forwarded-")) || str_starts(name, STR("x_forwarded_"));

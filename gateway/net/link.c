@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -9,21 +10,23 @@ static void flush(struct dirty *dirty);
 static void on_linger(struct timer *timer);
 static void close_with(struct link *link, bool reset);
 
-void link_init(struct link *link, struct turn *turn, const struct link_events *events, bool unix_socket)
+void link_init(
+        struct link *link, struct turn *turn, const struct link_events *events, bool unix_socket)
 {
 	link->turn = turn;
 	link->events = events;
 	link->dirty.flush = flush;
 	timer_init(&link->linger, on_linger);
 	int result = unix_socket ? uv_pipe_init(&turn->loop, &link->handle.pipe, 0)
-				 : uv_tcp_init(&turn->loop, &link->handle.tcp);
+	                         : uv_tcp_init(&turn->loop, &link->handle.tcp);
 	CHECK(result == 0);
 	link->handle.any.data = link;
 }
 
 static void end(struct link *link, enum link_end why)
 {
-	// A peer that only stopped sending may turn out to be gone altogether, which the next write tells.
+	// A peer that only stopped sending may turn out to be gone altogether, which the next write
+	// tells.
 	if (link->closing || (link->ended && why != LINK_BROKEN))
 		return;
 	link->ended = true;
@@ -104,10 +107,14 @@ void link_set_reading(struct link *link, bool on)
 		uv_read_stop(&link->handle.stream);
 }
 
-int link_accept(struct link *link, uv_stream_t *listener)
+int link_accept(struct link *link, int descriptor)
 {
-	int result = uv_accept(listener, &link->handle.stream);
-	if (result == 0 && link->handle.any.type == UV_TCP)
+	bool unix_socket = link->handle.any.type == UV_NAMED_PIPE;
+	int result = unix_socket ? uv_pipe_open(&link->handle.pipe, descriptor)
+	                         : uv_tcp_open(&link->handle.tcp, descriptor);
+	if (result < 0)
+		close(descriptor);
+	else if (!unix_socket)
 		uv_tcp_nodelay(&link->handle.tcp, 1);
 	return result;
 }
@@ -140,11 +147,12 @@ int link_connect(struct link *link, const struct config_address *address)
 {
 	if (address->kind == ADDRESS_UNIX) {
 		const struct sockaddr_un *path = (const struct sockaddr_un *)&address->socket;
-		uv_pipe_connect(&link->request.connect, &link->handle.pipe, path->sun_path, on_connect);
+		uv_pipe_connect(
+		        &link->request.connect, &link->handle.pipe, path->sun_path, on_connect);
 		return 0;
 	}
 	return uv_tcp_connect(&link->request.connect, &link->handle.tcp,
-		(const struct sockaddr *)&address->socket, on_connect);
+	        (const struct sockaddr *)&address->socket, on_connect);
 }
 
 // A slow peer frees the kernel's buffer in large steps, with seconds between them.
@@ -174,7 +182,8 @@ static void on_written(uv_write_t *request, int status)
 	link_mark_dirty(link);
 }
 
-// What could not be written at once goes to libuv whole, in a buffer of its own that stays still meanwhile.
+// What could not be written at once goes to libuv whole, in a buffer of its own that stays still
+// meanwhile.
 static void write_rest(struct link *link, struct buffer *from)
 {
 	struct buffer swap = link->flight;
@@ -253,7 +262,8 @@ static void release_buffers(struct link *link)
 	buffer_fini(&link->flight);
 }
 
-// Pulls and writes until there is nothing to pull or the kernel takes no more; true when all is written.
+// Pulls and writes until there is nothing to pull or the kernel takes no more; true when all is
+// written.
 static bool advance(struct link *link)
 {
 	if (link->writing || (!link->open && !link->tls))
@@ -325,7 +335,7 @@ static void close_with(struct link *link, bool reset)
 	turn_stop_timer(link->turn, &link->linger);
 	list_remove(&link->dirty.node);
 	if (!reset || link->handle.any.type != UV_TCP ||
-		uv_tcp_close_reset(&link->handle.tcp, on_closed) < 0)
+	        uv_tcp_close_reset(&link->handle.tcp, on_closed) < 0)
 		uv_close(&link->handle.any, on_closed);
 }
 
@@ -348,7 +358,8 @@ void link_address_text(const struct link *link, bool peer, char text[64])
 	if (link->handle.any.type != UV_TCP)
 		return;
 	int result = peer ? uv_tcp_getpeername(&link->handle.tcp, (struct sockaddr *)&address, &len)
-			  : uv_tcp_getsockname(&link->handle.tcp, (struct sockaddr *)&address, &len);
+	                  : uv_tcp_getsockname(
+	                            &link->handle.tcp, (struct sockaddr *)&address, &len);
 	if (result < 0)
 		return;
 	if (address.ss_family == AF_INET6) {

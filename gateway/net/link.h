@@ -1,7 +1,8 @@
-// One connection to a peer: a TCP or unix socket, TLS on it or none, what waits to be sent, and one write in flight.
-// Embedded in its owner (a downstream, upstream or admin connection), which hears of everything through link_events.
-// After link_close the owner hears `closed` and nothing else; only then may it free the link. It never blocks, never
-// looks at what passes through, and knows nothing of HTTP. One thread: its turn's.
+// One connection to a peer: a TCP or unix socket, TLS on it or none, what waits to be sent, and one
+// write in flight. Embedded in its owner (a downstream, upstream or admin connection), which hears
+// of everything through link_events. After link_close the owner hears `closed` and nothing else;
+// only then may it free the link. It never blocks, never looks at what passes through, and knows
+// nothing of HTTP. One thread: its turn's.
 #ifndef GATEWAY_NET_LINK_H
 #define GATEWAY_NET_LINK_H
 
@@ -12,13 +13,14 @@
 enum {
 	LINK_MARK = 64 * 1024,  // plaintext gathered for one write
 	LINK_LINGER_MS = 2000,  // for the peer to hang up, once all is with the kernel
-	LINK_FLUSH_MS = 10000,  // before that: for the kernel to take a write, however slow the peer
+	LINK_FLUSH_MS =
+	        10000,  // before that: for the kernel to take a write, however slow the peer
 };
 
 enum link_end {
-	LINK_PEER_ENDED,      // the peer will send nothing more
-	LINK_BROKEN,          // reset, or a write failed
-	LINK_TLS_FAILED,      // see link_tls; the alert is on its way
+	LINK_PEER_ENDED,  // the peer will send nothing more
+	LINK_BROKEN,      // reset, or a write failed
+	LINK_TLS_FAILED,  // see link_tls; the alert is on its way
 	LINK_CONNECT_FAILED,
 };
 
@@ -27,9 +29,11 @@ struct link;
 struct link_events {
 	void (*opened)(struct link *link);  // connected, or the handshake is over
 	void (*data)(struct link *link, struct str plain);
-	void (*ended)(struct link *link, enum link_end why);  // once, but BROKEN may follow PEER_ENDED
-	void (*pull)(struct link *link);    // append to link->plain what can be sent, up to LINK_MARK
-	void (*settled)(struct link *link); // after each flush, whether or not all could be written
+	void (*ended)(
+	        struct link *link, enum link_end why);  // once, but BROKEN may follow PEER_ENDED
+	void (*pull)(struct link *link);  // append to link->plain what can be sent, up to LINK_MARK
+	void (*settled)(
+	        struct link *link);         // after each flush, whether or not all could be written
 	void (*closed)(struct link *link);  // the last call
 };
 
@@ -54,21 +58,25 @@ struct link {
 	struct dirty dirty;
 	struct timer linger;
 	bool open, writing, reading, wants_reading, ended, finishing, shut, closing;
-	bool cut_short;  // by the owner, before link_finish: reset it once all is written, for that is not whole
+	bool cut_short;  // by the owner, before link_finish: reset it once all is written, for that
+	                 // is not whole
 	uint64_t bytes_in, bytes_out;  // on the wire
 };
 
-// Storage is the owner's and zeroed. After init one of accept or connect; after any failure still link_close.
-void link_init(struct link *link, struct turn *turn, const struct link_events *events, bool unix_socket);
-MUST_USE int link_accept(struct link *link, uv_stream_t *listener);  // 0 or a libuv error
+// Storage is the owner's and zeroed. After init one of accept or connect; after any failure still
+// link_close.
+void link_init(
+        struct link *link, struct turn *turn, const struct link_events *events, bool unix_socket);
+MUST_USE int link_accept(struct link *link, int descriptor);  // 0 or a libuv error
 // `tls` is handed over; with it the link opens once the handshake is over.
 void link_start(struct link *link, struct tls_session *tls);
 MUST_USE int link_connect(struct link *link, const struct config_address *address);
 
-void link_mark_dirty(struct link *link);             // there is something to pull or to write
+void link_mark_dirty(struct link *link);  // there is something to pull or to write
 void link_set_reading(struct link *link, bool on);
-void link_finish(struct link *link);  // send what is there, announce the end, wait for the peer's, close
-void link_close(struct link *link);   // now; idempotent
+void link_finish(
+        struct link *link);  // send what is there, announce the end, wait for the peer's, close
+void link_close(struct link *link);  // now; idempotent
 
 bool link_pending(const struct link *link);  // bytes are still waiting for the kernel
 // "127.0.0.1:51512", "[::1]:80" or "unix"; at most 64 bytes with the NUL. Peer or own side.

@@ -13,7 +13,8 @@ enum { BACKLOG = 1024 };
 static int bound_socket(const struct config_address *address, bool shared)
 {
 	const int on = 1;
-	int descriptor = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int descriptor = socket(
+	        address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (descriptor < 0)
 		return -1;
 	if (address->socket.ss_family != AF_UNIX)
@@ -33,14 +34,15 @@ static void remove_stale(const struct config_address *address)
 {
 	const struct sockaddr_un *path = (const struct sockaddr_un *)&address->socket;
 	struct stat file;
-	// Connecting to what is no socket is refused too; and whoever listens with a full queue must not make us wait.
+	// Connecting to what is no socket is refused too; and whoever listens with a full queue
+	// must not make us wait.
 	if (lstat(path->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode))
 		return;
 	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (probe < 0)
 		return;
 	if (connect(probe, (const struct sockaddr *)&address->socket, address->socket_len) < 0 &&
-	    errno == ECONNREFUSED)
+	        errno == ECONNREFUSED)
 		unlink(path->sun_path);
 	close(probe);
 }
@@ -57,13 +59,15 @@ static bool open_unix(const struct config_address *address, size_t count, int so
 	}
 	sockets[0] = first;
 	for (size_t i = 1; i < count; i++)
-		sockets[i] = fcntl(first, F_DUPFD_CLOEXEC, 0);  // unix sockets know no SO_REUSEPORT: all accept from one
+		sockets[i] = fcntl(first, F_DUPFD_CLOEXEC,
+		        0);  // unix sockets know no SO_REUSEPORT: all accept from one
 	return true;
 }
 
 static bool open_inet(const struct config_address *address, size_t count, int sockets[])
 {
-	// Without SO_REUSEPORT first: with it, a second gateway would silently share the first one's address.
+	// Without SO_REUSEPORT first: with it, a second gateway would silently share the first
+	// one's address.
 	int probe = bound_socket(address, false);
 	if (probe < 0)
 		return false;
@@ -82,10 +86,11 @@ static bool open_inet(const struct config_address *address, size_t count, int so
 	return true;
 }
 
-bool listen_open(const struct config_address *address, size_t count, int sockets[], const char **why)
+bool listen_open(
+        const struct config_address *address, size_t count, int sockets[], const char **why)
 {
 	bool good = address->kind == ADDRESS_UNIX ? open_unix(address, count, sockets)
-						  : open_inet(address, count, sockets);
+	                                          : open_inet(address, count, sockets);
 	if (!good)
 		*why = strerror(errno);
 	return good;

@@ -40,7 +40,8 @@ static void set_alarm(struct turn *turn)
 	if (turn->alarm_ns && turn->alarm_ns <= due_ns)
 		return;  // rings early enough; it looks again then
 	turn->alarm_ns = due_ns;
-	uv_timer_start(&turn->alarm, on_alarm, (uint64_t)((wait_ns + NS_PER_MS - 1) / NS_PER_MS), 0);
+	uv_timer_start(
+	        &turn->alarm, on_alarm, (uint64_t)((wait_ns + NS_PER_MS - 1) / NS_PER_MS), 0);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -79,7 +80,8 @@ void turn_run(struct turn *turn)
 
 void turn_close(struct turn *turn)
 {
-	// Not the alarm: a link that waits for nothing but its deadline is open, yet inactive to libuv.
+	// Not the alarm: a link that waits for nothing but its deadline is open, yet inactive to
+	// libuv.
 	uv_unref((uv_handle_t *)&turn->prepare);
 }
 
@@ -113,7 +115,8 @@ void turn_mark_dead(struct turn *turn, struct grave *grave)
 
 void turn_set_timer(struct turn *turn, struct timer *timer, int64_t after_ns)
 {
-	// Not turn->now_ns: a loop that slept for minutes wakes with a connection whose deadline would have passed.
+	// Not turn->now_ns: a loop that slept for minutes wakes with a connection whose deadline
+	// would have passed.
 	turn->now_ns = clock_monotonic_ns();
 	timer_set(&turn->wheel, timer, turn->now_ns + after_ns);
 }

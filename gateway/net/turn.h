@@ -1,7 +1,8 @@
-// One worker's loop and the order of its day. Every turn of the loop: callbacks read and change state, then the one
-// prepare hook buries the dead and flushes the dirty, so that all that a turn produced leaves in few TLS records and one
-// write a connection. Nothing is ever freed inside a callback of libuv, llhttp, nghttp2 or OpenSSL: it goes to the grave
-// list. Owned by the worker (or main, for the admin listener); its thread only.
+// One worker's loop and the order of its day. Every turn of the loop: callbacks read and change
+// state, then the one prepare hook buries the dead and flushes the dirty, so that all that a turn
+// produced leaves in few TLS records and one write a connection. Nothing is ever freed inside a
+// callback of libuv, llhttp, nghttp2 or OpenSSL: it goes to the grave list. Owned by the worker (or
+// main, for the admin listener); its thread only.
 #ifndef GATEWAY_NET_TURN_H
 #define GATEWAY_NET_TURN_H
 
@@ -26,18 +27,19 @@ struct dirty {
 struct turn {
 	uv_loop_t loop;
 	uv_prepare_t prepare;
-	uv_timer_t alarm;      // the one libuv timer, set to the wheel's next slot
-	int64_t alarm_ns;      // when it rings; 0: not set
+	uv_timer_t alarm;  // the one libuv timer, set to the wheel's next slot
+	int64_t alarm_ns;  // when it rings; 0: not set
 	struct wheel wheel;
 	struct list dirty, graves;
-	int64_t now_ns;        // monotonic, read once a turn
-	char *read_buffer;     // shared by all links: idle connections hold none
-	struct buffer plain;   // scratch for decrypted bytes
+	int64_t now_ns;       // monotonic, read once a turn
+	char *read_buffer;    // shared by all links: idle connections hold none
+	struct buffer plain;  // scratch for decrypted bytes
 };
 
 void turn_init(struct turn *turn);
-void turn_run(struct turn *turn);   // until every handle is closed
-void turn_close(struct turn *turn); // asks the turn's own handles to close, so that turn_run can return
+void turn_run(struct turn *turn);  // until every handle is closed
+void turn_close(
+        struct turn *turn);  // asks the turn's own handles to close, so that turn_run can return
 void turn_fini(struct turn *turn);  // after turn_run; CHECKs that nothing was left open
 
 void turn_mark_dirty(struct turn *turn, struct dirty *dirty);  // idempotent

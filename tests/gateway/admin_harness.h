@@ -165,9 +165,9 @@ static inline struct harness *harness_open(void (*use_address)(struct harness *h
 	        &harness->turn, &harness->address, &fake_hooks, harness, &problems);
 	assert_non_null(harness->admin);
 	config_problems_fini(&problems);
-	int len = sizeof(harness->listening);
+	socklen_t len = sizeof(harness->listening);
 	if (harness->address.kind == ADDRESS_INET)
-		assert_int_equal(uv_tcp_getsockname(&harness->admin->listener.tcp,
+		assert_int_equal(getsockname(harness->admin->door.socket,
 		                         (struct sockaddr *)&harness->listening, &len),
 		        0);
 	return harness;
