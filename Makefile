@@ -1,5 +1,18 @@
-# tollgate: one binary, built into build/. `make demo` plays the story, `make test` proves it; both install what they need.
-# VARIANT=asan|tsan|debug builds beside the release build, in build/VARIANT.
+# tollgate: one binary, built into build/.
+#
+#   make demo        installs, builds, plays the story with real clients
+#   make test        installs, builds, runs every test; ends with "N passed, N failed"
+#     EFFORT=brief     the default: about a quarter of an hour on two cores
+#     EFFORT=full      each fuzz target for a minute, all units under valgrind, all of tests/e2e under TSan
+#   make             build/tollgate, stripped, and build/tollgate.debug, where gdb, valgrind and addr2line find the rest
+#     VARIANT=asan     or tsan or debug: beside the release build, in build/VARIANT
+#     CC=clang V=1     another compiler; every command shown
+#   make run         a gateway with the embedded default configuration
+#   make quick       the tests to run while working: units and end to end
+#   make fuzz        SECONDS=60 for each target, FUZZ_TARGETS=h1_server for one (tests/fuzz/README.md)
+#   make bench       tollgate beside others (bench/README.md)
+#   make reference   writes conf/REFERENCE.md anew
+#   make layers shape format clean
 
 VARIANT ?= release
 ifeq ($(origin CC),default)
@@ -8,29 +21,38 @@ endif
 Q := $(if $(V),,@)
 OUT     := build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
 SHELL   := /bin/bash
+MACHINE := $(shell uname -m)
 
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
-	curl openssl
+	libseccomp-dev curl openssl
 TEST_PACKAGES := libcmocka-dev clang nghttp2-client python3-venv procps valgrind
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith -Wformat=2 \
-	-Wno-format-nonliteral -Wno-missing-field-initializers
-HARDENING := -fPIE -fstack-protector-strong -fcf-protection=full -D_FORTIFY_SOURCE=2
+	-Wno-format-nonliteral -Wformat-security -Wno-missing-field-initializers
+# tests/hardening sees each of these in the program; the compiler notes its flags in the debug file for it.
+BRANCHES_x86_64  := -fcf-protection=full
+BRANCHES_aarch64 := -mbranch-protection=standard
+HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
+	$(BRANCHES_$(MACHINE)) -grecord-gcc-switches
 FLAGS_release := -O2 $(HARDENING)
 FLAGS_debug   := -O0
 FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
-LINK_release  := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+# The linker notes what every object has; Debian 12's crt1.o and crti.o would hide what all others have.
+NOTES_x86_64  := -Wl,-z,ibt,-z,shstk
+LINK_release  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,text,-z,defs,--build-id=sha1 $(NOTES_$(MACHINE))
 
 LLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo packaged || echo sources)
-LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson $(if $(filter packaged,$(LLHTTP)),libllhttp)
-CPPFLAGS = -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) \
+LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp $(if $(filter packaged,$(LLHTTP)),libllhttp)
+CPPFLAGS := -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) \
 	$(if $(filter sources,$(LLHTTP)),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1)
 CFLAGS  = -std=c11 -g $(WARNINGS) $(FLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
 LDFLAGS = $(FLAGS_$(VARIANT)) $(LINK_$(VARIANT)) -pthread
-LDLIBS  = $(shell pkg-config --libs $(LIBRARIES))
+LDLIBS  := $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null)
+
+COMPILED_WITH := $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS)
 
 MAIN    := gateway/main.c
 SOURCES := $(filter-out $(MAIN),$(foreach folder,$(FOLDERS),$(wildcard $(folder)/*.c)))
@@ -41,7 +63,10 @@ archive  = $(OUT)/lib$(subst /,-,$(1)).a
 # Right to left: each folder needs only what stands left of it.
 ARCHIVES := $(foreach folder,gateway gateway/net gateway/http policy tls conf base,$(call archive,$(folder)))
 
-.PHONY: all deps test-deps test quick units demo run layers shape reference format clean
+.PHONY: all help deps test-deps test quick units demo run layers shape reference format clean
+.DEFAULT_GOAL := all
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 all: $(OUT)/tollgate
 
 # Installs what is missing of $(1), and says so; quiet when all is there.
@@ -62,12 +87,23 @@ deps:
 test-deps:
 	$(call install,$(PACKAGES) $(TEST_PACKAGES))
 
+# The release program is stripped, and names its debug file for gdb, valgrind and addr2line.
 $(OUT)/tollgate: $(OUT)/$(MAIN:.c=.o) $(ARCHIVES)
 	@echo "  link  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@.whole $^ $(LDLIBS)
+ifeq ($(VARIANT),release)
+	$(Q)objcopy --only-keep-debug $@.whole $@.debug
+	$(Q)objcopy --strip-all --add-gnu-debuglink=$@.debug $@.whole
+endif
+	@mv $@.whole $@
 
 # The embedded default is read by the assembler, where -MMD cannot see it.
 $(OUT)/conf/default.o: conf/default.yaml
+
+# What is compiled with other flags is compiled anew.
+$(OUT)/flags: always
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = '$(COMPILED_WITH)' ] || echo '$(COMPILED_WITH)' >$@
 
 # The version stands in one object, made anew when it changes and only then.
 $(OUT)/gateway/version.o: CPPFLAGS += -DTOLLGATE_VERSION='"$(VERSION)"'
@@ -84,15 +120,15 @@ $(call archive,$(1)): $(patsubst %.c,$(OUT)/%.o,$(filter-out $(MAIN),$(wildcard 
 endef
 $(foreach folder,$(FOLDERS),$(eval $(call folder_rules,$(folder))))
 
-$(OUT)/%.o: %.c
+$(OUT)/%.o: %.c $(OUT)/flags
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(OUT)/llhttp/%.o: /usr/share/llhttp/%.c
+$(OUT)/llhttp/%.o: /usr/share/llhttp/%.c $(OUT)/flags
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	$(Q)$(CC) -I/usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1 -O2 -g -fPIE -w -c -o $@ $<
+	$(Q)$(CC) -I/usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1 -g $(FLAGS_$(VARIANT)) -w -c -o $@ $<
 
 # A test of tests/FOLDER links FOLDER and what stands left of it.
 needs_base := base
@@ -122,38 +158,106 @@ test: test-deps
 	@tests/run command layers tests/layers
 	@tests/run command shape tests/shape
 	@tests/run units $$($(AGAIN) list-units)
-	@$(AGAIN) go-tests PACKAGES_UNDER_TEST='./backend/... ./tally/... ./e2e/... ./hostile/...'
+	@$(AGAIN) go-tests GO_TESTS='./backend/... ./tally/... ./e2e/... ./faults/...'
+	@$(AGAIN) go-tests GO_TESTS='./hostile/...'
 	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
 	@tests/run command clang $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
 	@$(AGAIN) $(JOBS) VARIANT=tsan tsan-units
 	@tests/run units $$($(AGAIN) VARIANT=tsan list-tsan-units)
 	@$(AGAIN) $(JOBS) VARIANT=asan all units
 	@tests/run units $$($(AGAIN) VARIANT=asan list-units)
-	@TOLLGATE=$(CURDIR)/build/asan/tollgate TOLLGATE_SLOW=3 $(AGAIN) go-tests PACKAGES_UNDER_TEST=./e2e/...
+	@$(AGAIN) TOLLGATE=$(CURDIR)/build/asan/tollgate TOLLGATE_SLOW=3 go-tests GO_TESTS=./e2e/...
+	@tests/run end
+
+# Beside it, not yet part of it: hardening of the binary, valgrind, TSan and ASan end to end, fuzzing, injected faults.
+.PHONY: thorough
+thorough: test-deps
+	@tests/run begin
+	@tests/run stage 'the build'
+	@tests/run command build $(AGAIN) -k $(JOBS) all units inject build/demo-backend
+	@tests/run command layers tests/layers
+	@tests/run command shape tests/shape
+	@tests/run tap hardening tests/hardening build/tollgate
+	@tests/run tap hardening-proof $(AGAIN) hardening-proof
+	@tests/run stage 'units, and the story'
+	@tests/run units $$($(AGAIN) list-units)
+	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
+	@tests/run stage 'clang'
+	@tests/run command clang/build $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
+	@tests/run tap clang/hardening tests/hardening build/clang/tollgate
+	@tests/run tap clang/hardening-proof $(AGAIN) CC=clang hardening-proof
+	@tests/run stage 'threads, under TSan'
+	@tests/run command tsan/build $(AGAIN) -k $(JOBS) VARIANT=tsan all tsan-units
+	@tests/run units $$($(AGAIN) VARIANT=tsan list-tsan-units)
+	$(call go_tests,tsan/,$(CURDIR)/build/tsan/tollgate,3,./e2e -run '$(call tests_of,$(TSAN_E2E_$(EFFORT)))')
+	@tests/run stage 'valgrind'
+	@printf '%s\n' $$($(AGAIN) list-valgrind-units) | \
+	  xargs -P $(shell nproc) -n 1 tests/run under valgrind tests/valgrind/memcheck
+	$(call go_tests,valgrind/,$(CURDIR)/tests/valgrind/tollgate,10,./e2e -parallel 3 -run '$(call tests_of,$(VALGRIND_E2E_$(EFFORT)))')
+	@tests/run stage 'fuzzing'
+	@$(AGAIN) fuzz-counted FUZZ_BRIEF_SECONDS=$(FUZZ_SECONDS_$(EFFORT))
+	@tests/run stage 'the whole'
+	$(call go_tests,,$(CURDIR)/build/tollgate,1,./...)
+	@tests/run stage 'the whole, under ASan and UBSan'
+	@tests/run command asan/build $(AGAIN) -k $(JOBS) VARIANT=asan all units inject
+	@tests/run units $$($(AGAIN) VARIANT=asan list-units)
+	$(call go_tests,asan/,$(CURDIR)/build/asan/tollgate,3,$(ASAN_GO))
 	@tests/run end
 
 # The part to run while working: units and end to end, release build only.
 quick: test-deps
 	@tests/run begin
-	@$(AGAIN) $(JOBS) all units
+	@$(AGAIN) $(JOBS) all units inject
 	@tests/run command layers tests/layers
 	@tests/run units $$($(AGAIN) list-units)
-	@$(AGAIN) go-tests PACKAGES_UNDER_TEST='./...'
+	$(call go_tests,,$(CURDIR)/build/tollgate,1,./...)
 	@tests/run end
 
-.PHONY: go-tests list-units list-tsan-units tsan-units
-go-tests:
-	@if go=$$(tests/toolchain); then PATH="$$go:$$PATH" tests/run go $(PACKAGES_UNDER_TEST); \
-	  else tests/run command go-toolchain false; fi
+# Bounds the slow parts of `make test`: seconds for each fuzz target, and what runs under the slow tools.
+EFFORT ?= brief
+ifeq ($(filter brief full,$(EFFORT)),)
+$(error EFFORT is brief or full, not '$(EFFORT)')
+endif
+FUZZ_SECONDS_brief := 3
+FUZZ_SECONDS_full  := 60
+
+# Of tests/e2e, by file: what concerns threads, and what is worth a slow look.
+TSAN_E2E_brief := threads whole limits reload drain audit audit_log audit_disk admin ceilings tls_lifecycle
+TSAN_E2E_full  := $(patsubst tests/e2e/%_test.go,%,$(wildcard tests/e2e/*_test.go))
+VALGRIND_E2E_brief := whole reload drain
+VALGRIND_E2E_full  := $(VALGRIND_E2E_brief) admin audit refused routes threads
+ASAN_GO := ./e2e/... ./hostile/... ./inject/... ./faults/...
+# All names of tests in these files, as a pattern for `go test -run`.
+tests_of = ^($(shell sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t \*.*/\1/p' $(1:%=tests/e2e/%_test.go) | paste -s -d '|'))$$
+
+# Go tests, reported under a prefix, of a program, with patience, and these arguments of `go test`.
+define go_tests
+	@export AS=$(1) TOLLGATE=$(2) TOLLGATE_SLOW=$(3); if go=$$(tests/toolchain); then PATH="$$go:$$PATH" tests/run go $(4); \
+	  else tests/run command '$(1)go-toolchain' false; fi
+endef
+
+.PHONY: list-units list-tsan-units tsan-units list-valgrind-units
 list-units:
 	@echo $(TESTS)
-# What runs on several threads: buckets, audit lanes, metrics, log.
-TSAN_UNITS := $(filter %/bucket_test %/bucket_threads_test %/limit_test %/audit_test %/audit_log_test %/audit_fold_test \
-	%/audit_disk_test \
-	%/metrics_threads_test %/admin_test %/admin_connection_test %/admin_deadline_test %/threads_test,$(TESTS))
+# What runs on several threads: buckets, audit lanes, metrics, admin.
+TSAN_UNITS := $(filter %/bucket_keys_test %/bucket_reload_test %/bucket_threads_test %/limits_test %/audit_test %/audit_log_test \
+	%/audit_fold_test %/audit_disk_test %/audit_rotation_test %/metrics_threads_test %/admin_test %/admin_connection_test \
+	%/admin_deadline_test %/threads_test,$(TESTS))
 tsan-units: $(TSAN_UNITS)
 list-tsan-units:
 	@echo $(TSAN_UNITS)
+# Some make so many keys or wait so long that every time is too often.
+VALGRIND_SLOW := %/verify_test %/session_test %/select_test %/admin_connection_test %/audit_disk_test %/audit_log_test \
+	%/audit_test %/hostile_test
+VALGRIND_UNITS_brief := $(filter-out $(VALGRIND_SLOW),$(TESTS))
+VALGRIND_UNITS_full  := $(TESTS)
+list-valgrind-units:
+	@echo $(VALGRIND_UNITS_$(EFFORT))
+
+# Does tests/hardening see what it should? With the flags of this compiler, and without one of them at a time.
+.PHONY: hardening-proof
+hardening-proof:
+	@CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' tests/hardening_proof $(CC)
 
 build/demo-backend: tests/demo/backend.c | build/tollgate
 	@echo "  link  $@"
@@ -185,4 +289,4 @@ clean:
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
--include bench/bench.mk tests/fuzz/fuzz.mk
+-include bench/bench.mk tests/fuzz/fuzz.mk tests/inject/inject.mk

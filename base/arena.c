@@ -4,11 +4,15 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "base/digits.h"
 
 enum { BLOCK_SIZE = 4096, ALIGNMENT = 16 };
 
 struct arena_block {
 	_Alignas(ALIGNMENT) struct arena_block *next;
+	size_t capacity;
 	_Alignas(ALIGNMENT) char bytes[];
 };
 
@@ -19,6 +23,7 @@ static void *from_new_block(struct arena *arena, size_t size)
 		capacity = size;
 	struct arena_block *block = must_realloc(NULL, sizeof(*block) + capacity);
 	block->next = arena->blocks;
+	block->capacity = capacity;
 	arena->blocks = block;
 	arena->at = block->bytes + size;
 	arena->end = block->bytes + capacity;
@@ -59,6 +64,27 @@ struct str arena_lower(struct arena *arena, struct str s)
 	return str_of(copy, s.len);
 }
 
+struct str arena_join(struct arena *arena, const struct str parts[], size_t count)
+{
+	size_t len = 0;
+	for (size_t i = 0; i < count; i++)
+		len += parts[i].len;
+	char *text = arena_alloc(arena, len + 1), *at = text;
+	for (size_t i = 0; i < count; i++) {
+		if (parts[i].len)
+			memcpy(at, parts[i].at, parts[i].len);
+		at += parts[i].len;
+	}
+	*at = '\0';
+	return str_of(text, len);
+}
+
+struct str arena_digits(struct arena *arena, uint64_t value)
+{
+	char digits[DIGITS_MAX];
+	return arena_str(arena, str_of(digits, digits_decimal(digits, value)));
+}
+
 struct str arena_printf(struct arena *arena, const char *format, ...)
 {
 	va_list arguments, again;
@@ -80,4 +106,11 @@ void arena_fini(struct arena *arena)
 		free(block);
 	}
 	*arena = (struct arena){0};
+}
+
+void arena_wipe(struct arena *arena)
+{
+	for (struct arena_block *block = arena->blocks; block; block = block->next)
+		explicit_bzero(block->bytes, block->capacity);
+	arena_fini(arena);
 }

@@ -19,7 +19,10 @@ MUST_USE void *arena_alloc(struct arena *arena, size_t size);  // aligned for an
 MUST_USE void *arena_zalloc(struct arena *arena, size_t size);
 struct str arena_str(struct arena *arena, struct str s);  // a copy; NUL-terminated behind its end
 struct str arena_lower(struct arena *arena, struct str s);
+struct str arena_join(struct arena *arena, const struct str parts[], size_t count);
+struct str arena_digits(struct arena *arena, uint64_t value);  // decimal
 struct str arena_printf(struct arena *arena, const char *format, ...) PRINTF(2, 3);
 void arena_fini(struct arena *arena);  // frees all; the arena is empty and usable again
+void arena_wipe(struct arena *arena);  // the same, for one that held secrets
 
 #endif

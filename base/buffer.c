@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/digits.h"
+
 enum { SMALLEST_BLOCK = 256 };
 
 static void grow(struct buffer *buffer, size_t size)
@@ -51,6 +53,11 @@ void buffer_append(struct buffer *buffer, const void *bytes, size_t size)
 		return;
 	memcpy(buffer_room(buffer, size), bytes, size);
 	buffer_added(buffer, size);
+}
+
+void buffer_append_digits(struct buffer *buffer, uint64_t value)
+{
+	buffer_added(buffer, digits_decimal(buffer_room(buffer, DIGITS_MAX), value));
 }
 
 void buffer_append_str(struct buffer *buffer, struct str s)

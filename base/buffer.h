@@ -37,6 +37,7 @@ void buffer_added(struct buffer *buffer, size_t size);
 
 void buffer_append(struct buffer *buffer, const void *bytes, size_t size);
 void buffer_append_str(struct buffer *buffer, struct str s);
+void buffer_append_digits(struct buffer *buffer, uint64_t value);  // decimal
 void buffer_printf(struct buffer *buffer, const char *format, ...) PRINTF(2, 3);
 void buffer_take(struct buffer *buffer, size_t size);  // drops `size` <= len bytes from the front
 void buffer_cut(struct buffer *buffer, size_t len);    // keeps the first `len` <= len bytes

@@ -210,6 +210,25 @@ bool address_equal(const struct config_address *a, const struct config_address *
 	       memcmp(&a->socket, &b->socket, a->socket_len) == 0;
 }
 
+static in_port_t port_of(const struct config_address *address)
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)&address->socket;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address->socket;
+	return four->sin_family == AF_INET ? four->sin_port : six->sin6_port;
+}
+
+bool address_takes(const struct config_address *wide, const struct config_address *narrow)
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)&wide->socket;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&wide->socket;
+	if (wide->kind != ADDRESS_INET || narrow->kind != ADDRESS_INET ||
+	        port_of(wide) != port_of(narrow))
+		return false;
+	if (four->sin_family == AF_INET)
+		return four->sin_addr.s_addr == INADDR_ANY && narrow->socket.ss_family == AF_INET;
+	return IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr);  // IPv4's too, on a socket of both
+}
+
 bool address_is_local(const struct config_address *address)
 {
 	const struct sockaddr_in *four = (const struct sockaddr_in *)&address->socket;

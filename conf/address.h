@@ -21,6 +21,8 @@ MUST_USE bool address_resolve(struct str text, struct str directory, struct aren
         struct config_address **addresses, size_t *count, const char **why);
 
 bool address_equal(const struct config_address *a, const struct config_address *b);
+// `wide` is every address of this machine, and `narrow` has its port.
+bool address_takes(const struct config_address *wide, const struct config_address *narrow);
 // Reachable from this machine alone.
 bool address_is_local(const struct config_address *address);
 

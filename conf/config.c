@@ -17,9 +17,19 @@ static void file_problem(struct config_problems *problems, const char *what, con
 	        "%s%s; expected a readable config file", what, why);
 }
 
+// The file may hold a password.
+static void wipe(struct buffer *text)
+{
+	if (text->block)
+		explicit_bzero(text->block, text->end);
+	buffer_fini(text);
+}
+
 static bool read_all(int descriptor, struct buffer *text, struct config_problems *problems)
 {
 	enum { CHUNK = 64 << 10 };
+	// Room for all at once: growing would leave what was read in freed memory.
+	CHECK(buffer_room(text, TREE_BYTES_MAX + 2 * CHUNK));
 	// One byte over the limit is enough for the tree to refuse it.
 	while (buffer_len(text) <= TREE_BYTES_MAX) {
 		ssize_t got = read(descriptor, buffer_room(text, CHUNK), CHUNK);
@@ -82,7 +92,7 @@ static struct config *parse(
 	const struct tree *root = tree_parse(text, &arena, problems);
 	if (root)
 		config = read_tree(root, name, directory, problems);
-	arena_fini(&arena);
+	arena_wipe(&arena);
 	problems->read = true;
 	return config;
 }
@@ -113,7 +123,7 @@ struct config *config_load_faulty(const char *path, struct config_problems *prob
 		config = parse(buffer_str(&text), path, directory, problems);
 		free(directory);
 	}
-	buffer_fini(&text);
+	wipe(&text);
 	return config;
 }
 
@@ -122,10 +132,16 @@ struct config *config_load(const char *path, struct config_problems *problems)
 	return if_faultless(config_load_faulty(path, problems), problems);
 }
 
+struct config *config_ref(struct config *config)
+{
+	atomic_fetch_add(&config->further, 1);
+	return config;
+}
+
 void config_free(struct config *config)
 {
-	if (!config)
+	if (!config || atomic_fetch_sub(&config->further, 1) > 0)
 		return;
-	arena_fini(&config->arena);
+	arena_wipe(&config->arena);
 	free(config);
 }

@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include "base/arena.h"
 #include "base/buffer.h"
@@ -55,9 +57,19 @@ struct config_output {
 
 enum config_audit_failure { AUDIT_CONTINUE, AUDIT_REFUSE };
 
+// Who the process becomes once it has started; an empty user: who it is.
+struct config_run_as {
+	struct config_text user, group;  // as written; the group may be empty
+	uid_t uid;
+	gid_t gid;
+};
+
+enum config_sandbox { SANDBOX_AUTO, SANDBOX_OFF };
+
 struct config_certificate {
 	struct config_text certificate_chain;  // file names, made absolute
 	struct config_text private_key;
+	const struct config_run_as *reader;  // NULL: the process as it is
 };
 
 enum config_unauthenticated { UNAUTHENTICATED_FORBID, UNAUTHENTICATED_ALERT };
@@ -156,9 +168,13 @@ enum config_version { CONFIG_V1 };
 
 struct config {
 	struct arena arena;  // holds everything below
+	atomic_size_t further;  // holders beyond the first
 	struct str file;     // as given to config_load
 	enum config_version version;
 	size_t workers;  // >= 1, `auto` already counted
+	uint64_t memory;  // ceiling in bytes, `auto` already worked out; 0 = none
+	struct config_run_as run_as;
+	enum config_sandbox sandbox;
 	int64_t drain_timeout_ns;
 	struct config_address admin;  // ADDRESS_NONE: no admin listener
 	bool admin_allow_remote;
@@ -216,6 +232,8 @@ MUST_USE struct config *config_parse(
 // with problems, what could not be understood empty or at its default, and the counts said to be
 // >= 1 may be 0. Never to be served. NULL only when there is no YAML to go by.
 MUST_USE struct config *config_load_faulty(const char *path, struct config_problems *problems);
+// Counted: each holder frees once.
+struct config *config_ref(struct config *config);
 void config_free(struct config *config);
 
 // What is in force, defaults filled in and secrets redacted, as a file that parses to the same.

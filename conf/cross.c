@@ -34,13 +34,14 @@ static void check_listener(struct reader *reader, size_t index)
 			        reader, "address", address->mark, address->text, "listeners", i);
 		}
 	}
-	if (!address_told && address_equal(&config->admin, address)) {
-		reader_enter(reader, "address");
-		reader_problem(reader, address->mark,
-		        "found %s, which is the admin address; expected another",
-		        value_quote(address->text).text);
-		reader_leave(reader);
-	}
+	bool same = address_equal(&config->admin, address);
+	if (address_told || !(same || address_takes(address, &config->admin)))
+		return;
+	reader_enter(reader, "address");
+	reader_problem(reader, address->mark,
+	        "found %s, which %s the admin address; expected another",
+	        value_quote(address->text).text, same ? "is" : "takes");
+	reader_leave(reader);
 }
 
 // What is known of the backends. A file that was not understood in full gives no second-hand

@@ -78,6 +78,13 @@ static const struct schema_object schema_backend = {DOC("A group of equal server
         .size = sizeof(struct config_backend), KEYS(backend_keys), .check = check_backend};
 
 static const char *const versions[] = {"tollgate/v1", NULL};
+static const char *const sandboxes[] = {"auto", "off", NULL};
+
+static void check_config(struct reader *reader, const struct tree *node, void *base)
+{
+	(void)reader, (void)node;
+	schema_run_as_spread(base);
+}
 
 static const struct schema_key config_keys[] = {
         {"version", .presence = PRESENCE_REQUIRED, TYPE(type_choice), AT(config, version),
@@ -85,6 +92,19 @@ static const struct schema_key config_keys[] = {
         {"workers", .reload = RELOAD_RESTART, TYPE(type_workers), AT(config, workers),
                 RANGE(1, 1024), .fallback = "auto",
                 DOC("Event loops, one thread each; `auto` is one per CPU this process may use.")},
+        {"run_as", .shape = SHAPE_OBJECT, .reload = RELOAD_RESTART, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_run_as), AT(config, run_as),
+                DOC("Who the process becomes after it has started.")},
+        {"sandbox", .reload = RELOAD_RESTART, TYPE(type_choice), AT(config, sandbox),
+                .choices = sandboxes, .fallback = "auto",
+                DOC("`auto`: after it has started, the process may make only the system calls it "
+                    "needs (seccomp), and reach only the directories of the files named here, of "
+                    "its logs and of the resolver (Landlock), as far as the kernel has them.")},
+        {"memory", TYPE(type_memory), AT(config, memory),
+                RANGE(UINT64_C(16) << 20, UINT64_C(1) << 50), .fallback = "auto",
+                DOC("Resident memory of the process above which newcomers are refused as "
+                    "`overloaded`; `auto` is four fifths of what the machine or the control "
+                    "group has.")},
         {"drain_timeout", TYPE(type_duration), AT(config, drain_timeout_ns), RANGE(0, DAY_NS),
                 .fallback = "30s", DOC("How long calls in flight may go on after SIGTERM.")},
         {"admin", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_admin),
@@ -102,5 +122,5 @@ static const struct schema_key config_keys[] = {
                 DOC("Where requests go.")},
 };
 
-const struct schema_object schema_config = {
-        DOC("The whole file."), .size = sizeof(struct config), KEYS(config_keys)};
+const struct schema_object schema_config = {DOC("The whole file."), .size = sizeof(struct config),
+        KEYS(config_keys), .check = check_config};

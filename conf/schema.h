@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "conf/tree.h"
 
+struct config;
 struct reader;
 struct schema_key;
 
@@ -77,6 +78,8 @@ enum { SCHEMA_KEYS_MAX = 16 };  // in one object
 
 extern const struct schema_object schema_config;    // the whole file: schema.c
 extern const struct schema_object schema_listener;  // schema_listener.c
+extern const struct schema_object schema_run_as;    // schema_run_as.c
+void schema_run_as_spread(struct config *config);   // to the private keys, once the file is read
 
 // `forbid or alert`, `from 1ms to 5m`: what is allowed of the type; nothing where all is.
 void schema_write_range(const struct schema_key *key, struct buffer *out);

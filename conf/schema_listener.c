@@ -14,7 +14,9 @@ static const struct schema_key certificate_keys[] = {
                 AT(config_certificate, certificate_chain),
                 DOC("PEM file: the gateway's certificate first, then the intermediates.")},
         {"private_key", .presence = PRESENCE_REQUIRED, TYPE(type_file),
-                AT(config_certificate, private_key), DOC("PEM file: the key of that certificate.")},
+                AT(config_certificate, private_key),
+                DOC("PEM file: the key of that certificate. Refused where other users may read or "
+                    "write it: expected is mode 0600, or 0640 for the gateway's own group.")},
 };
 
 static const struct schema_object schema_certificate = {DOC("A certificate the gateway shows."),

@@ -53,9 +53,25 @@ static void syntax_problem(struct builder *builder)
 	        "is not YAML here: %s; %s", parser->problem ? parser->problem : "junk", advice);
 }
 
+// A scalar may be a password, and the library frees it as it is.
+static void forget_event(struct builder *builder)
+{
+	if (builder->event.type == YAML_SCALAR_EVENT)
+		explicit_bzero(builder->event.data.scalar.value, builder->event.data.scalar.length);
+	yaml_event_delete(&builder->event);
+}
+
+static void forget_parser(yaml_parser_t *parser)
+{
+	explicit_bzero(parser->raw_buffer.start,
+	        (size_t)(parser->raw_buffer.end - parser->raw_buffer.start));
+	explicit_bzero(parser->buffer.start, (size_t)(parser->buffer.end - parser->buffer.start));
+	yaml_parser_delete(parser);
+}
+
 static bool advance(struct builder *builder)
 {
-	yaml_event_delete(&builder->event);
+	forget_event(builder);
 	if (yaml_parser_parse(&builder->parser, &builder->event))
 		return true;
 	syntax_problem(builder);
@@ -212,8 +228,8 @@ struct tree *tree_parse(struct str text, struct arena *arena, struct config_prob
 	yaml_parser_set_input_string(
 	        &builder.parser, (const unsigned char *)(text.len ? text.at : ""), text.len);
 	struct tree *root = build_document(&builder);
-	yaml_event_delete(&builder.event);
-	yaml_parser_delete(&builder.parser);
+	forget_event(&builder);
+	forget_parser(&builder.parser);
 	return root;
 }
 

@@ -11,6 +11,7 @@ extern const struct schema_type type_workers;   // size_t
 extern const struct schema_type type_status;    // int
 extern const struct schema_type type_count;     // uint64_t
 extern const struct schema_type type_size;      // uint64_t
+extern const struct schema_type type_memory;    // uint64_t
 extern const struct schema_type type_duration;  // int64_t, nanoseconds
 extern const struct schema_type type_rate;      // struct config_rate_limit
 

@@ -183,11 +183,20 @@ void value_write_text(struct str text, struct buffer *out)
 	buffer_append_str(out, STR("\""));
 }
 
+// Somebody may have put a key where its file was expected: messages end up in logs.
+static struct str before_secret(struct str text)
+{
+	static const struct str heading = {"PRIVATE KEY", sizeof("PRIVATE KEY") - 1};
+	const char *found = text.len ? memmem(text.at, text.len, heading.at, heading.len) : NULL;
+	return found ? str_of(text.at, (size_t)(found - text.at) + heading.len) : text;
+}
+
 struct value_quote value_quote(struct str text)
 {
 	enum { SHOWN = 80, LONGEST_PIECE = 4, ENDING = 5 };
 	struct value_quote quote;
 	size_t len = 0;
+	text = before_secret(text);
 	quote.text[len++] = '\'';
 	while (text.len && len < SHOWN) {
 		struct str rest = text;

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,13 +18,16 @@ enum {
 	CLOSING_MS = 100,  // at the end there is less time
 	CLOSING_TRIES = 40,
 	CLOSING_S = 5,
-	STUCK_S = 5,  // inside one write this long: the disk hangs, which is a refusal too
+	DROPPED_S = 10,  // between two words about what the access log misses
+	STUCK_S = 5,     // inside one write this long: the disk hangs, which is a refusal too
 };
 
 struct audit {
 	struct audit_log log;
 	struct audit_file access;
-	struct audit_bell bell;
+	struct audit_bell bell, finished;
+	uint64_t access_told;  // of the access lines dropped, how many the process log spoke of
+	int64_t access_told_ns;
 	struct audit_lane *lanes;
 	size_t lane_count;
 	pthread_t thread;
@@ -153,6 +155,22 @@ static void say_what_is_lost(struct audit *audit)
 		        "path=\"%s\" records=%" PRIu64, audit->log.file.name, lost);
 }
 
+// Once it can be written again: how much of the access log is missing there.
+static void say_what_was_dropped(struct audit *audit, bool closing)
+{
+	uint64_t dropped = audit_access_dropped_total(audit);
+	int64_t now_ns = clock_monotonic_ns();
+	if (dropped == audit->access_told || atomic_load(&audit->access.failing))
+		return;
+	if (!closing && audit->access_told_ns &&
+	        now_ns - audit->access_told_ns < DROPPED_S * (int64_t)NS_PER_S)
+		return;
+	log_event(LOG_ERROR, "access lines lost, the log was not written fast enough",
+	        "path=\"%s\" lines=%" PRIu64, audit->access.name, dropped - audit->access_told);
+	audit->access_told = dropped;
+	audit->access_told_ns = now_ns;
+}
+
 static void *writer(void *argument)
 {
 	struct audit *audit = argument;
@@ -164,11 +182,13 @@ static void *writer(void *argument)
 			reopen_access(&audit->access);
 		}
 		bool busy = drain_all(audit, closing);
+		say_what_was_dropped(audit, closing);
 		if (closing && (!busy || ++tries == CLOSING_TRIES))
 			break;
 		pause_writer(audit, busy, closing);
 	}
 	say_what_is_lost(audit);
+	audit_bell_ring(&audit->finished, AUDIT_BELL_URGENT);
 	return NULL;
 }
 
@@ -218,6 +238,7 @@ struct audit *audit_open(
 		return NULL;
 	}
 	audit_bell_init(&audit->bell);
+	audit_bell_init(&audit->finished);
 	audit->lanes = must_alloc(lanes * sizeof(*audit->lanes));
 	audit->lane_count = lanes;
 	for (size_t i = 0; i < lanes; i++)
@@ -268,12 +289,14 @@ uint64_t audit_access_dropped_total(const struct audit *audit)
 	return total;
 }
 
+// Not pthread_timedjoin_np: its wall clock may be set back meanwhile.
 static bool join_writer(struct audit *audit)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += CLOSING_S;
-	return pthread_timedjoin_np(audit->thread, NULL, &until) == 0;
+	audit_bell_wait(&audit->finished, AUDIT_BELL_URGENT, CLOSING_S * MS_PER_S);
+	if (atomic_load(&audit->finished.level) < AUDIT_BELL_URGENT)
+		return false;
+	CHECK(pthread_join(audit->thread, NULL) == 0);
+	return true;
 }
 
 void audit_close(struct audit *audit)
@@ -294,6 +317,7 @@ void audit_close(struct audit *audit)
 		audit_lane_fini(&audit->lanes[i]);
 	free(audit->lanes);
 	audit_bell_fini(&audit->bell);
+	audit_bell_fini(&audit->finished);
 	audit_log_close(&audit->log);
 	audit_file_close(&audit->access);
 	free(audit);

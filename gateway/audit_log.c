@@ -1,6 +1,5 @@
 #include "gateway/audit_log.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -24,7 +23,8 @@ void audit_log_append(struct audit_log *log, const struct audit_taken *taken)
 	        &log->chain, &log->file.pending, taken->wall_ns, taken->body, str_from(extra));
 }
 
-static void say_mended(struct audit_log *log, const struct audit_tail *tail)
+// `rotated` is the name of the predecessor that was torn, NULL for the file itself.
+static void say_mended(struct audit_log *log, const struct audit_tail *tail, const char *rotated)
 {
 	struct buffer body = {0};
 	struct json json;
@@ -34,24 +34,24 @@ static void say_mended(struct audit_log *log, const struct audit_tail *tail)
 	json_open(&json, '{');
 	json_member_int(&json, "bytes", (int64_t)tail->torn_bytes);
 	json_member_str(&json, "sha256", str_from(tail->torn_hash));
+	json_member_str_if(&json, "file", str_from(rotated));
 	json_close(&json, '}');
 	struct audit_taken taken = {.wall_ns = clock_wall_ns(), .body = buffer_str(&body)};
 	audit_log_append(log, &taken);
 	buffer_fini(&body);
 	log_event(LOG_WARN, "audit log ended in a torn line, mended", "path=\"%s\" bytes=%" PRIu64,
-	        log->file.name, tail->torn_bytes);
+	        rotated ? rotated : log->file.name, tail->torn_bytes);
 }
 
-static bool mend(struct audit_log *log, const struct audit_tail *tail, char why[AUDIT_WHY_SIZE])
+static void inherit(struct audit_log *log)
 {
-	off_t end = lseek(log->file.descriptor, 0, SEEK_END);
-	if (end < 0 || ftruncate(log->file.descriptor, end - (off_t)tail->torn_bytes) < 0) {
-		snprintf(why, AUDIT_WHY_SIZE, "its torn last line cannot be cut off: %s",
-		        strerror(errno));
-		return false;
-	}
-	say_mended(log, tail);
-	return true;
+	struct audit_tail tail;
+	struct buffer name = {0};
+	audit_tail_inherit(log->file.name, &tail, &name);
+	log->chain = tail.chain;
+	if (tail.torn_bytes)
+		say_mended(log, &tail, buffer_data(&name));
+	buffer_fini(&name);
 }
 
 static bool go_on(struct audit_log *log, char why[AUDIT_WHY_SIZE])
@@ -61,9 +61,13 @@ static bool go_on(struct audit_log *log, char why[AUDIT_WHY_SIZE])
 	        !audit_tail_read(log->file.descriptor, &tail, why))
 		return false;
 	log->chain = tail.chain;
+	if (tail.torn_bytes && !audit_tail_cut(log->file.descriptor, &tail, why))
+		return false;
 	if (tail.chain.seq == 0)
-		audit_tail_inherit(log->file.name, &log->chain);
-	return tail.torn_bytes == 0 || mend(log, &tail, why);
+		inherit(log);
+	if (tail.torn_bytes)
+		say_mended(log, &tail, NULL);
+	return true;
 }
 
 bool audit_log_open(

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 // Two lines of any length and the newline before them.
 enum { TAIL_BYTES = 2 * (AUDIT_LINE_BYTES + 1) + 1 };
 
@@ -111,27 +113,78 @@ static bool is_rotated_name(const char *name, struct str base)
 	       rest.at[1] <= '9';
 }
 
-static void consider(int directory, const char *name, struct audit_chain *newest)
+struct search {
+	struct audit_tail *tail;
+	struct buffer *name;  // of the file that is torn
+	bool fragment;        // which holds nothing else
+};
+
+static void take_torn(struct search *search, const struct audit_tail *tail, const char *name)
+{
+	search->tail->torn_bytes = tail->torn_bytes;
+	memcpy(search->tail->torn_hash, tail->torn_hash, sizeof(tail->torn_hash));
+	buffer_clear(search->name);
+	buffer_append(search->name, name, strlen(name) + 1);
+}
+
+// The newest file has the chain's end, and may be torn; unless one that was just begun is.
+static void consider(struct search *search, int directory, const char *name)
 {
 	struct audit_tail tail;
 	char why[AUDIT_WHY_SIZE];
 	int descriptor = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (descriptor < 0)
 		return;
-	if (audit_tail_read(descriptor, &tail, why) && tail.chain.seq > newest->seq)
-		*newest = tail.chain;
+	bool ours = audit_tail_read(descriptor, &tail, why);
+	bool newer = ours && tail.chain.seq > search->tail->chain.seq;
+	bool fragment = ours && tail.chain.seq == 0 && tail.torn_bytes;
+	if (newer)
+		search->tail->chain = tail.chain;
+	if (fragment || (newer && !search->fragment))
+		take_torn(search, &tail, name);
+	search->fragment |= fragment;
 	close(descriptor);
 }
 
-void audit_tail_inherit(const char *path, struct audit_chain *chain)
+bool audit_tail_cut(int descriptor, const struct audit_tail *tail, char why[AUDIT_WHY_SIZE])
 {
+	off_t end = lseek(descriptor, 0, SEEK_END);
+	if (end >= 0 && ftruncate(descriptor, end - (off_t)tail->torn_bytes) == 0)
+		return true;
+	snprintf(why, AUDIT_WHY_SIZE, "its torn last line cannot be cut off: %s", strerror(errno));
+	return false;
+}
+
+// The line was torn in the file that was being written, which somebody has renamed since.
+static void mend_rotated(int directory, const char *name, struct audit_tail *tail)
+{
+	char why[AUDIT_WHY_SIZE];
+	int descriptor = openat(directory, name, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool mended = descriptor >= 0 && audit_descriptor_lock(descriptor, why) &&
+	              audit_tail_cut(descriptor, tail, why);
+	if (!mended) {
+		log_event(LOG_WARN, "rotated audit log ends in a torn line, which stays",
+		        "path=\"%s\" problem=\"%s\"", name, descriptor < 0 ? strerror(errno) : why);
+		tail->torn_bytes = 0;
+	}
+	if (descriptor >= 0)
+		close(descriptor);
+}
+
+void audit_tail_inherit(const char *path, struct audit_tail *tail, struct buffer *name)
+{
+	struct search search = {.tail = tail, .name = name};
+	*tail = (struct audit_tail){0};
+	audit_chain_init(&tail->chain);
 	char *for_directory = must_copy(path, strlen(path)),
 	     *for_base = must_copy(path, strlen(path));
 	struct str base = str_from(basename(for_base));
 	DIR *directory = opendir(dirname(for_directory));
 	for (struct dirent *entry; directory && (entry = readdir(directory));)
 		if (is_rotated_name(entry->d_name, base))
-			consider(dirfd(directory), entry->d_name, chain);
+			consider(&search, dirfd(directory), entry->d_name);
+	if (directory && tail->torn_bytes)
+		mend_rotated(dirfd(directory), buffer_data(name), tail);
 	if (directory)
 		closedir(directory);
 	free(for_directory);

@@ -17,8 +17,13 @@ struct audit_tail {
 // False with the reason in `why` when the file cannot be read or its end is not ours.
 MUST_USE bool audit_tail_read(int descriptor, struct audit_tail *tail, char why[AUDIT_WHY_SIZE]);
 
-// The chain of the newest rotated file beside `path` (path.1, path-20261123, ...): for a path that
-// is empty because somebody rotated it while nothing was written. Left alone where there is none.
-void audit_tail_inherit(const char *path, struct audit_chain *chain);
+// Cuts the torn line off. False with the reason in `why`.
+MUST_USE bool audit_tail_cut(
+        int descriptor, const struct audit_tail *tail, char why[AUDIT_WHY_SIZE]);
+
+// The end of the newest rotated file beside `path` (path.1, path-20261123, ...): for a path that is
+// empty because somebody rotated it while nothing was written, or just before a crash. A line torn
+// by that is cut off there; `name` is the file it was cut off. seq 0: there is no such file.
+void audit_tail_inherit(const char *path, struct audit_tail *tail, struct buffer *name);
 
 #endif

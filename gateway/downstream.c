@@ -7,6 +7,7 @@
 #include "gateway/exchange.h"
 #include "gateway/http/h1.h"
 #include "gateway/http/h2.h"
+#include "gateway/net/socket.h"
 #include "gateway/reject.h"
 
 enum {
@@ -69,6 +70,7 @@ static void report_standing(struct downstream *downstream)
 
 static void finish(struct downstream *downstream)
 {
+	report_standing(downstream);  // whoever leaves without a request was refused all the same
 	enter(downstream, DOWNSTREAM_CLOSING);
 	downstream->link.cut_short = downstream->codec && downstream->codec->cut_short;
 	link_finish(&downstream->link);
@@ -148,23 +150,6 @@ static void on_timer(struct timer *timer)
 static void on_report(struct timer *timer)
 {
 	report_standing(CONTAINER_OF(timer, struct downstream, report));
-}
-
-void downstream_identify(struct downstream *downstream)
-{
-	struct worker *worker = downstream->worker;
-	if (downstream->snapshot == worker->snapshot && downstream->codec)
-		return;
-	const struct tls_peer *presented = tls_session_peer(downstream->link.tls);
-	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
-	snapshot_unref(downstream->snapshot);
-	downstream->snapshot = snapshot_ref(worker->snapshot);
-	policy_identify(worker->snapshot->policy, downstream->listener->index, &peer,
-	        &downstream->arena, &downstream->identity);
-	if (downstream->standing == REASON_overloaded)
-		return;
-	downstream->standing = downstream->identity.reason;
-	downstream->standing_detail = downstream->identity.detail;
 }
 
 static void on_dirty(struct codec *codec)
@@ -295,6 +280,7 @@ static void bury(struct grave *grave)
 	list_remove(&downstream->node);
 	worker->downstream_count--;
 	arena_fini(&downstream->arena);
+	arena_fini(&downstream->identity_arena);
 	snapshot_unref(downstream->snapshot);
 	free(downstream);
 	worker_settle(worker);
@@ -325,19 +311,9 @@ static const struct link_events link_events = {
         .closed = on_closed,
 };
 
-// In `alert` mode the handshake itself asks who may pass.
-static enum reason judge(void *owner, const struct tls_peer *presented)
-{
-	struct downstream *downstream = owner;
-	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
-	policy_identify(downstream->snapshot->policy, downstream->listener->index, &peer,
-	        &downstream->arena, &downstream->identity);
-	return downstream->identity.reason;
-}
-
 static void split_address(struct downstream *downstream)
 {
-	link_address_text(&downstream->link, true, downstream->address);
+	socket_peer_text(&downstream->link.handle.any, downstream->address);
 	struct str text = str_from(downstream->address);
 	const char *colon = strrchr(downstream->address, ':');
 	if (colon)
@@ -347,9 +323,15 @@ static void split_address(struct downstream *downstream)
 	snprintf(downstream->source_ip, sizeof(downstream->source_ip), "%.*s", STR_FMT(text));
 }
 
-// Past the ceiling a few more are let in to be told so; beyond those the door is shut.
+// Past a ceiling a few more are let in to be told so; beyond those the door is shut.
 static bool over_ceiling(struct downstream *downstream, size_t count)
 {
+	enum memory_level memory = memory_level(downstream->worker->memory);
+	if (memory != MEMORY_ROOM) {
+		downstream->standing = REASON_overloaded;
+		downstream->standing_detail = STR(MEMORY_DETAIL);
+		return memory == MEMORY_GONE;
+	}
 	uint64_t most = downstream_config(downstream)->limits.connections;
 	if (most == 0 || count <= most)
 		return false;
@@ -388,6 +370,6 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 	}
 	struct tls_context *tls = snapshot->listeners[listener->index].tls;
 	enter(downstream, DOWNSTREAM_HANDSHAKE);
-	link_start(
-	        &downstream->link, tls_session_new(tls, &downstream->link.wire, judge, downstream));
+	link_start(&downstream->link,
+	        tls_session_new(tls, &downstream->link.wire, downstream_judge, downstream));
 }

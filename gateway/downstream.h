@@ -28,6 +28,7 @@ struct downstream {
 	struct snapshot *snapshot;  // under which `identity` was judged
 	struct codec *codec;        // NULL until the handshake is over
 	struct arena arena;
+	struct arena identity_arena;  // of `identity`
 	enum downstream_phase phase;
 	struct timer timer;   // of the phase
 	struct timer expiry;  // the certificate's not_after
@@ -58,5 +59,7 @@ void downstream_on_expiry(struct timer *timer);
 const struct config_listener *downstream_config(const struct downstream *downstream);
 // Judges the caller again if another configuration came into force since.
 void downstream_identify(struct downstream *downstream);
+// In the handshake of `alert` mode: may this peer pass? `owner` is the downstream.
+enum reason downstream_judge(void *owner, const struct tls_peer *presented);
 
 #endif

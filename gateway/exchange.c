@@ -10,7 +10,11 @@
 #include "gateway/reject.h"
 #include "gateway/upstream.h"
 
-enum { TRIES_MAX = 4, HOLD_MS = 100 };
+enum { TRIES_MAX = 4 };
+// An answer of ours waits for the end of a request that is still coming: so long since its last
+// bytes, so long and for so much in all. Some clients hear nothing before they have sent all (curl
+// 7.88 over HTTP/2).
+enum { HOLD_MS = 100, HOLD_MS_MAX = 1000, HOLD_BYTES_MAX = 4 * 1024 * 1024 };
 
 const struct config_route *exchange_route(const struct exchange *exchange)
 {
@@ -147,8 +151,10 @@ static bool try_backend(struct exchange *exchange)
 {
 	struct worker *worker = exchange->downstream->worker;
 	size_t backend = (size_t)exchange_route(exchange)->backend;
-	exchange->attempts++;
-	exchange->backend = upstream_open(worker, exchange->snapshot, backend);
+	bool again = exchange->attempts++ > 0;
+	if (again)
+		forward_deadline(exchange, &exchange->request);
+	exchange->backend = upstream_open(worker, exchange->snapshot, backend, again);
 	if (!exchange->backend)
 		return false;
 	exchange->endpoint = upstream_endpoint_label(exchange->backend);
@@ -200,6 +206,18 @@ static bool worth_holding(const struct exchange *exchange)
 	       !exchange->client->head.expects_continue;
 }
 
+// More of a request came whose answer is held: it may be almost there.
+void exchange_hold_on(struct exchange *exchange, size_t bytes)
+{
+	exchange->up.total_in += bytes;
+	if (exchange->up.total_in > HOLD_BYTES_MAX ||
+	        clock_monotonic_ns() - exchange->time.held_ns > (int64_t)HOLD_MS_MAX * NS_PER_MS)
+		return;
+	stream_credit(exchange->client, bytes);
+	turn_stop_timer(turn_of(exchange), &exchange->progress);
+	turn_set_timer(turn_of(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
+}
+
 void exchange_answer(struct exchange *exchange, struct head *head, struct str body)
 {
 	bool bodiless = exchange->grpc || head->status == 204 || head->status == 304;
@@ -215,6 +233,7 @@ void exchange_answer(struct exchange *exchange, struct head *head, struct str bo
 		return;
 	}
 	exchange->state = EXCHANGE_HELD;
+	exchange->time.held_ns = clock_monotonic_ns();
 	turn_stop_timer(turn_of(exchange), &exchange->progress);
 	turn_set_timer(turn_of(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
 }
@@ -283,8 +302,8 @@ static void fail_head(struct exchange *exchange, int http, int grpc, const char 
 		head_answer(&head, 200);
 		exchange->grpc_status = grpc;
 		fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
-		fields_add(
-		        &head.fields, arena, STR("grpc-status"), arena_printf(arena, "%d", grpc));
+		fields_add(&head.fields, arena, STR("grpc-status"),
+		        arena_digits(arena, (uint64_t)grpc));
 		fields_add(&head.fields, arena, STR("grpc-message"), str_from(cause));
 		exchange_answer(exchange, &head, STR(""));
 		return;
@@ -304,6 +323,9 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 	if (exchange->answer_whole)
 		return;  // it only waits to be sent; stream_idle watches that
 	exchange->cause = cause;
+	exchange->backend_failed = true;
+	if (http == 504 && exchange->backend)
+		upstream_suspect(exchange->backend, exchange->time.forwarded_ns);
 	exchange_let_go_of_backend(exchange);
 	if (!exchange->client->head_sent) {
 		fail_head(exchange, http, grpc, cause);
@@ -313,7 +335,7 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 		struct fields *trailers = &exchange->down.trailers;
 		exchange->grpc_status = grpc;
 		fields_add(trailers, &exchange->arena, STR("grpc-status"),
-		        arena_printf(&exchange->arena, "%d", grpc));
+		        arena_digits(&exchange->arena, (uint64_t)grpc));
 		fields_add(trailers, &exchange->arena, STR("grpc-message"), str_from(cause));
 		exchange->down.ended = exchange->answer_whole = true;
 		stream_wake(exchange->client);

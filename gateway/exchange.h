@@ -45,7 +45,7 @@ struct exchange {
 	struct timer deadline;  // grpc-timeout, route timeout
 	struct timer arrival;   // the whole request
 	struct {
-		int64_t start_ns, start_wall_ns, forwarded_ns, answered_ns;
+		int64_t start_ns, start_wall_ns, forwarded_ns, held_ns, answered_ns;
 		int64_t deadline_ns;  // 0: none
 	} time;
 	struct str request_id, trace_id, span_id;
@@ -53,6 +53,7 @@ struct exchange {
 	int backend_status;
 	const char *endpoint;  // label of the one asked last
 	const char *cause;     // why a backend's answer failed; NULL: it did not
+	bool backend_failed;   // and that it was the backend's doing, however much had come by then
 	enum reason refused;
 };
 
@@ -86,6 +87,7 @@ void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct 
 void exchange_let_go_of_backend(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
 void exchange_send_held(struct exchange *exchange);
+void exchange_hold_on(struct exchange *exchange, size_t bytes);
 void exchange_finish(struct exchange *exchange);  // idempotent
 
 const struct config_route *exchange_route(

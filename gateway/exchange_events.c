@@ -25,7 +25,8 @@ static bool refuse(struct exchange *exchange, enum reason reason, struct str det
 	return false;
 }
 
-// Step 1: is the caller let in at all, and can the gateway still keep its records?
+// Step 1: is the caller let in at all, and can the gateway still hold the call and keep its
+// records?
 static bool caller_stands(struct exchange *exchange)
 {
 	struct downstream *downstream = exchange->downstream;
@@ -37,6 +38,8 @@ static bool caller_stands(struct exchange *exchange)
 	}
 	if (config->audit_on_failure == AUDIT_REFUSE && audit_failing(downstream->worker->audit))
 		return refuse(exchange, REASON_overloaded, STR("the audit log cannot be written"));
+	if (memory_level(downstream->worker->memory) != MEMORY_ROOM)
+		return refuse(exchange, REASON_overloaded, STR(MEMORY_DETAIL));
 	return true;
 }
 
@@ -118,7 +121,7 @@ static void respond(struct exchange *exchange)
 		exchange->grpc_status = grpc_status_of_http(route->respond_status);
 		fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
 		fields_add(&head.fields, arena, STR("grpc-status"),
-		        arena_printf(arena, "%d", exchange->grpc_status));
+		        arena_digits(arena, (uint64_t)exchange->grpc_status));
 		fields_add(&head.fields, arena, STR("grpc-message"),
 		        grpc_message_encode(str_trim(route->respond_body), arena));
 	} else {
@@ -150,8 +153,10 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 	struct exchange *exchange = stream->user;
 	uint64_t most = downstream_config(exchange->downstream)->limits.body_bytes;
 	exchange_progress(exchange);
-	if (exchange->state == EXCHANGE_HELD)
-		return;            // no more than its window
+	if (exchange->state == EXCHANGE_HELD) {
+		exchange_hold_on(exchange, bytes.len);
+		return;
+	}
 	if (!exchange->backend) {  // refused or answered: nobody wants it
 		stream_credit(stream, bytes.len);
 		return;

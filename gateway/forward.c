@@ -1,6 +1,7 @@
 #include "gateway/forward.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "gateway/client_certificate.h"
 #include "gateway/http/grpc.h"
 
@@ -41,16 +42,15 @@ static bool request_id_usable(struct str id)
 
 static struct str random_hex(struct worker *worker, struct arena *arena, unsigned words)
 {
-	return words == 1
-	               ? arena_printf(arena, "%016llx", (unsigned long long)worker_random(worker))
-	               : arena_printf(arena, "%016llx%016llx",
-	                         (unsigned long long)worker_random(worker),
-	                         (unsigned long long)worker_random(worker));
+	char text[2 * DIGITS_HEX];
+	for (unsigned i = 0; i < words; i++)
+		digits_hex_padded(text + i * DIGITS_HEX, worker_random(worker));
+	return arena_str(arena, str_of(text, (size_t)words * DIGITS_HEX));
 }
 
-static bool lower_hex(struct str text)
+// With `zero`, nothing but noughts is none either.
+static bool lower_hex(struct str text, bool zero)
 {
-	bool zero = true;
 	for (size_t i = 0; i < text.len; i++) {
 		char c = text.at[i];
 		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
@@ -64,8 +64,9 @@ static bool lower_hex(struct str text)
 static bool traceparent_valid(struct str text)
 {
 	return text.len == 55 && str_starts(text, STR("00-")) && text.at[35] == '-' &&
-	       text.at[52] == '-' && lower_hex(str_of(text.at + 3, 32)) &&
-	       lower_hex(str_of(text.at + 36, 16));
+	       text.at[52] == '-' && lower_hex(str_of(text.at + 3, 32), true) &&
+	       lower_hex(str_of(text.at + 36, 16), true) &&
+	       lower_hex(str_of(text.at + 53, 2), false);
 }
 
 void forward_identify(struct exchange *exchange, const struct head *request)
@@ -103,13 +104,14 @@ static void add_our_word(struct exchange *exchange, const struct head *request, 
 	struct str from = str_from(downstream->source_ip);
 	fields_add(&out->fields, arena, STR("x-forwarded-client-cert"), caller(downstream));
 	fields_add(&out->fields, arena, STR("x-forwarded-for"),
-	        before.len ? arena_printf(arena, "%.*s, %.*s", STR_FMT(before), STR_FMT(from))
-	                   : from);
+	        before.len ? arena_join(arena, (struct str[]){before, STR(", "), from}, 3) : from);
 	fields_add(&out->fields, arena, STR("x-forwarded-proto"), STR("https"));
 	fields_add(&out->fields, arena, STR("x-request-id"), exchange->request_id);
 	fields_add(&out->fields, arena, STR("traceparent"),
-	        arena_printf(arena, "00-%.*s-%.*s-%.*s", STR_FMT(exchange->trace_id),
-	                STR_FMT(exchange->span_id), STR_FMT(trace_flags(request))));
+	        arena_join(arena,
+	                (struct str[]){STR("00-"), exchange->trace_id, STR("-"), exchange->span_id,
+	                        STR("-"), trace_flags(request)},
+	                6));
 }
 
 // The announcement of trailers names only those that will pass.
@@ -137,6 +139,23 @@ static void pass_field(const struct field *field, struct arena *arena, struct fi
 		fields_add(out, arena, field->name, value);
 }
 
+void forward_deadline(struct exchange *exchange, struct head *out)
+{
+	if (!exchange->grpc || !exchange->time.deadline_ns)
+		return;
+	int64_t left_ns = exchange->time.deadline_ns - clock_monotonic_ns();
+	fields_remove(&out->fields, STR("grpc-timeout"));
+	fields_add(&out->fields, &exchange->arena, STR("grpc-timeout"),
+	        grpc_timeout_format(left_ns > 0 ? left_ns : 1, &exchange->arena));
+}
+
+// A length of 0 whose end is yet to come (HTTP/2) may prove false: told as it is, the message would
+// look whole at once.
+static int64_t length_to_tell(const struct head *head, bool whole)
+{
+	return head->content_length == 0 && !whole ? -1 : head->content_length;
+}
+
 void forward_request(struct exchange *exchange, struct head *out)
 {
 	struct arena *arena = &exchange->arena;
@@ -148,10 +167,11 @@ void forward_request(struct exchange *exchange, struct head *out)
 	out->authority = request->authority.len ? request->authority
 	                                        : exchange_route(exchange)->backend_name.text;
 	out->target = exchange->path.query.len
-	                      ? arena_printf(arena, "%.*s%.*s", STR_FMT(exchange->path.path),
-	                                STR_FMT(exchange->path.query))
+	                      ? arena_join(arena,
+	                                (struct str[]){exchange->path.path, exchange->path.query},
+	                                2)
 	                      : exchange->path.path;
-	out->content_length = request->content_length;
+	out->content_length = length_to_tell(request, exchange->request_whole);
 	out->websocket = exchange->tunnel;
 	out->fields.capacity = request->fields.count + 8;
 	out->fields.items = arena_alloc(arena, out->fields.capacity * sizeof(*out->fields.items));
@@ -161,16 +181,16 @@ void forward_request(struct exchange *exchange, struct head *out)
 	if (!exchange->grpc)
 		return;
 	fields_add(&out->fields, arena, STR("te"), STR("trailers"));
-	if (exchange->time.deadline_ns)
-		fields_add(&out->fields, arena, STR("grpc-timeout"),
-		        grpc_timeout_format(
-		                exchange->time.deadline_ns - clock_monotonic_ns(), arena));
+	forward_deadline(exchange, out);
 }
 
 void forward_answer(struct exchange *exchange, const struct head *answer, struct head *out)
 {
 	head_answer(out, answer->status);
-	out->content_length = answer->content_length;
+	out->content_length = length_to_tell(answer, exchange->backend->receive_done);
+	// Go's client and Python's h2 wait for as many bytes, which a 304 never has.
+	if (answer->status == 304 && exchange->downstream->codec->h2)
+		out->content_length = -1;
 	out->websocket = answer->websocket;
 	out->fields.capacity = answer->fields.count + 2;
 	out->fields.items = arena_alloc(

@@ -8,6 +8,8 @@
 #include "gateway/exchange.h"
 
 void forward_request(struct exchange *exchange, struct head *out);
+// What is left of the call's time, as grpc-timeout; again before another try.
+void forward_deadline(struct exchange *exchange, struct head *out);
 void forward_answer(struct exchange *exchange, const struct head *answer, struct head *out);
 void forward_trailers(
         struct exchange *exchange, const struct fields *trailers, bool request, struct fields *out);

@@ -3,15 +3,19 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/net/listen.h"
+#include "gateway/privilege.h"
+#include "gateway/sandbox.h"
 #include "gateway/version.h"
 
-enum { TICK_MS = 1000 };
+enum {
+	TICK_MS = 1000,
+	ABANDON_MS = 2000,  // for workers to close what is left
+};
 
 static void wind_up(struct gateway *gateway)
 {
@@ -29,7 +33,9 @@ static void wind_up(struct gateway *gateway)
 	uv_close((uv_handle_t *)&gateway->upgrade, NULL);
 	uv_close((uv_handle_t *)&gateway->bell, NULL);
 	turn_stop_timer(&gateway->turn, &gateway->tick);
+	turn_stop_timer(&gateway->turn, &gateway->look);
 	turn_stop_timer(&gateway->turn, &gateway->drain_deadline);
+	turn_stop_timer(&gateway->turn, &gateway->abandon);
 	if (gateway->admin)
 		admin_close(gateway->admin);
 	gateway->admin = NULL;
@@ -55,6 +61,20 @@ static void stop(struct gateway *gateway)
 	gateway->stopping = true;
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_stop(&gateway->workers[i]);
+	if (!timer_armed(&gateway->abandon))
+		turn_set_timer(&gateway->turn, &gateway->abandon, (int64_t)ABANDON_MS * NS_PER_MS);
+}
+
+// A worker whose loop stands still does not keep the process: what is to be recorded is, then it
+// ends.
+static void on_abandon(struct timer *timer)
+{
+	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, abandon);
+	log_event(LOG_ERROR, "a worker does not answer, leaving without it",
+	        "finished=%zu workers=%zu", atomic_load(&gateway->finished_workers),
+	        gateway->worker_count);
+	audit_close(gateway->audit);
+	_exit(1);
 }
 
 static void on_drain_deadline(struct timer *timer)
@@ -123,9 +143,10 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	struct config_problems problems = {0};
 	struct snapshot *next = load_next(gateway, &problems);
 	gateway->last_reload_good = next != NULL;
+	audit_reopen(gateway->audit);  // whoever rotates logs does not ask what the configuration
+	                               // is like
 	if (next) {
 		put_in_force(gateway, next);
-		audit_reopen(gateway->audit);
 		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
 		        (unsigned long long)next->generation);
 	} else {
@@ -158,16 +179,17 @@ static void on_upgrade(uv_signal_t *handle, int number)
 	log_event(LOG_WARN, "SIGUSR2 ignored: this version does not upgrade in place", "%s", "");
 }
 
-// Replaced material is taken up by itself. A pair caught half-way does not load: the old one stays,
-// and the next second looks again.
+// Replaced material is taken up by itself, under the configuration in force: what the file has
+// become since waits for SIGHUP. A pair caught half-way does not load: the old one stays, and the
+// next second looks again; so it does when something changed while it was read.
 static void on_tick(struct timer *timer)
 {
 	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, tick);
 	struct config_problems problems = {0};
 	bool changed = watch_changed(&gateway->watch, gateway->snapshot->config);
-	if (changed || gateway->watch_failed) {
-		struct snapshot *next = load_next(gateway, &problems);
-		gateway->last_reload_good = next != NULL;
+	if (changed || gateway->watch_failed || gateway->watch_again) {
+		uint64_t before = gateway->watch.seen;
+		struct snapshot *next = snapshot_renew(gateway->snapshot, gateway->store, &problems);
 		if (next) {
 			put_in_force(gateway, next);
 			log_event(LOG_INFO, "replaced certificates are in force", "%s", "");
@@ -175,13 +197,22 @@ static void on_tick(struct timer *timer)
 			log_event(LOG_ERROR, "replaced certificates do not load, the old ones stay",
 			        "first=\"%.*s\"", STR_FMT(problems.items[0].what));
 		}
+		gateway->watch_again = next && gateway->watch.seen != before;
 		gateway->watch_failed = !next;
 	}
 	config_problems_fini(&problems);
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
 }
 
-static void watch_signal(struct gateway *gateway, uv_signal_t *handle, int number, uv_signal_cb callback)
+static void on_look(struct timer *timer)
+{
+	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, look);
+	memory_look(&gateway->memory, gateway->snapshot->config->memory, gateway->turn.now_ns);
+	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
+}
+
+static void watch_signal(
+        struct gateway *gateway, uv_signal_t *handle, int number, uv_signal_cb callback)
 {
 	CHECK(uv_signal_init(&gateway->turn.loop, handle) == 0);
 	handle->data = gateway;
@@ -228,19 +259,12 @@ static void announce(const struct gateway *gateway)
 	        gateway->worker_count, config->backend_count);
 }
 
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 static bool start(struct gateway *gateway, struct config_problems *problems)
 {
 	const struct config *config = gateway->snapshot->config;
 	gateway->worker_count = config->workers;
+	if (!privilege_make_logs(config, problems))
+		return false;
 	// One lane more than workers: main's own.
 	gateway->audit = audit_open(config, gateway->worker_count + 1, problems);
 	if (!gateway->audit)
@@ -255,6 +279,7 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 		        &sockets[i * config->listener_count], gateway->connections, gateway->audit);
 		gateway->workers[i].on_finished = on_worker_finished;
 		gateway->workers[i].owner = gateway;
+		gateway->workers[i].memory = &gateway->memory;
 	}
 	free(sockets);
 	if (config->admin.kind == ADDRESS_NONE)
@@ -274,10 +299,14 @@ static void serve(struct gateway *gateway)
 	watch_signal(gateway, &gateway->upgrade, SIGUSR2, on_upgrade);
 	timer_init(&gateway->tick, on_tick);
 	timer_init(&gateway->drain_deadline, on_drain_deadline);
+	timer_init(&gateway->abandon, on_abandon);
+	timer_init(&gateway->look, on_look);
+	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
 	watch_begin(&gateway->watch, gateway->snapshot->config);
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_start(&gateway->workers[i]);
+	sandbox_close_calls(gateway->snapshot->config);
 	announce(gateway);
 	turn_run(&gateway->turn);
 	for (size_t i = 0; i < gateway->worker_count; i++)
@@ -292,6 +321,7 @@ static void release(struct gateway *gateway)
 	turn_fini(&gateway->turn);
 	if (gateway->audit)
 		audit_close(gateway->audit);
+	memory_fini(&gateway->memory);
 	snapshot_unref(gateway->snapshot);
 	bucket_store_free(gateway->store);
 	free(gateway->workers);
@@ -303,7 +333,8 @@ int gateway_run(const char *config_path)
 	struct config_problems problems = {0};
 	struct gateway gateway = {.config_path = config_path, .last_reload_good = true};
 	signal(SIGPIPE, SIG_IGN);
-	raise_descriptor_limit();
+	signal(SIGUSR1, SIG_IGN);  // others reopen logs at it; here SIGHUP does, and nothing is
+	                           // worth dying for
 	gateway.store = bucket_store_new();
 	gateway.snapshot = snapshot_load(config_path, gateway.store, &problems);
 	if (!gateway.snapshot) {
@@ -317,8 +348,11 @@ int gateway_run(const char *config_path)
 		bucket_store_free(gateway.store);
 		return 2;
 	}
+	memory_init(&gateway.memory);
+	sandbox_close_files(gateway.snapshot->config, config_path);
 	turn_init(&gateway.turn);
-	bool started = start(&gateway, &problems);
+	bool started = start(&gateway, &problems) &&
+	               privilege_drop(gateway.snapshot->config, config_path);
 	if (started) {
 		serve(&gateway);
 	} else {

@@ -23,10 +23,14 @@ struct gateway {
 	uv_signal_t terminate, interrupt, hangup, upgrade;
 	uv_async_t bell;    // a worker has finished
 	struct timer tick;  // watches files
+	struct memory memory;
+	struct timer look;  // at the memory
 	struct timer drain_deadline;
+	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
 	bool last_reload_good;
 	bool watch_failed;  // the files on disk do not load; said once
+	bool watch_again;   // something changed while it was read
 };
 
 // Serves until it is told to stop: 0 after a clean drain, 1 could not start, 2 bad configuration.

@@ -10,6 +10,7 @@
 #include "gateway/gateway.h"
 #include "gateway/http/h1_head.h"
 #include "gateway/http/h2.h"
+#include "gateway/privilege.h"
 #include "gateway/version.h"
 #include "tls/pki.h"
 
@@ -162,6 +163,7 @@ static int main_help(FILE *out, int status)
 
 int main(int argc, char **argv)
 {
+	privilege_harden();
 	if (argc < 2)
 		return main_help(stderr, EXIT_USAGE);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||

@@ -72,10 +72,22 @@ struct word {
 	char text[];
 };
 
+static struct word *words[WORD_CHAINS];
+
+// At the end of the process, so that whatever is left then is a leak.
+__attribute__((destructor)) static void forget_words(void)
+{
+	for (size_t i = 0; i < WORD_CHAINS; i++)
+		while (words[i]) {
+			struct word *word = words[i];
+			words[i] = word->next;
+			free(word);
+		}
+}
+
 const char *metrics_label(struct str text)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static struct word *words[WORD_CHAINS];
 	struct word **chain = &words[str_hash(text, 0) % WORD_CHAINS], *word;
 	pthread_mutex_lock(&lock);
 	for (word = *chain; word; word = word->next)

@@ -27,7 +27,7 @@ static void count(struct exchange *exchange, int64_t now_ns)
 		return;
 	metrics_upstream(worker->metrics,
 	        snapshot->backends[exchange->decision.route->backend].label, exchange->endpoint,
-	        exchange->backend_status, exchange->cause,
+	        exchange->backend_failed ? 0 : exchange->backend_status, exchange->cause,
 	        (exchange->time.answered_ns ? exchange->time.answered_ns : now_ns) -
 	                exchange->time.forwarded_ns);
 }

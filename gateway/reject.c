@@ -14,7 +14,8 @@ static void describe_caller(const struct downstream *downstream, struct audit_re
 	const struct tls_session *tls = downstream->link.tls;
 	record->listener = downstream_config(downstream)->name.text;
 	record->client.address = str_from(downstream->address);
-	// Only a name that the chain vouches for; what was merely claimed stands with the certificate.
+	// Only a name that the chain vouches for; what was merely claimed stands with the
+	// certificate.
 	record->principal = downstream->identity.id.text;
 	if (!tls)
 		return;
@@ -22,10 +23,8 @@ static void describe_caller(const struct downstream *downstream, struct audit_re
 	if (peer && peer->presented)
 		record->client.certificate = &peer->leaf;
 	record->tls.sni = tls_session_sni(tls);
-	if (downstream->codec) {
-		record->tls.version = tls_session_version(tls);
-		record->tls.cipher = tls_session_cipher(tls);
-	}
+	record->tls.version = tls_session_version(tls);  // empty before it is agreed on
+	record->tls.cipher = tls_session_cipher(tls);
 }
 
 static void describe_request(
@@ -98,14 +97,14 @@ static void answer_grpc(struct exchange *exchange, const struct refusal *refusal
 	exchange->grpc_status = reason_grpc_status(refusal->reason);
 	fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
 	fields_add(&head.fields, arena, STR("grpc-status"),
-	        arena_printf(arena, "%d", exchange->grpc_status));
+	        arena_digits(arena, (uint64_t)exchange->grpc_status));
 	fields_add(&head.fields, arena, STR("grpc-message"),
 	        grpc_message_encode(str_from(reason_title(refusal->reason)), arena));
 	fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
 	if (refusal->retry_after_ns)
 		fields_add(&head.fields, arena, STR("grpc-retry-pushback-ms"),
-		        arena_printf(arena, "%lld",
-		                (long long)rounded_up(refusal->retry_after_ns, NS_PER_MS)));
+		        arena_digits(
+		                arena, (uint64_t)rounded_up(refusal->retry_after_ns, NS_PER_MS)));
 	exchange_answer(exchange, &head, STR(""));
 }
 
@@ -122,7 +121,7 @@ static void answer_http(struct exchange *exchange, const struct refusal *refusal
 		retry_s = 1;
 	if (retry_s)
 		fields_add(&head.fields, arena, STR("retry-after"),
-		        arena_printf(arena, "%lld", (long long)retry_s));
+		        arena_digits(arena, (uint64_t)retry_s));
 	exchange_answer(exchange, &head, problem_json(exchange, refusal, status));
 }
 

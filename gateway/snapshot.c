@@ -62,13 +62,11 @@ static void label(struct snapshot *snapshot)
 		label_backend(snapshot, &snapshot->config->backends[i], &snapshot->backends[i]);
 }
 
-struct snapshot *snapshot_load(
-        const char *path, struct bucket_store *store, struct config_problems *problems)
+// Takes the configuration.
+static struct snapshot *make_ready(
+        struct config *config, struct bucket_store *store, struct config_problems *problems)
 {
 	static atomic_uint_fast64_t generations;
-	struct config *config = load_config(path, problems);
-	if (!config)
-		return NULL;
 	struct snapshot *snapshot = must_alloc(sizeof(*snapshot));
 	snapshot->references = 1;
 	snapshot->generation = ++generations;
@@ -87,6 +85,19 @@ struct snapshot *snapshot_load(
 	}
 	label(snapshot);
 	return snapshot;
+}
+
+struct snapshot *snapshot_load(
+        const char *path, struct bucket_store *store, struct config_problems *problems)
+{
+	struct config *config = load_config(path, problems);
+	return config ? make_ready(config, store, problems) : NULL;
+}
+
+struct snapshot *snapshot_renew(const struct snapshot *now, struct bucket_store *store,
+        struct config_problems *problems)
+{
+	return make_ready(config_ref(now->config), store, problems);
 }
 
 bool snapshot_check(const char *path, struct config_problems *problems)
@@ -132,6 +143,10 @@ bool snapshot_can_follow(const struct snapshot *now, const struct snapshot *next
 	*why = NULL;
 	if (a->workers != b->workers)
 		*why = "workers";
+	else if (a->run_as.uid != b->run_as.uid || a->run_as.gid != b->run_as.gid)
+		*why = "run_as";
+	else if (a->sandbox != b->sandbox)
+		*why = "sandbox";
 	else if (a->admin.kind != b->admin.kind || !str_eq(a->admin.text, b->admin.text))
 		*why = "admin.address";
 	else if (a->audit.kind != b->audit.kind || !str_eq(a->audit.path, b->audit.path))

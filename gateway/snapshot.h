@@ -40,6 +40,9 @@ struct snapshot {
 MUST_USE bool snapshot_check(const char *path, struct config_problems *problems);
 MUST_USE struct snapshot *snapshot_load(
         const char *path, struct bucket_store *store, struct config_problems *problems);
+// The same configuration with what its files hold now: certificates, keys, bundles, lists.
+MUST_USE struct snapshot *snapshot_renew(const struct snapshot *now, struct bucket_store *store,
+        struct config_problems *problems);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot);
 

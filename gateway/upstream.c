@@ -23,7 +23,8 @@ static bool idle(const struct upstream *upstream)
 	return upstream->codec->stream_count == 0;
 }
 
-// Over HTTP/2 a backend reads whatever its streams do: one that takes nothing is dead to all of them.
+// Over HTTP/2 a backend reads whatever its streams do: one that takes nothing is dead to all of
+// them.
 static bool stuck(const struct upstream *upstream)
 {
 	return upstream->codec->h2 && upstream->link.writing;
@@ -47,7 +48,7 @@ static void settle(struct upstream *upstream)
 	struct turn *turn = &upstream->pool->worker->turn;
 	if (upstream->closing)
 		return;
-	if (upstream->pool->retired && idle(upstream))
+	if (upstream->link.mute || (upstream->pool->retired && idle(upstream)))
 		codec->shutting_down = true;
 	if (codec->finished || (codec->shutting_down && idle(upstream))) {
 		close_upstream(upstream, ABORT_CLOSED);
@@ -55,12 +56,28 @@ static void settle(struct upstream *upstream)
 	}
 	if (!upstream->link.open)
 		return;
-	if (!idle(upstream) && !stuck(upstream)) {
-		turn_stop_timer(turn, &upstream->timer);
-	} else if (!timer_armed(&upstream->timer)) {
+	if (stuck(upstream)) {
+		if (upstream->stuck_ns)
+			return;
+		upstream->stuck_ns = turn->now_ns;
 		upstream->bytes_out = upstream->link.bytes_out;
-		turn_set_timer(turn, &upstream->timer, (int64_t)UPSTREAM_IDLE_MS * NS_PER_MS);
+		turn_set_timer(turn, &upstream->timer, (int64_t)UPSTREAM_STUCK_MS * NS_PER_MS);
+		return;
 	}
+	upstream->stuck_ns = 0;
+	if (!idle(upstream))
+		turn_stop_timer(turn, &upstream->timer);
+	else if (!timer_armed(&upstream->timer))
+		turn_set_timer(turn, &upstream->timer, (int64_t)UPSTREAM_IDLE_MS * NS_PER_MS);
+}
+
+// New calls keep away from a connection whose backend has taken nothing for a while.
+static bool welcoming(const struct upstream *upstream)
+{
+	int64_t now_ns = upstream->pool->worker->turn.now_ns;
+	return upstream->codec->ops->room(upstream->codec) > 0 &&
+	       (!upstream->stuck_ns ||
+	               now_ns - upstream->stuck_ns < (int64_t)UPSTREAM_WARY_MS * NS_PER_MS);
 }
 
 static void on_opened(struct link *link)
@@ -73,7 +90,10 @@ static void on_opened(struct link *link)
 static void on_data(struct link *link, struct str bytes)
 {
 	struct upstream *upstream = upstream_of(link);
+	upstream->heard_ns = link->turn->now_ns;
 	codec_feed(upstream->codec, bytes);
+	if (upstream->codec->peer_streams)
+		upstream->pool->peer_streams = upstream->codec->peer_streams;
 	settle(upstream);
 	if (!upstream->closing)
 		link_set_reading(link, upstream->codec->ops->wants_bytes(upstream->codec));
@@ -91,7 +111,8 @@ static void on_ended(struct link *link, enum link_end why)
 		upstream->codec->ops->feed_end(upstream->codec);
 		close_upstream(upstream, ABORT_CLOSED);
 		break;
-	case LINK_BROKEN:  // not the end of anything, least of all of a body that only the end delimits
+	case LINK_BROKEN:  // not the end of anything, least of all of a body that only the end
+	                   // delimits
 	case LINK_TLS_FAILED:
 		close_upstream(upstream, ABORT_CLOSED);
 		break;
@@ -157,13 +178,15 @@ static const struct link_events link_events = {
 static void on_timer(struct timer *timer)
 {
 	struct upstream *upstream = CONTAINER_OF(timer, struct upstream, timer);
-	if (!upstream->link.open)
+	if (!upstream->link.open) {
 		close_upstream(upstream, ABORT_DEADLINE);
-	else if (idle(upstream) ||
-	         (stuck(upstream) && upstream->bytes_out == upstream->link.bytes_out))
+	} else if (idle(upstream) ||
+	           (stuck(upstream) && upstream->bytes_out == upstream->link.bytes_out)) {
 		close_upstream(upstream, ABORT_CLOSED);
-	else
+	} else {
+		upstream->stuck_ns = 0;
 		settle(upstream);
+	}
 }
 
 static void on_dirty(struct codec *codec)
@@ -197,13 +220,16 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 {
 	const struct config_backend *backend = backend_of(pool);
 	const struct config_address *address = &backend->endpoints[endpoint];
-	struct codec_limits limits = {.header_bytes = 64 * 1024, .header_fields = 200};
+	struct codec_limits limits = {.header_bytes = 64 * 1024,
+	        .header_fields = 200,
+	        .concurrent_streams = pool->peer_streams};
 	struct upstream *upstream = must_alloc(sizeof(*upstream));
 	upstream->pool = pool;
 	upstream->endpoint = endpoint;
 	timer_init(&upstream->timer, on_timer);
 	link_init(
 	        &upstream->link, &pool->worker->turn, &link_events, address->kind == ADDRESS_UNIX);
+	upstream->link.last_words = true;
 	upstream->codec = backend->protocol == PROTOCOL_H2
 	                          ? h2_new(false, &codec_events, upstream, &upstream->link.plain,
 	                                    &limits)
@@ -239,19 +265,28 @@ static struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, si
 	return pool;
 }
 
-struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, size_t backend)
+struct stream *upstream_open(
+        struct worker *worker, struct snapshot *snapshot, size_t backend, bool again)
 {
 	struct pool *pool = pool_of(worker, snapshot, backend);
 	size_t endpoint = pool->next_endpoint++ % backend_of(pool)->endpoint_count;
 	for (struct list *node = pool->connections.previous; node != &pool->connections;
 	        node = node->previous) {
 		struct upstream *upstream = LIST_ITEM(node, struct upstream, node);
-		if (upstream->endpoint == endpoint &&
-		        upstream->codec->ops->room(upstream->codec) > 0)
+		if (upstream->endpoint == endpoint && welcoming(upstream) &&
+		        (upstream->codec->h2 || !again))
 			return upstream->codec->ops->open(upstream->codec);
 	}
 	struct upstream *upstream = dial(pool, endpoint);
 	return upstream ? upstream->codec->ops->open(upstream->codec) : NULL;
+}
+
+void upstream_suspect(struct stream *stream, int64_t asked_ns)
+{
+	struct upstream *upstream = stream->codec->owner;
+	int64_t now_ns = clock_monotonic_ns();
+	if (stream->codec->h2 && now_ns - upstream->heard_ns > (now_ns - asked_ns) / 4 * 3)
+		stream->codec->shutting_down = true;
 }
 
 const char *upstream_endpoint_label(const struct stream *stream)

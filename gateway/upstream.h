@@ -18,6 +18,7 @@ struct pool {
 	size_t next_endpoint;
 	struct list connections;  // those that may be used
 	size_t upstream_count;    // with those being closed
+	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
 	bool retired;
 };
 
@@ -29,16 +30,27 @@ struct upstream {
 	size_t endpoint;
 	struct codec *codec;
 	struct timer timer;  // connect timeout, then idle or stuck
+	int64_t heard_ns;    // when the backend last said anything
 	uint64_t bytes_out;  // when the timer was set
+	int64_t stuck_ns;    // since when the backend takes nothing; 0: it does, or is not asked to
 	bool closing;
 };
 
-enum { UPSTREAM_IDLE_MS = 60 * 1000 };
+enum {
+	UPSTREAM_IDLE_MS = 60 * 1000,
+	UPSTREAM_STUCK_MS = 10 * 1000,  // nothing taken by an HTTP/2 backend, then it is given up
+	UPSTREAM_WARY_MS = 1000,        // the same, until new calls take another connection
+};
 
 // A stream to an endpoint of the backend: a connection with room, or a new one. NULL when none
-// could even be begun.
+// could even be begun. `again`: a connection from the pool has just failed the request; where one
+// was stale the others are likely to be, so HTTP/1.1 gets a new one.
 MUST_USE struct stream *upstream_open(
-        struct worker *worker, struct snapshot *snapshot, size_t backend);
+        struct worker *worker, struct snapshot *snapshot, size_t backend, bool again);
+// A call made at `asked_ns` ran out of time. When its HTTP/2 connection has been silent for most of
+// it (a new one may have said its settings), it is dead for all one can tell, for a network that
+// swallows everything says nothing: no new calls go there.
+void upstream_suspect(struct stream *stream, int64_t asked_ns);
 const char *upstream_endpoint_label(const struct stream *stream);
 
 void upstream_pools_retire(struct worker *worker);  // the snapshot changed

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "gateway/audit.h"
+#include "gateway/memory.h"
 #include "gateway/metrics.h"
 #include "gateway/net/door.h"
 #include "gateway/net/turn.h"
@@ -39,6 +40,7 @@ struct worker {
 	struct audit *audit;
 	struct audit_lane *lane;
 	struct metrics *metrics;
+	const struct memory *memory;  // main's; set before the start
 	uint64_t random[4];
 	bool draining, stopping, finished;
 	void (*on_finished)(struct worker *worker);  // on the worker's thread

@@ -98,19 +98,53 @@ static bool leaves_nothing(const struct route *earlier, const void *later)
 }
 
 // `route` is not in the index yet, so whatever is found stands before it.
-static void check_reachable(const struct compiling *compiling, const struct route_index *index,
-        const struct route *route, struct str key)
+static int find_taker(const struct route_index *index, const struct route *route)
 {
 	const struct config_texts *hosts = &route->config->hosts;
 	struct route_keys keys = route_keys_covering(route);
-	int earlier = route_index_first(
+	return route_index_first(
 	        index, &keys, hosts->count ? hosts->items[0].text : STR(""), leaves_nothing, route);
-	if (earlier == ROUTE_NONE)
+}
+
+static struct config_texts one_of(const struct config_texts *texts, size_t i)
+{
+	return texts->count ? (struct config_texts){&texts->items[i], 1} : *texts;
+}
+
+// The last of several routes that only together leave nothing: one takes this method, another that.
+static int find_takers(const struct route_index *index, const struct route *route)
+{
+	const struct config_texts *hosts = &route->config->hosts,
+	                          *methods = &route->config->methods;
+	struct config_route part = *route->config;
+	struct route narrow = *route;
+	narrow.config = &part;
+	int last = ROUTE_NONE;
+	for (size_t h = 0; h == 0 || h < hosts->count; h++)
+		for (size_t m = 0; m == 0 || m < methods->count; m++) {
+			part.hosts = one_of(hosts, h);
+			part.methods = one_of(methods, m);
+			int taker = find_taker(index, &narrow);
+			if (taker == ROUTE_NONE)
+				return ROUTE_NONE;
+			last = taker > last ? taker : last;
+		}
+	return last;
+}
+
+static void check_reachable(const struct compiling *compiling, const struct route_index *index,
+        const struct route *route, struct str key)
+{
+	int alone = find_taker(index, route);
+	int last = alone == ROUTE_NONE ? find_takers(index, route) : alone;
+	if (last == ROUTE_NONE)
 		return;
 	config_problem_add(compiling->problems, route->config->mark, key,
-	        "is never reached: routes[%d], %s, takes all of it first; expected it before that "
-	        "one, or removed",
-	        earlier, value_quote(index->routes[earlier].config->pattern.text).text);
+	        "is never reached: %sroutes[%d], %s, %s all of it first; expected it before %s, or "
+	        "removed",
+	        alone == ROUTE_NONE ? "those before it up to " : "", last,
+	        value_quote(index->routes[last].config->pattern.text).text,
+	        alone == ROUTE_NONE ? "take" : "takes", alone == ROUTE_NONE ? "those" : "that one");
 }
 
 static bool speaks_grpc(const struct config *config, const struct config_route *route)

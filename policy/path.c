@@ -30,8 +30,29 @@ static const char *check_raw(char c)
 	return NULL;
 }
 
-static const char *check_escaped(int byte)
+// The byte that an escape at the beginning of `s` stands for; -1 when there is none.
+static int escaped_byte(struct str s)
 {
+	if (s.len < 3 || *s.at != '%')
+		return -1;
+	int high = hex_value(s.at[1]), low = hex_value(s.at[2]);
+	return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+// UTF-8 longer than it need be (RFC 3629, 3): a lenient decoder makes a slash of %C0%AF.
+static bool is_overlong(int byte, int next)
+{
+	int most = byte == 0xC0 || byte == 0xC1 ? 0xBF
+	           : byte == 0xE0               ? 0x9F
+	           : byte == 0xF0               ? 0x8F
+	                                        : 0;
+	return next >= 0x80 && next <= most;
+}
+
+static const char *check_escaped(int byte, struct str rest)
+{
+	if (is_overlong(byte, escaped_byte(rest)))
+		return "the path holds an overlong escape";
 	switch (byte) {
 	case '/':
 		return "the path holds an escaped slash";
@@ -57,21 +78,19 @@ static const char *append_segment(struct str raw, struct str *segment, char *out
 			out[len++] = raw.at[i];
 			continue;
 		}
-		int high = raw.len - i > 2 ? hex_value(raw.at[i + 1]) : -1;
-		int low = high >= 0 ? hex_value(raw.at[i + 2]) : -1;
-		if (low < 0)
+		int byte = escaped_byte(str_skip(raw, i));
+		if (byte < 0)
 			return "the path holds a '%' without two hexadecimal digits";
 		i += 2;
-		int byte = high * 16 + low;
-		fault = check_escaped(byte);
+		fault = check_escaped(byte, str_skip(raw, i + 1));
 		if (fault)
 			return fault;
 		if (is_unreserved(byte)) {
 			out[len++] = (char)byte;
 		} else {
 			out[len++] = '%';
-			out[len++] = digits[high];
-			out[len++] = digits[low];
+			out[len++] = digits[byte / 16];
+			out[len++] = digits[byte % 16];
 		}
 	}
 	*segment = str_of(out, len);

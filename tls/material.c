@@ -99,7 +99,7 @@ bool material_pair_load(struct material_pair *pair, const struct config_certific
 		facts_read(arena, pair->leaf, FACTS_OWN_NAMES, &pair->facts, &totals);
 		good = check_dates(&chain, &pair->facts);
 	}
-	pair->key = pem_private_key(&key);
+	pair->key = pem_private_key(&key, files->reader);
 	if (pair->key)
 		good &= check_strength(&key, pair->key);
 	if (pair->leaf && pair->key)

@@ -1,13 +1,16 @@
 #include "tls/pem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
+#include "tls/secrecy.h"
 
 enum {
 	FILE_BYTES_MAX = 64 << 20,  // revocation lists grow; what is longer is some other file
@@ -32,14 +35,36 @@ static const char *library_words(void)
 	return words ? words : "it does not parse";
 }
 
-static bool read_all(FILE *file, struct buffer *text)
+// All of the block: bytes may stand before and behind what it holds.
+static void wipe(struct buffer *text)
 {
-	size_t count;
+	OPENSSL_cleanse(text->block, text->capacity);
+	buffer_fini(text);
+}
+
+// A buffer that grows by itself leaves what it held behind in freed memory.
+static void widen(struct buffer *text, size_t size)
+{
+	struct buffer wider = {0};
+	char *room = buffer_room(&wider, buffer_len(text) + size);
+	memcpy(room, buffer_data(text), buffer_len(text));
+	buffer_added(&wider, buffer_len(text));
+	wipe(text);
+	*text = wider;
+}
+
+static bool read_all(int file, struct buffer *text)
+{
+	ssize_t count;
+	CHECK(buffer_room(text, CHUNK));
 	do {
-		count = fread(buffer_room(text, CHUNK), 1, CHUNK, file);
-		buffer_added(text, count);
-	} while (count && buffer_len(text) <= FILE_BYTES_MAX);
-	return !ferror(file);
+		if (text->capacity - text->end < CHUNK)
+			widen(text, 2 * buffer_len(text) + CHUNK);
+		count = read(file, buffer_room(text, CHUNK), CHUNK);
+		buffer_added(text, count > 0 ? (size_t)count : 0);
+	} while (
+	        (count > 0 || (count < 0 && errno == EINTR)) && buffer_len(text) <= FILE_BYTES_MAX);
+	return count >= 0;
 }
 
 static bool looks_like_pem(struct str text)
@@ -47,22 +72,19 @@ static bool looks_like_pem(struct str text)
 	return memmem(text.at, text.len, "-----BEGIN ", strlen("-----BEGIN "));
 }
 
-// A silent false for an empty name: reading the config has complained of that.
-static bool read_file(const struct pem_place *place, const char *expected, struct buffer *text)
+// The sandbox refuses what the file's mode allows.
+static const char *why_unreadable(const char *name, int error)
 {
-	if (!place->file->text.len)
-		return false;
-	char *name = must_copy(place->file->text.at, place->file->text.len);
-	FILE *file = fopen(name, "re");
-	free(name);
-	bool read = file && read_all(file, text);
-	int error = errno;
-	if (file)
-		fclose(file);
-	if (!read)
-		pem_complain(place, "cannot be read: %s; expected a PEM file with %s",
-		        strerror(error), expected);
-	else if (buffer_len(text) > FILE_BYTES_MAX)
+	if (error == EACCES && faccessat(AT_FDCWD, name, R_OK, AT_EACCESS) == 0)
+		return "its directory was not named when the sandbox was closed; a restart is "
+		       "needed";
+	return strerror(error);
+}
+
+static bool judge_text(
+        const struct pem_place *place, const char *expected, const struct buffer *text)
+{
+	if (buffer_len(text) > FILE_BYTES_MAX)
 		pem_complain(place, "is larger than 64 MiB; expected a PEM file with %s", expected);
 	else if (!buffer_len(text))
 		pem_complain(place, "is empty; expected a PEM file with %s", expected);
@@ -79,10 +101,38 @@ static bool read_file(const struct pem_place *place, const char *expected, struc
 	return false;
 }
 
+// What a file is read for.
+struct purpose {
+	const char *expected;
+	bool secret;
+	const struct config_run_as *reader;  // of a secret
+};
+
+// A silent false for an empty name: reading the config has complained of that.
+static bool read_file(
+        const struct pem_place *place, const struct purpose *purpose, struct buffer *text)
+{
+	if (!place->file->text.len)
+		return false;
+	char *name = must_copy(place->file->text.at, place->file->text.len);
+	int file = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	bool read = file >= 0 && read_all(file, text);
+	if (!read)
+		pem_complain(place, "cannot be read: %s; expected a PEM file with %s",
+		        why_unreadable(name, errno), purpose->expected);
+	bool good = read && judge_text(place, purpose->expected, text);
+	if (read && purpose->secret)
+		good &= secrecy_check(place, file, purpose->reader);
+	if (file >= 0)
+		close(file);
+	free(name);
+	return good;
+}
+
 // What a file is made of: parses one block, or says why it does not parse.
 struct pem_kind {
 	const char *names[3];  // of the blocks that count, NULL-ended
-	const char *expected;
+	struct purpose purpose;
 	void *(*parse)(const unsigned char **der, long len);
 	int (*keep)(void *stack, void *item);
 };
@@ -103,7 +153,7 @@ static bool keep_block(const struct pem_place *place, const struct pem_kind *kin
 	void *item = kind->parse(&at, len);
 	if (!item) {
 		pem_complain(place, "%s %d does not parse (%s); expected %s", kind->names[0],
-		        number, library_words(), kind->expected);
+		        number, library_words(), kind->purpose.expected);
 		return false;
 	}
 	CHECK(kind->keep(stack, item) > 0);
@@ -125,24 +175,26 @@ static bool read_blocks(
 	int number = 0;
 	bool good = true;
 	ERR_clear_error();
-	while (good && PEM_read_bio(in, &name, &header, &der, &len) == 1) {
+	while (good && PEM_read_bio_ex(in, &name, &header, &der, &len, PEM_FLAG_SECURE) == 1) {
 		if (is_of_kind(kind, name))
 			good = keep_block(place, kind, stack, ++number, der, len);
 		else
 			snprintf(other, sizeof(other), "%s", name);
-		OPENSSL_free(name);
-		OPENSSL_free(header);
-		OPENSSL_free(der);
+		// A key may stand among them.
+		OPENSSL_secure_free(name);
+		OPENSSL_secure_free(header);
+		OPENSSL_secure_clear_free(der, (size_t)len);
 	}
 	BIO_free(in);
 	bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
 	if (good && !at_end) {
 		pem_complain(place, "is damaged after %d good block%s (%s); expected %s", number,
-		        number == 1 ? "" : "s", library_words(), kind->expected);
+		        number == 1 ? "" : "s", library_words(), kind->purpose.expected);
 		good = false;
 	} else if (good && !number) {
 		pem_complain(place, "holds %s, but no %s; expected %s",
-		        *other ? other : "nothing readable", kind->names[0], kind->expected);
+		        *other ? other : "nothing readable", kind->names[0],
+		        kind->purpose.expected);
 		good = false;
 	}
 	ERR_clear_error();
@@ -152,9 +204,9 @@ static bool read_blocks(
 static bool load(const struct pem_place *place, const struct pem_kind *kind, void *stack)
 {
 	struct buffer text = {0};
-	bool loaded = read_file(place, kind->expected, &text) &&
+	bool loaded = read_file(place, &kind->purpose, &text) &&
 	              read_blocks(place, kind, buffer_str(&text), stack);
-	buffer_fini(&text);
+	wipe(&text);
 	return loaded;
 }
 
@@ -170,8 +222,8 @@ static int keep_certificate(void *stack, void *item)
 
 STACK_OF(X509) * pem_certificates(const struct pem_place *place, const char *expected)
 {
-	const struct pem_kind kind = {
-	        {"CERTIFICATE", "X509 CERTIFICATE"}, expected, parse_certificate, keep_certificate};
+	const struct pem_kind kind = {{"CERTIFICATE", "X509 CERTIFICATE"}, {.expected = expected},
+	        parse_certificate, keep_certificate};
 	STACK_OF(X509) *stack = sk_X509_new_null();
 	CHECK(stack);
 	if (load(place, &kind, stack))
@@ -192,8 +244,8 @@ static int keep_list(void *stack, void *item)
 
 STACK_OF(X509_CRL) * pem_lists(const struct pem_place *place)
 {
-	static const struct pem_kind kind = {
-	        {"X509 CRL"}, "certificate revocation lists (X509 CRL)", parse_list, keep_list};
+	static const struct pem_kind kind = {{"X509 CRL"},
+	        {.expected = "certificate revocation lists (X509 CRL)"}, parse_list, keep_list};
 	STACK_OF(X509_CRL) *stack = sk_X509_CRL_new_null();
 	CHECK(stack);
 	if (load(place, &kind, stack))
@@ -210,30 +262,48 @@ static int no_password(char *bytes, int size, int writing, void *asked)
 	return -1;
 }
 
-EVP_PKEY *pem_private_key(const struct pem_place *place)
+// The block's bytes lie in memory of our own, so that they can be wiped: PEM_read_bio_PrivateKey
+// leaves pieces of the text behind.
+static EVP_PKEY *parse_key(struct str text, bool *encrypted)
 {
-	static const char expected[] = "an unencrypted PRIVATE KEY";
+	BIO *in = BIO_new_mem_buf(text.at, (int)text.len);
+	unsigned char *der = NULL;
+	char *name = NULL;
+	long len = 0;
+	EVP_PKEY *key = NULL;
+	CHECK(in);
+	ERR_clear_error();
+	if (PEM_bytes_read_bio_secmem(
+	            &der, &len, &name, PEM_STRING_EVP_PKEY, in, no_password, encrypted) == 1) {
+		const unsigned char *at = der;
+		*encrypted = strcmp(name, PEM_STRING_PKCS8) == 0;
+		key = *encrypted ? NULL : d2i_AutoPrivateKey(NULL, &at, len);
+	}
+	OPENSSL_secure_free(name);
+	OPENSSL_secure_clear_free(der, (size_t)len);
+	BIO_free(in);
+	return key;
+}
+
+EVP_PKEY *pem_private_key(const struct pem_place *place, const struct config_run_as *reader)
+{
+	const struct purpose purpose = {"an unencrypted PRIVATE KEY", true, reader};
 	struct buffer text = {0};
 	EVP_PKEY *key = NULL;
-	bool asked = false;
-	if (read_file(place, expected, &text)) {
-		BIO *in = BIO_new_mem_buf(buffer_data(&text), (int)buffer_len(&text));
-		CHECK(in);
-		ERR_clear_error();
-		key = PEM_read_bio_PrivateKey(in, NULL, no_password, &asked);
-		BIO_free(in);
-		if (!key && asked)
+	bool encrypted = false;
+	if (read_file(place, &purpose, &text)) {
+		key = parse_key(buffer_str(&text), &encrypted);
+		if (!key && encrypted)
 			pem_complain(place,
 			        "is encrypted; expected %s "
 			        "(openssl pkey -in ... -out ...)",
-			        expected);
+			        purpose.expected);
 		else if (!key)
 			pem_complain(place,
 			        "holds no private key that can be read (%s); expected %s",
-			        library_words(), expected);
-		OPENSSL_cleanse(buffer_data(&text), buffer_len(&text));
+			        library_words(), purpose.expected);
 	}
 	ERR_clear_error();
-	buffer_fini(&text);
+	wipe(&text);
 	return key;
 }

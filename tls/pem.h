@@ -1,6 +1,7 @@
 // Reads one PEM file of certificates, of revocation lists or with a private key. Whatever is wrong
 // becomes one problem that names the file, what was found and what was expected. The caller owns
-// what it gets. The config's thread; never asks for a password.
+// what it gets. No text of a file outlives the call in memory. The config's thread; never asks for
+// a password.
 #ifndef TLS_PEM_H
 #define TLS_PEM_H
 
@@ -20,6 +21,8 @@ void pem_complain(const struct pem_place *place, const char *format, ...) PRINTF
 // NULL after a complaint. Never an empty stack.
 MUST_USE STACK_OF(X509) * pem_certificates(const struct pem_place *place, const char *expected);
 MUST_USE STACK_OF(X509_CRL) * pem_lists(const struct pem_place *place);
-MUST_USE EVP_PKEY *pem_private_key(const struct pem_place *place);
+// Nor a key that others could read; `reader` is who the process will be (secrecy.h).
+MUST_USE EVP_PKEY *pem_private_key(
+        const struct pem_place *place, const struct config_run_as *reader);
 
 #endif

@@ -29,17 +29,24 @@ bool tls_session_is_h2(const struct tls_session *session)
 	return session->h2;
 }
 
+// TLS 1.2 takes the agreed suite into use only at the end of the handshake.
+static const SSL_CIPHER *agreed_cipher(const struct tls_session *session)
+{
+	const SSL_CIPHER *cipher = SSL_get_current_cipher(session->ssl);
+	return cipher ? cipher : SSL_get_pending_cipher(session->ssl);
+}
+
 // Before a suite is agreed on, the library names the newest version it knows.
 struct str tls_session_version(const struct tls_session *session)
 {
-	if (!SSL_get_current_cipher(session->ssl))
+	if (!agreed_cipher(session))
 		return str_of("", 0);
 	return str_from(SSL_get_version(session->ssl));
 }
 
 struct str tls_session_cipher(const struct tls_session *session)
 {
-	const SSL_CIPHER *cipher = SSL_get_current_cipher(session->ssl);
+	const SSL_CIPHER *cipher = agreed_cipher(session);
 	return cipher ? str_from(SSL_CIPHER_standard_name(cipher)) : str_of("", 0);
 }
 

@@ -30,7 +30,7 @@ struct tls_session *tls_session_new(
 	CHECK(session->ssl);
 	BIO *pipe = pipe_new(context->pipe, session);
 	SSL_set_bio(session->ssl, pipe, pipe);
-	SSL_set_app_data(session->ssl, session);
+	CHECK(SSL_set_app_data(session->ssl, session) == 1);
 	SSL_set_accept_state(session->ssl);
 	return session;
 }

@@ -13,6 +13,7 @@
 
 // 112 bits: no MD5, no SHA-1.
 enum { STRENGTH_LEVEL = 2 };
+enum { ROADS_MAX = 16 };  // certificates sent, to be looked through for another way to the bundle
 
 // Lets pass what is only a revocation list missing or out of date; see verify.h.
 static int tolerate_lists(int verified, X509_STORE_CTX *store)
@@ -38,7 +39,8 @@ static void set_rules(X509_STORE_CTX *store, const struct tls_context *context)
 	if (context->trust.has_lone_intermediate)
 		flags |= X509_V_FLAG_PARTIAL_CHAIN;
 	CHECK(X509_VERIFY_PARAM_set_flags(rules, flags) == 1);
-	CHECK(X509_VERIFY_PARAM_set_purpose(rules, X509_PURPOSE_SSL_CLIENT) == 1);
+	// The library's own purpose refuses anyExtendedKeyUsage; check_usages asks instead.
+	CHECK(X509_VERIFY_PARAM_set_purpose(rules, X509_PURPOSE_ANY) == 1);
 	X509_VERIFY_PARAM_set_auth_level(rules, STRENGTH_LEVEL);
 	X509_VERIFY_PARAM_set_depth(rules, VERIFY_DEPTH);
 	X509_VERIFY_PARAM_set_time(rules, (time_t)(clock_wall_ns() / NS_PER_S));
@@ -80,6 +82,20 @@ static void say(struct tls_peer *peer, const char *why, int depth, X509 *at)
 	        &peer->arena, "%s at depth %d, subject %.*s", why, depth, STR_FMT(subject));
 }
 
+// RFC 5280, 4.2.1.12: where there is such an extension, in the leaf or above, it has to permit
+// client authentication, by its name or by permitting any. Without the extension all bits are set.
+static enum reason check_usages(struct tls_peer *peer, STACK_OF(X509) * chain)
+{
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		X509 *certificate = sk_X509_value(chain, i);
+		if (X509_get_extended_key_usage(certificate) & (XKU_SSL_CLIENT | XKU_ANYEKU))
+			continue;
+		say(peer, "the extended key usage lacks clientAuth", i, certificate);
+		return REASON_certificate_wrong_usage;
+	}
+	return REASON_NONE;
+}
+
 static enum reason check_keys(struct tls_peer *peer, STACK_OF(X509) * chain)
 {
 	for (int i = 0; i < sk_X509_num(chain); i++) {
@@ -103,7 +119,7 @@ static int64_t first_end_s(STACK_OF(X509) * chain)
 	return first;
 }
 
-static enum reason check_chain(
+static enum reason judge_chain(
         struct tls_peer *peer, X509_STORE_CTX *store, const struct tls_context *context)
 {
 	set_rules(store, context);
@@ -117,7 +133,67 @@ static enum reason check_chain(
 	}
 	enum reason reason = check_keys(peer, chain);
 	if (reason == REASON_NONE)
+		reason = check_usages(peer, chain);
+	if (reason == REASON_NONE)
 		peer->expires_s = first_end_s(chain);
+	return reason;
+}
+
+static bool issued_by_one(X509 *certificate, const STACK_OF(X509) * candidates)
+{
+	for (int i = 0; i < sk_X509_num(candidates); i++) {
+		X509 *candidate = sk_X509_value(candidates, i);
+		if (candidate != certificate &&
+		        X509_check_issued(candidate, certificate) == X509_V_OK)
+			return true;
+	}
+	return false;
+}
+
+// What was sent, less those that lead nowhere; NULL where that is all of it, or too much to look
+// at.
+static STACK_OF(X509) * without_dead_ends(X509_STORE_CTX *store, const struct tls_context *context)
+{
+	STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(store);
+	if (sk_X509_num(sent) < 3 || sk_X509_num(sent) > ROADS_MAX)
+		return NULL;
+	STACK_OF(X509) *kept = sk_X509_dup(sent);
+	CHECK(kept);
+	for (int i = sk_X509_num(kept) - 1; i > 0; i--) {
+		X509 *certificate = sk_X509_value(kept, i);
+		if (issued_by_one(certificate, context->trust.authorities) ||
+		        issued_by_one(certificate, kept))
+			continue;
+		(void)sk_X509_delete(kept, i);
+		i = sk_X509_num(kept);  // what it issued may lead nowhere now
+	}
+	if (sk_X509_num(kept) < sk_X509_num(sent))
+		return kept;
+	sk_X509_free(kept);
+	return NULL;
+}
+
+// The library follows the first issuer by name and never turns back: where two certificates of one
+// CA were sent (cross-signing), it may have met the one that leads elsewhere.
+static enum reason check_chain(
+        struct tls_peer *peer, X509_STORE_CTX *store, const struct tls_context *context)
+{
+	enum reason reason = judge_chain(peer, store, context);
+	STACK_OF(X509) *fewer = NULL;
+	if (reason == REASON_certificate_untrusted)
+		fewer = without_dead_ends(store, context);
+	if (!fewer)
+		return reason;
+	struct str detail = peer->detail;
+	X509_STORE_CTX *again = X509_STORE_CTX_new();
+	CHECK(again && X509_STORE_CTX_init(again, X509_STORE_CTX_get0_store(store),
+	                       X509_STORE_CTX_get0_cert(store), fewer) == 1);
+	enum reason second = judge_chain(peer, again, context);
+	X509_STORE_CTX_free(again);
+	sk_X509_free(fewer);
+	if (second != REASON_certificate_untrusted)
+		return second;
+	peer->detail = detail;
 	return reason;
 }
 

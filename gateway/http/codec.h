@@ -67,8 +67,8 @@ struct codec_events {
 
 struct codec_limits {
 	size_t header_bytes, header_fields;  // of one head
-	uint32_t concurrent_streams;
-	bool refused;  // a refused caller: small head, no body, one request
+	uint32_t concurrent_streams;         // client: a guess until the peer has said; 0: none
+	bool refused;                        // a refused caller: small head, no body, one request
 };
 
 struct codec_ops {
@@ -110,6 +110,8 @@ struct codec {
 	bool shutting_down;
 	bool head_pending;  // server: part of a request's head has arrived
 	size_t stream_count;
+	uint32_t
+	        peer_streams;  // HTTP/2 client: how many the peer takes at once; 0: it has not said
 };
 
 static inline void codec_feed(struct codec *codec, struct str bytes)

@@ -39,7 +39,8 @@ struct str grpc_timeout_format(int64_t timeout_ns, struct arena *arena)
 	size_t i = 0;
 	while (i + 1 < ARRAY_LEN(units) && timeout_ns / units[i].ns > 99999999)
 		i++;
-	return arena_printf(arena, "%lld%c", (long long)(timeout_ns / units[i].ns), units[i].unit);
+	struct str count = arena_digits(arena, (uint64_t)(timeout_ns / units[i].ns));
+	return arena_join(arena, (struct str[]){count, str_of(&units[i].unit, 1)}, 2);
 }
 
 int grpc_status_of_http(int status)

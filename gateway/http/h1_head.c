@@ -281,7 +281,8 @@ bool h1_request_parse(struct str block, const struct h1_limits *limits, struct a
 	if (expect.len && !str_eq_nocase(expect, STR("100-continue")))
 		return refused(parsed, "Expect asks for something unknown", 417);
 	parsed->head.expects_continue = expect.len && !parsed->http_1_0 &&
-	                                parsed->framing != H1_NO_BODY;
+	                                parsed->framing != H1_NO_BODY &&
+	                                parsed->head.content_length != 0;
 	fields_remove(&parsed->head.fields, STR("expect"));
 	if (!strip_hop(parsed, limits, arena))
 		return refused(parsed, "Connection has too many options", 431);

@@ -1,3 +1,4 @@
+#include "base/digits.h"
 #include "gateway/http/h1.h"
 
 // Reason phrases are optional (RFC 9112, 4) but people read them in traces.
@@ -44,6 +45,15 @@ static const char *reason_phrase(int status)
 	return "";
 }
 
+static void append_status_line(struct buffer *out, int status)
+{
+	buffer_append_str(out, STR("HTTP/1.1 "));
+	buffer_append_digits(out, (uint64_t)status);
+	buffer_append_str(out, STR(" "));
+	buffer_append_str(out, str_from(reason_phrase(status)));
+	buffer_append_str(out, STR("\r\n"));
+}
+
 static void append_field(struct buffer *out, struct str name, struct str value)
 {
 	char *room = buffer_room(out, name.len + value.len + 4);
@@ -67,8 +77,11 @@ static void frame(
 {
 	struct buffer *out = h1->codec.out;
 	bool length_known = head->content_length >= 0;
-	if (length_known)
-		buffer_printf(out, "content-length: %lld\r\n", (long long)head->content_length);
+	if (length_known) {
+		buffer_append_str(out, STR("content-length: "));
+		buffer_append_digits(out, (uint64_t)head->content_length);
+		buffer_append_str(out, STR("\r\n"));
+	}
 	if (no_body || end) {
 		h1->send_framing = H1_NO_BODY;
 		if (!length_known && !no_body)
@@ -90,8 +103,7 @@ static void send_interim(struct h1 *h1, const struct head *head)
 	if (h1->peer_1_0)
 		return;  // HTTP/1.0 knows none (RFC 9110, 15.2)
 	h1->awaits_continue &= head->status != 100;
-	buffer_printf(
-	        h1->codec.out, "HTTP/1.1 %d %s\r\n", head->status, reason_phrase(head->status));
+	append_status_line(h1->codec.out, head->status);
 	append_fields(h1->codec.out, &head->fields);
 	buffer_append_str(h1->codec.out, STR("\r\n"));
 }
@@ -103,7 +115,7 @@ static void send_answer(struct h1 *h1, const struct head *head, bool end)
 		send_interim(h1, head);
 		return;
 	}
-	buffer_printf(out, "HTTP/1.1 %d %s\r\n", head->status, reason_phrase(head->status));
+	append_status_line(out, head->status);
 	append_fields(out, &head->fields);
 	h1->stream->head_sent = true;
 	if (head->status == 101) {
@@ -112,9 +124,9 @@ static void send_answer(struct h1 *h1, const struct head *head, bool end)
 		return;
 	}
 	// A client told to wait and answered without a 100 may send its body or not: only closing
-	// is unambiguous.
+	// is unambiguous. And one told that it was too slow is not waited for (RFC 9110, 15.5.9).
 	if (h1->awaits_continue || h1->codec.shutting_down || h1->receive == H1_RECEIVE_NOTHING ||
-	        h1->peer_ended || h1->codec.limits.refused)
+	        h1->peer_ended || h1->codec.limits.refused || head->status == 408)
 		h1->keep_alive = false;
 	bool no_body = h1->to_head || head->status == 204 || head->status == 304;
 	frame(h1, head, end, no_body, !h1->peer_1_0);
@@ -175,8 +187,11 @@ static void send_last_chunk(struct h1 *h1, const struct fields *trailers)
 static void send_some(struct h1 *h1, struct body *source, size_t len)
 {
 	struct buffer *out = h1->codec.out;
-	if (h1->send_framing == H1_CHUNKED)
-		buffer_printf(out, "%zx\r\n", len);
+	if (h1->send_framing == H1_CHUNKED) {
+		char size[DIGITS_HEX];
+		buffer_append(out, size, digits_hex(size, len));
+		buffer_append_str(out, STR("\r\n"));
+	}
 	if (h1->send_framing != H1_NO_BODY)
 		buffer_append(out, buffer_data(&source->bytes), len);
 	if (h1->send_framing == H1_CHUNKED)
@@ -194,6 +209,15 @@ static bool length_broken(const struct h1 *h1, const struct body *source)
 	       (buffer_len(&source->bytes) > h1->send_left || (body_done(source) && h1->send_left));
 }
 
+// The last byte waits for the word that nothing follows: a message with more DATA than its length
+// (RFC 9113, 8.1.1) must not look whole first.
+static size_t sendable(const struct h1 *h1, const struct body *source)
+{
+	size_t len = buffer_len(&source->bytes);
+	bool last = h1->send_framing == H1_LENGTH && !source->ended && len == h1->send_left;
+	return last && len ? len - 1 : len;
+}
+
 void h1_send_body(struct h1 *h1, size_t mark)
 {
 	struct stream *stream = h1->stream;
@@ -201,10 +225,10 @@ void h1_send_body(struct h1 *h1, size_t mark)
 	bool held_back = !h1->codec.server && h1->upgrading && h1->send_framing != H1_TO_END;
 	if (!stream->head_sent || stream->send_done || stream->over || held_back)
 		return;
-	while (source && buffer_len(&source->bytes) && buffer_len(h1->codec.out) < mark) {
-		if (length_broken(h1, source))
+	while (source && buffer_len(h1->codec.out) < mark && !length_broken(h1, source)) {
+		size_t room = mark - buffer_len(h1->codec.out), len = sendable(h1, source);
+		if (len == 0)
 			break;
-		size_t room = mark - buffer_len(h1->codec.out), len = buffer_len(&source->bytes);
 		send_some(h1, source, len < room ? len : room);
 	}
 	if (source && length_broken(h1, source)) {

@@ -227,6 +227,8 @@ static size_t h2_room(const struct codec *codec)
 		return 0;
 	size_t most = nghttp2_session_get_remote_settings(
 	        h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+	if (!codec->peer_streams && codec->limits.concurrent_streams)
+		most = codec->limits.concurrent_streams;
 	if (most > H2_CLIENT_STREAMS_MAX)
 		most = H2_CLIENT_STREAMS_MAX;
 	return most > codec->stream_count ? most - codec->stream_count : 0;

@@ -241,6 +241,11 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		headers_received(h2, own, end);
 	else if (own && frame->hd.type == NGHTTP2_DATA && end && !own->reset_sent)
 		message_end(h2, own);
+	if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
+		uint32_t most = nghttp2_session_get_remote_settings(
+		        session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+		h2->codec.peer_streams = most ? most : 1;
+	}
 	if (frame->hd.type == NGHTTP2_GOAWAY && !h2->codec.server)
 		h2->codec.shutting_down = true;
 	// Our own ping comes back: every request sent before the notice has arrived (RFC

@@ -57,7 +57,7 @@ static struct pairs pairs_of(struct stream *stream, const struct head *head)
 	struct pairs pairs = {
 	        .items = arena_alloc(arena, (head->fields.count + 5) * sizeof(nghttp2_nv))};
 	if (stream->codec->server) {
-		add_pair(&pairs, STR(":status"), arena_printf(arena, "%d", head->status));
+		add_pair(&pairs, STR(":status"), arena_digits(arena, (uint64_t)head->status));
 	} else {
 		add_pair(&pairs, STR(":method"), head->method);
 		add_pair(&pairs, STR(":scheme"), head->scheme);
@@ -68,7 +68,7 @@ static struct pairs pairs_of(struct stream *stream, const struct head *head)
 		add_pair(&pairs, head->fields.items[i].name, head->fields.items[i].value);
 	if (head->content_length >= 0)
 		add_pair(&pairs, STR("content-length"),
-		        arena_printf(arena, "%lld", (long long)head->content_length));
+		        arena_digits(arena, (uint64_t)head->content_length));
 	return pairs;
 }
 

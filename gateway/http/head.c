@@ -216,6 +216,17 @@ bool field_forbidden_in_trailers(struct str name)
 	        {"x-request-id", 12},
 	        {"grpc-timeout", 12},
 	        {"www-authenticate", 16},
+	        {"authentication-info", 19},
+	        {"proxy-authentication-info", 25},
+	        // What frameworks route by, or take for the caller's address.
+	        {"x-http-method-override", 22},
+	        {"x-http-method", 13},
+	        {"x-method-override", 17},
+	        {"x-original-url", 14},
+	        {"x-original-host", 15},
+	        {"x-rewrite-url", 13},
+	        {"x-host", 6},
+	        {"x-real-ip", 9},
 	};
 	return field_is_hop_by_hop(name) || one_of(name, names, ARRAY_LEN(names)) ||
 	       str_starts(name, STR("x-forwarded-")) || str_starts(name, STR("x_forwarded_"));

@@ -1,10 +1,10 @@
 #include "gateway/net/link.h"
 
-#include <stdio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "gateway/net/socket.h"
 
 static void flush(struct dirty *dirty);
 static void on_linger(struct timer *timer);
@@ -69,11 +69,31 @@ static void receive_tls(struct link *link, struct str bytes)
 		end(link, LINK_PEER_ENDED);
 }
 
+// A backend may answer, close and be written to all at once; its answer lies in the socket still.
+static void hear_out(struct link *link)
+{
+	turn_set_timer(link->turn, &link->linger, (int64_t)LINK_FLUSH_MS * NS_PER_MS);
+}
+
+static void write_failed(struct link *link)
+{
+	buffer_clear(&link->plain);
+	buffer_clear(&link->wire);
+	if (!link->last_words || link->ended || link->finishing) {
+		end(link, LINK_BROKEN);
+		return;
+	}
+	link->mute = true;
+	hear_out(link);
+}
+
 static void receive(struct link *link, struct str bytes)
 {
 	link->bytes_in += bytes.len;
 	if (link->shut)
 		return;  // lingering: only the end matters
+	if (link->mute)
+		hear_out(link);
 	if (link->tls)
 		receive_tls(link, bytes);
 	else if (!link->finishing)
@@ -91,7 +111,10 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 		if (link->finishing && (link->shut || count != UV_EOF))
 			link_close(link);
 		else
-			end(link, count == UV_EOF ? LINK_PEER_ENDED : LINK_BROKEN);
+			end(link, count == UV_EOF && !link->mute &&
+			                          socket_ended_orderly(&link->handle.any)
+			                  ? LINK_PEER_ENDED
+			                  : LINK_BROKEN);
 	}
 }
 
@@ -174,7 +197,7 @@ static void on_written(uv_write_t *request, int status)
 		if (link->finishing)
 			link_close(link);
 		else
-			end(link, LINK_BROKEN);
+			write_failed(link);
 		return;
 	}
 	if (link->finishing)
@@ -195,7 +218,7 @@ static void write_rest(struct link *link, struct buffer *from)
 	int result = uv_write(&link->write, &link->handle.stream, &buf, 1, on_written);
 	if (result < 0) {
 		link->writing = false;
-		end(link, LINK_BROKEN);
+		write_failed(link);
 	}
 }
 
@@ -216,8 +239,7 @@ static bool write_out(struct link *link)
 	uv_buf_t buf = uv_buf_init(buffer_data(from), (unsigned)buffer_len(from));
 	int count = uv_try_write(&link->handle.stream, &buf, 1);
 	if (count < 0 && count != UV_EAGAIN) {
-		buffer_clear(from);
-		end(link, LINK_BROKEN);
+		write_failed(link);
 		return false;
 	}
 	if (count > 0) {
@@ -266,7 +288,7 @@ static void release_buffers(struct link *link)
 // written.
 static bool advance(struct link *link)
 {
-	if (link->writing || (!link->open && !link->tls))
+	if (link->writing || link->mute || (!link->open && !link->tls))
 		return false;
 	for (;;) {
 		if (link->open && !link->finishing)
@@ -313,7 +335,11 @@ void link_finish(struct link *link)
 
 static void on_linger(struct timer *timer)
 {
-	link_close(CONTAINER_OF(timer, struct link, linger));
+	struct link *link = CONTAINER_OF(timer, struct link, linger);
+	if (link->mute && !link->finishing)
+		end(link, LINK_BROKEN);
+	else
+		link_close(link);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -347,28 +373,4 @@ void link_close(struct link *link)
 bool link_pending(const struct link *link)
 {
 	return link->writing || buffer_len(&link->plain) || buffer_len(&link->wire);
-}
-
-void link_address_text(const struct link *link, bool peer, char text[64])
-{
-	struct sockaddr_storage address;
-	int len = sizeof(address);
-	char host[INET6_ADDRSTRLEN] = "";
-	snprintf(text, 64, "unix");
-	if (link->handle.any.type != UV_TCP)
-		return;
-	int result = peer ? uv_tcp_getpeername(&link->handle.tcp, (struct sockaddr *)&address, &len)
-	                  : uv_tcp_getsockname(
-	                            &link->handle.tcp, (struct sockaddr *)&address, &len);
-	if (result < 0)
-		return;
-	if (address.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address;
-		uv_ip6_name(six, host, sizeof(host));
-		snprintf(text, 64, "[%s]:%d", host, ntohs(six->sin6_port));
-	} else {
-		const struct sockaddr_in *four = (const struct sockaddr_in *)&address;
-		uv_ip4_name(four, host, sizeof(host));
-		snprintf(text, 64, "%s:%d", host, ntohs(four->sin_port));
-	}
 }

@@ -58,6 +58,9 @@ struct link {
 	struct dirty dirty;
 	struct timer linger;
 	bool open, writing, reading, wants_reading, ended, finishing, shut, closing;
+	bool last_words;  // by the owner, at init: what the peer said before a write failed still
+	                  // counts
+	bool mute;  // a write failed: nothing more is written, the rest is heard out, then BROKEN
 	bool cut_short;  // by the owner, before link_finish: reset it once all is written, for that
 	                 // is not whole
 	uint64_t bytes_in, bytes_out;  // on the wire
@@ -79,7 +82,5 @@ void link_finish(
 void link_close(struct link *link);  // now; idempotent
 
 bool link_pending(const struct link *link);  // bytes are still waiting for the kernel
-// "127.0.0.1:51512", "[::1]:80" or "unix"; at most 64 bytes with the NUL. Peer or own side.
-void link_address_text(const struct link *link, bool peer, char text[64]);
 
 #endif

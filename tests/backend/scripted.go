@@ -110,6 +110,13 @@ func (p *Peer) Answer(body string) {
 // Reset ends the connection with a TCP reset.
 func (p *Peer) Reset() { kill(p.Conn, true) }
 
+// HalfClose says that nothing more will be sent; what comes in can still be read.
+func (p *Peer) HalfClose() {
+	if counted, ok := p.Conn.(*countedConn); ok {
+		_ = counted.Conn.(*net.TCPConn).CloseWrite()
+	}
+}
+
 // Hang waits until the other side or the test ends it.
 func (p *Peer) Hang() {
 	gone := make(chan struct{})

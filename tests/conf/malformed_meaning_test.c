@@ -107,6 +107,16 @@ static const struct malformed table[] = {
         {"a listener at the admin address", "workers: 2", "admin: {address: 127.0.0.1:8443}", 5, 14,
                 "listeners[0].address",
                 "found '127.0.0.1:8443', which is the admin address; expected another"},
+        {"a listener at every address, the admin's among them",
+                "listeners:\n  - name: edge\n    address: 127.0.0.1:8443",
+                "admin: {address: 127.0.0.1:8443}\nlisteners:\n  - name: edge\n"
+                "    address: 0.0.0.0:8443",
+                6, 14, "listeners[0].address", "which takes the admin address"},
+        {"a listener at every IPv6 address, which takes those of IPv4 too",
+                "listeners:\n  - name: edge\n    address: 127.0.0.1:8443",
+                "admin: {address: 127.0.0.1:8443}\nlisteners:\n  - name: edge\n"
+                "    address: '[::]:8443'",
+                6, 14, "listeners[0].address", "which takes the admin address"},
         {"an access log without path", "workers: 2", "access_log: {}", 2, 13, "access_log.path",
                 "is missing; expected stdout, stderr or a file name"},
         {"both logs in one file", "workers: 2",

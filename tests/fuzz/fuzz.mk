@@ -1,7 +1,8 @@
 # Fuzzing (tests/fuzz/README.md), included by the Makefile.
 #   make fuzz SECONDS=60             every target for a minute
 #   make fuzz FUZZ_TARGETS=h1_server one target
-#   make fuzz-brief                  what CI runs: every seed, then FUZZ_BRIEF_SECONDS of each target
+#   make fuzz-brief                  every seed, then FUZZ_BRIEF_SECONDS of each target, two side by side
+#   make fuzz-counted                the same as CI runs it: each target is one test of tests/run
 
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 SECONDS ?= 10
@@ -14,16 +15,16 @@ FUZZ_ALL := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz
 FUZZ_TARGETS ?= $(FUZZ_ALL)
 FUZZ_PROGRAMS := $(FUZZ_ALL:%=$(FUZZ_OUT)/%)
 FUZZ_ARCHIVE := $(FUZZ_OUT)/libtollgate.a
-# Of gateway/ what reads bytes without a loop; all of the folders left of it.
-FUZZ_SOURCES := $(foreach folder,$(filter-out gateway gateway/net,$(FOLDERS)),$(wildcard $(folder)/*.c)) \
-	$(wildcard gateway/audit*.c) gateway/client_certificate.c gateway/forward.c
+# All that a worker is made of; each program takes of it what it needs.
+FUZZ_SOURCES := $(filter-out gateway/main.c gateway/gateway.c gateway/version.c gateway/status.c gateway/watch.c \
+	$(wildcard gateway/admin*.c),$(foreach folder,$(FOLDERS),$(wildcard $(folder)/*.c)))
 FUZZ_OBJECTS := $(patsubst %.c,$(FUZZ_OUT)/%.o,$(FUZZ_SOURCES)) \
 	$(patsubst /usr/share/llhttp/%.c,$(FUZZ_OUT)/llhttp/%.o,$(LLHTTP_SOURCES))
 
 # For a Makefile that does not include this file yet.
 FUZZ_AGAIN := $(AGAIN) -f Makefile $(shell grep -q 'tests/fuzz/fuzz\.mk' Makefile || echo -f tests/fuzz/fuzz.mk)
 
-.PHONY: fuzz fuzz-brief fuzz-deps fuzz-build fuzz-run
+.PHONY: fuzz fuzz-brief fuzz-counted fuzz-deps fuzz-build
 .PRECIOUS: $(FUZZ_OUT)/%.o
 
 fuzz-deps:
@@ -38,6 +39,12 @@ fuzz: fuzz-deps
 fuzz-brief: fuzz-deps
 	@$(FUZZ_AGAIN) $(JOBS) fuzz-build
 	@tests/fuzz/run $(FUZZ_OUT) $(FUZZ_BRIEF_SECONDS) $(FUZZ_TARGETS)
+
+# A build that fails is seen as every target failing.
+fuzz-counted: fuzz-deps
+	-@$(FUZZ_AGAIN) -k $(JOBS) fuzz-build
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I TARGET \
+	  tests/run command fuzz/TARGET tests/fuzz/run $(FUZZ_OUT) $(FUZZ_BRIEF_SECONDS) TARGET
 
 $(FUZZ_OUT)/%.o: %.c
 	@mkdir -p $(@D)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -36,9 +35,11 @@ type Gateway struct {
 	Address, Admin string
 	Dir            string
 	t              *testing.T
+	words          []string
 	command        *exec.Cmd
 	output         *output
 	exited         chan struct{}
+	judged         bool // its end was the test's business
 }
 
 type output struct {
@@ -62,27 +63,38 @@ func (o *output) String() string {
 // sanitizer report.
 func Start(t *testing.T, s Setup) *Gateway {
 	t.Helper()
-	g := &Gateway{t: t, Dir: t.TempDir(), Address: freeAddress(t), Admin: freeAddress(t),
-		output: &output{}, exited: make(chan struct{})}
-	words := append(slices.Clone(s.Under), Binary(), "run", "--config", s.write(t, g.Dir, g.Address, g.Admin))
-	g.command = exec.Command(words[0], words[1:]...)
-	g.command.Stdout, g.command.Stderr = g.output, g.output
-	g.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := g.command.Start(); err != nil {
-		t.Fatal(err)
+	g := &Gateway{t: t, Dir: s.dir(t), Address: FreeAddress(t), Admin: FreeAddress(t)}
+	g.words = append(slices.Clone(s.Under), Binary(), "run", "--config", s.write(t, g.Dir, g.Address, g.Admin))
+	t.Cleanup(g.stop)
+	g.run()
+	g.waitReady()
+	return g
+}
+
+// run starts the process.
+func (g *Gateway) run() {
+	g.t.Helper()
+	command, exited := exec.Command(g.words[0], g.words[1:]...), make(chan struct{})
+	g.command, g.exited, g.judged, g.output = command, exited, false, &output{}
+	command.Stdout, command.Stderr = g.output, g.output
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := command.Start(); err != nil {
+		g.t.Fatal(err)
 	}
 	go func() {
-		_ = g.command.Wait()
-		close(g.exited)
+		_ = command.Wait()
+		close(exited)
 	}()
-	t.Cleanup(g.stop)
-	WaitFor(t, "the gateway to be ready", 20*time.Second, func() bool {
+}
+
+func (g *Gateway) waitReady() {
+	g.t.Helper()
+	WaitFor(g.t, "the gateway to be ready", 20*time.Second, func() bool {
 		if !g.Running() {
-			t.Fatalf("the gateway did not start:\n%s", g.output)
+			g.t.Fatalf("the gateway did not start:\n%s", g.output)
 		}
 		return g.adminStatus("/readyz") == http.StatusOK
 	})
-	return g
 }
 
 // Running tells whether the process is there.
@@ -96,18 +108,15 @@ func (g *Gateway) Running() bool {
 }
 
 func (g *Gateway) adminStatus(path string) int {
-	client := http.Client{Timeout: Slow(5 * time.Second), Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Get("http://" + g.Admin + path)
-	if err != nil {
-		return 0
-	}
-	defer func() { _ = answer.Body.Close() }()
-	_, _ = io.Copy(io.Discard, answer.Body)
-	return answer.StatusCode
+	status, _ := g.Ask("GET", path)
+	return status
 }
 
 func (g *Gateway) stop() {
 	g.t.Helper()
+	if g.command == nil || g.command.Process == nil || g.judged {
+		return
+	}
 	_ = g.command.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-g.exited:

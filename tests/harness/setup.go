@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,27 @@ type Setup struct {
 	Routes   []string // flow mappings, see Route; a catch-all to the first backend when empty
 	Backends []string // flow mappings, see HTTP1 and H2
 	Under    []string // a command that runs the program: "prlimit", "--nofile=64"
+	Top      []string // more lines at the top; one with a key that has a default replaces that: "workers: 1"
+	Dir      string   // where its files are; a directory of the test's own when empty
+}
+
+func (s *Setup) dir(t *testing.T) string {
+	t.Helper()
+	if s.Dir != "" {
+		return s.Dir
+	}
+	return t.TempDir()
+}
+
+// top returns the lines that need no listener.
+func (s *Setup) top(admin string) []string {
+	lines := []string{"version: tollgate/v1", "workers: 2", "drain_timeout: 3s",
+		fmt.Sprintf("admin: {address: %q}", admin), "audit: {path: audit.jsonl}"}
+	for _, line := range s.Top {
+		key, _, _ := strings.Cut(line, ":")
+		lines = slices.DeleteFunc(lines, func(have string) bool { return strings.HasPrefix(have, key+":") })
+	}
+	return append(lines, s.Top...)
 }
 
 // HTTP1 is a backend that speaks HTTP/1.1.
@@ -36,11 +58,10 @@ func Route(match, rest string) string { return fmt.Sprintf("{match: {%s}, %s}", 
 
 func (s *Setup) write(t *testing.T, dir, address, admin string) string {
 	t.Helper()
-	lines := []string{"version: tollgate/v1", "workers: 2", "drain_timeout: 3s",
-		fmt.Sprintf("admin: {address: %q}", admin), "audit: {path: audit.jsonl}", "listeners:",
+	lines := append(s.top(admin), "listeners:",
 		"  - name: edge", fmt.Sprintf("    address: %q", address), "    tls:",
 		"      certificates: [{certificate_chain: gateway.pem, private_key: gateway.key}]",
-		`      validation_context: {trusted_ca: ca.pem, match_subject_alt_names: ["spiffe://cluster.local/*"]}`}
+		`      validation_context: {trusted_ca: ca.pem, match_subject_alt_names: ["spiffe://cluster.local/*"]}`)
 	for _, line := range s.Listener {
 		lines = append(lines, "    "+line)
 	}
@@ -70,10 +91,10 @@ func (s *Setup) write(t *testing.T, dir, address, admin string) string {
 
 var lastPort atomic.Int64
 
-// freeAddress reserves a port below the ephemeral range for as long as the test runs. The gateway binds with
+// FreeAddress reserves a port below the ephemeral range for as long as the test runs. The gateway binds with
 // SO_REUSEPORT, so two gateways on one port would share the clients: a name in the abstract socket space, the same as
 // in tests/e2e, keeps every other test process away from it.
-func freeAddress(t *testing.T) string {
+func FreeAddress(t *testing.T) string {
 	t.Helper()
 	for range 10000 {
 		port := 12000 + int(uint64(lastPort.Add(1)+int64(os.Getpid())*37)%20000)

@@ -83,6 +83,56 @@ func TestThousandsOfHalfOpenHandshakes(t *testing.T) {
 	}
 }
 
+// inRecords splits the hello's one record into records of a few bytes each.
+func inRecords(hello []byte, size int) (records []byte) {
+	for body := hello[5:]; len(body) > 0; {
+		n := min(size, len(body))
+		records = append(records, hello[0], hello[1], hello[2], byte(n>>8), byte(n))
+		records = append(records, body[:n]...)
+		body = body[n:]
+	}
+	return records
+}
+
+func TestEveryKindOfHalfOpenHandshakeIsCheap(t *testing.T) {
+	const count = 1000
+	hello := helloOf(t)
+	for _, try := range []struct {
+		name     string
+		said     []byte
+		answered bool
+	}{
+		{"silence", nil, false},
+		{"the head of a record", hello[:5], false},
+		{"half a hello", hello[:len(hello)/2], false},
+		{"half a hello in small records", inRecords(hello, 16)[:len(hello)/2], false},
+		{"a hello in small records", inRecords(hello, 64), true},
+	} {
+		t.Run(try.name, func(t *testing.T) {
+			g, _ := web(t, "h1", "timeouts: {handshake: 20s}")
+			harness.Get(g.Client(t, "h2"), "/x")
+			before, idle := g.Memory(), g.Descriptors()
+			if try.answered {
+				for _, conn := range halfHandshakes(t, g, count, try.said) {
+					defer conn.Close()
+				}
+			} else {
+				for range count {
+					conn := g.DialTCP(t)
+					defer conn.Close()
+					_, _ = conn.Write(try.said)
+				}
+				harness.WaitFor(t, "all to be taken in", 10*time.Second, func() bool { return g.Descriptors() >= idle+count-5 })
+			}
+			each := (g.Memory() - before) / count
+			t.Logf("%d bytes each", each)
+			if each > 48<<10 && !harness.Instrumented() {
+				t.Errorf("%d bytes each", each)
+			}
+		})
+	}
+}
+
 func TestRunningOutOfDescriptors(t *testing.T) {
 	back := webBackend(t)
 	g := harness.Start(t, harness.Setup{Routes: everything, Backends: []string{harness.HTTP1("web", back.Address)},

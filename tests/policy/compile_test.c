@@ -130,6 +130,22 @@ static const struct row reachability[] = {
         {TWO("path: /*", "path: /"), "routes[1]", "never reached"},
         {TWO("path: /*", "path: /a/b/c"), "routes[1]", "never reached"},
         {TWO("path: /a%3Ab", "path: '/a:b'"), "routes[1]", "never reached"},
+        // Several that leave nothing together.
+#define THREE(first, second, third) TWO(first, second) "- {match: {" third "}" OK
+        {THREE("path: /a, methods: [GET]", "path: /*, methods: [POST]",
+                 "path: /a, methods: [POST, GET]"),
+                "routes[2]", "those before it up to routes[1], '/*', take all"},
+        {THREE("path: /a, methods: [GET]", "path: /a, methods: [POST]",
+                 "path: /a, methods: [GET, PUT]"),
+                NULL, NULL},
+        {THREE("path: /a, methods: [GET]", "path: /a, methods: [POST]", "path: /a"), NULL, NULL},
+        {THREE("path: /a, hosts: [x]", "path: /a, hosts: [y]", "path: /a, hosts: [y, x]"),
+                "routes[2]", "never reached"},
+        {THREE("path: /a, hosts: [x], methods: [GET]", "path: /a, hosts: [y]",
+                 "path: /a, hosts: [x, y], methods: [GET, PUT]"),
+                NULL, NULL},
+        {THREE("grpc: a.S/M, hosts: [x]", "path: /*, hosts: [y]", "grpc: a.S/M, hosts: [x, y]"),
+                "routes[2]", "never reached"},
         // gRPC among itself.
         {TWO("grpc: a.S/M", "grpc: a.S/N"), NULL, NULL},
         {TWO("grpc: a.S/M", "grpc: a.S/*"), NULL, NULL},

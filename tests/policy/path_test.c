@@ -78,6 +78,16 @@ static const struct row targets[] = {
         {STR("/a%09b"), NULL, NULL},
         {STR("/a%1fb"), NULL, NULL},
         {STR("/a%7Fb"), NULL, NULL},
+        // UTF-8 longer than it need be; the same bytes elsewhere are Latin-1 or good UTF-8.
+        {STR("/%c0%ae%c0%ae/a"), NULL, NULL},
+        {STR("/a%C0%AFb"), NULL, NULL},
+        {STR("/a%c1%9cb"), NULL, NULL},
+        {STR("/a%e0%80%afb"), NULL, NULL},
+        {STR("/a%F0%80%80%AFb"), NULL, NULL},
+        {STR("/%c0%20"), "/%C0%20", "/\xc0 "},
+        {STR("/%c0"), "/%C0", "/\xc0"},
+        {STR("/%e0%a0%80"), "/%E0%A0%80", "/\xe0\xa0\x80"},
+        {STR("/%f0%9f%98%80"), "/%F0%9F%98%80", "/\xf0\x9f\x98\x80"},
         // Escaped dot segments.
         {STR("/%2e"), NULL, NULL},
         {STR("/a/%2e/b"), NULL, NULL},

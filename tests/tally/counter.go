@@ -141,7 +141,8 @@ func (s *suite) count(strict bool) (passed int, failed []*result) {
 			passed++
 		}
 	}
-	if s.own.action == "fail" && len(failed) == 0 || s.own.action == "" {
+	nothing := s.own.action == "pass" && len(s.tests) == 0 // -run matches no test any more
+	if s.own.action == "fail" && len(failed) == 0 || s.own.action == "" || nothing {
 		failed = append(failed, &s.own)
 	}
 	return passed, failed

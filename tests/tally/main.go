@@ -5,7 +5,8 @@
 //
 // Leaves are counted: a test without subtests, and every subtest without some of its own. A parent
 // counts only when it failed and none of its children did. A package that does not build, or dies,
-// counts as one failure, and so does each test that began and never ended.
+// counts as one failure, and so does each test that began and never ended, and a package of whose
+// tests none is run.
 package main
 
 import (

@@ -34,6 +34,8 @@ func TestTallyCounts(t *testing.T) {
 		{"a skipped test", run + "A" + end + skip + "A" + end + good, false, "0 0 p", ""},
 		{"a skipped test where none may be", run + "A" + end + skip + "A" + end + good, true, "0 1 p", "skip A"},
 		{"a package without tests", `{"Action":"skip","Package":"p","Elapsed":0}` + "\n", true, "0 0 p", ""},
+		{"a package of whose tests none is chosen", `{"Action":"output","Package":"p","Output":"testing: warning: no tests to run\n"}` + "\n" + good,
+			false, "0 1 p", "no tests to run"},
 		{"a package that does not build", `{"ImportPath":"p [p.test]","Action":"build-output","Output":"x.go:1: wrong\n"}` + "\n" +
 			`{"ImportPath":"p [p.test]","Action":"build-fail"}` + "\n" +
 			`{"Action":"fail","Package":"p","Elapsed":0,"FailedBuild":"p [p.test]"}` + "\n", false, "0 1 p", "x.go:1: wrong"},
