@@ -66,7 +66,7 @@ ARCHIVES := $(foreach folder,gateway gateway/net gateway/http policy tls conf ba
 .PHONY: all help deps test-deps test quick units demo run layers shape reference format clean
 .DEFAULT_GOAL := all
 help:
-	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 all: $(OUT)/tollgate
 
 # Installs what is missing of $(1), and says so; quiet when all is there.
@@ -158,15 +158,15 @@ test: test-deps
 	@tests/run command layers tests/layers
 	@tests/run command shape tests/shape
 	@tests/run units $$($(AGAIN) list-units)
-	@$(AGAIN) go-tests GO_TESTS='./backend/... ./tally/... ./e2e/... ./faults/...'
-	@$(AGAIN) go-tests GO_TESTS='./hostile/...'
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./backend/... ./tally/... ./e2e/... ./faults/...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./hostile/...)
 	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
 	@tests/run command clang $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
 	@$(AGAIN) $(JOBS) VARIANT=tsan tsan-units
 	@tests/run units $$($(AGAIN) VARIANT=tsan list-tsan-units)
 	@$(AGAIN) $(JOBS) VARIANT=asan all units
 	@tests/run units $$($(AGAIN) VARIANT=asan list-units)
-	@$(AGAIN) TOLLGATE=$(CURDIR)/build/asan/tollgate TOLLGATE_SLOW=3 go-tests GO_TESTS=./e2e/...
+	$(call go_tests,asan/,$(CURDIR)/build/asan/tollgate,3,./e2e/...)
 	@tests/run end
 
 # Beside it, not yet part of it: hardening of the binary, valgrind, TSan and ASan end to end, fuzzing, injected faults.
@@ -197,7 +197,7 @@ thorough: test-deps
 	@tests/run stage 'fuzzing'
 	@$(AGAIN) fuzz-counted FUZZ_BRIEF_SECONDS=$(FUZZ_SECONDS_$(EFFORT))
 	@tests/run stage 'the whole'
-	$(call go_tests,,$(CURDIR)/build/tollgate,1,./...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
 	@tests/run stage 'the whole, under ASan and UBSan'
 	@tests/run command asan/build $(AGAIN) -k $(JOBS) VARIANT=asan all units inject
 	@tests/run units $$($(AGAIN) VARIANT=asan list-units)
@@ -210,7 +210,7 @@ quick: test-deps
 	@$(AGAIN) $(JOBS) all units inject
 	@tests/run command layers tests/layers
 	@tests/run units $$($(AGAIN) list-units)
-	$(call go_tests,,$(CURDIR)/build/tollgate,1,./...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
 	@tests/run end
 
 # Bounds the slow parts of `make test`: seconds for each fuzz target, and what runs under the slow tools.
@@ -228,7 +228,7 @@ VALGRIND_E2E_brief := whole reload drain
 VALGRIND_E2E_full  := $(VALGRIND_E2E_brief) admin audit refused routes threads
 ASAN_GO := ./e2e/... ./hostile/... ./inject/... ./faults/...
 # All names of tests in these files, as a pattern for `go test -run`.
-tests_of = ^($(shell sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t \*.*/\1/p' $(1:%=tests/e2e/%_test.go) | paste -s -d '|'))$$
+tests_of = ^($(shell grep -ho '^func Test[A-Za-z0-9_]*' $(1:%=tests/e2e/%_test.go) | cut -c 6- | paste -s -d '|'))$$
 
 # Go tests, reported under a prefix, of a program, with patience, and these arguments of `go test`.
 define go_tests
