@@ -345,12 +345,12 @@ static void on_linger(struct timer *timer)
 static void on_closed(uv_handle_t *handle)
 {
 	struct link *link = handle->data;
-	tls_session_free(link->tls);
-	link->tls = NULL;
+	struct tls_session *tls = link->tls;  // the last records still tell of the peer by it
 	buffer_fini(&link->plain);
 	buffer_fini(&link->wire);
 	buffer_fini(&link->flight);
 	link->events->closed(link);
+	tls_session_free(tls);
 }
 
 static void close_with(struct link *link, bool reset)
