@@ -154,10 +154,10 @@ static bool try_backend(struct exchange *exchange)
 	bool again = exchange->attempts++ > 0;
 	if (again)
 		forward_deadline(exchange, &exchange->request);
-	exchange->backend = upstream_open(worker, exchange->snapshot, backend, again);
+	exchange->backend = upstream_open(
+	        worker, exchange->snapshot, backend, again, &exchange->endpoint);
 	if (!exchange->backend)
 		return false;
-	exchange->endpoint = upstream_endpoint_label(exchange->backend);
 	exchange->backend->user = exchange;
 	exchange->backend->source = &exchange->up;
 	bool end = exchange->request_whole && body_done(&exchange->up) &&

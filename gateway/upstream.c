@@ -92,8 +92,6 @@ static void on_data(struct link *link, struct str bytes)
 	struct upstream *upstream = upstream_of(link);
 	upstream->heard_ns = link->turn->now_ns;
 	codec_feed(upstream->codec, bytes);
-	if (upstream->codec->peer_streams)
-		upstream->pool->peer_streams = upstream->codec->peer_streams;
 	settle(upstream);
 	if (!upstream->closing)
 		link_set_reading(link, upstream->codec->ops->wants_bytes(upstream->codec));
@@ -265,14 +263,17 @@ static struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, si
 	return pool;
 }
 
-struct stream *upstream_open(
-        struct worker *worker, struct snapshot *snapshot, size_t backend, bool again)
+struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, size_t backend,
+        bool again, const char **label)
 {
 	struct pool *pool = pool_of(worker, snapshot, backend);
 	size_t endpoint = pool->next_endpoint++ % backend_of(pool)->endpoint_count;
+	*label = snapshot->backends[backend].endpoint_labels[endpoint];
 	for (struct list *node = pool->connections.previous; node != &pool->connections;
 	        node = node->previous) {
 		struct upstream *upstream = LIST_ITEM(node, struct upstream, node);
+		if (upstream->codec->peer_streams)
+			pool->peer_streams = upstream->codec->peer_streams;
 		if (upstream->endpoint == endpoint && welcoming(upstream) &&
 		        (upstream->codec->h2 || !again))
 			return upstream->codec->ops->open(upstream->codec);
@@ -287,13 +288,6 @@ void upstream_suspect(struct stream *stream, int64_t asked_ns)
 	int64_t now_ns = clock_monotonic_ns();
 	if (stream->codec->h2 && now_ns - upstream->heard_ns > (now_ns - asked_ns) / 4 * 3)
 		stream->codec->shutting_down = true;
-}
-
-const char *upstream_endpoint_label(const struct stream *stream)
-{
-	const struct upstream *upstream = stream->codec->owner;
-	const struct pool *pool = upstream->pool;
-	return pool->snapshot->backends[pool->backend].endpoint_labels[upstream->endpoint];
 }
 
 void upstream_pools_retire(struct worker *worker)

@@ -44,14 +44,14 @@ enum {
 
 // A stream to an endpoint of the backend: a connection with room, or a new one. NULL when none
 // could even be begun. `again`: a connection from the pool has just failed the request; where one
-// was stale the others are likely to be, so HTTP/1.1 gets a new one.
-MUST_USE struct stream *upstream_open(
-        struct worker *worker, struct snapshot *snapshot, size_t backend, bool again);
+// was stale the others are likely to be, so HTTP/1.1 gets a new one. `label` is set to the
+// endpoint's name, which lives as long as the snapshot.
+MUST_USE struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot,
+        size_t backend, bool again, const char **label);
 // A call made at `asked_ns` ran out of time. When its HTTP/2 connection has been silent for most of
 // it (a new one may have said its settings), it is dead for all one can tell, for a network that
 // swallows everything says nothing: no new calls go there.
 void upstream_suspect(struct stream *stream, int64_t asked_ns);
-const char *upstream_endpoint_label(const struct stream *stream);
 
 void upstream_pools_retire(struct worker *worker);  // the snapshot changed
 void upstream_pools_close(struct worker *worker);   // no downstream is left

@@ -12,6 +12,8 @@ static void make_shared(void)
 	h2_receive_callbacks(callbacks);
 	h2_send_callbacks(callbacks);
 	nghttp2_option_set_no_auto_window_update(options, 1);
+	// Until the backend has said how many streams it takes, no more than one leaves.
+	nghttp2_option_set_peer_max_concurrent_streams(options, 1);
 }
 
 const char *h2_library_version(void)
@@ -225,10 +227,9 @@ static size_t h2_room(const struct codec *codec)
 	if (codec->finished || codec->shutting_down ||
 	        !nghttp2_session_check_request_allowed(h2->session))
 		return 0;
-	size_t most = nghttp2_session_get_remote_settings(
-	        h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-	if (!codec->peer_streams && codec->limits.concurrent_streams)
-		most = codec->limits.concurrent_streams;
+	size_t most = codec->peer_streams               ? codec->peer_streams
+	              : codec->limits.concurrent_streams ? codec->limits.concurrent_streams
+	                                                 : H2_CLIENT_STREAMS_GUESS;
 	if (most > H2_CLIENT_STREAMS_MAX)
 		most = H2_CLIENT_STREAMS_MAX;
 	return most > codec->stream_count ? most - codec->stream_count : 0;

@@ -17,6 +17,7 @@ enum {
 	H2_HEADER_BOMB = 4,   // times the header limit: past a 431, not worth decoding to its end
 	H2_CLIENT_STREAMS_MAX =
 	        256,  // on one upstream connection, whatever more the backend allows
+	H2_CLIENT_STREAMS_GUESS = 100,  // as long as no backend has said
 };
 
 struct h2 {

@@ -229,6 +229,18 @@ static void headers_received(struct h2 *h2, struct h2_stream *own, bool end)
 		message_end(h2, own);
 }
 
+// Requests that waited for the backend's limit and are above it would wait for others to end, which
+// may be never: another connection takes them.
+static void give_back_excess(struct h2 *h2)
+{
+	size_t counted = 0;
+	LIST_EACH (&h2->codec.streams, node) {
+		struct h2_stream *own = h2_stream_of(LIST_ITEM(node, struct stream, node));
+		if (counted++ >= h2->codec.peer_streams && own->stream.id && !own->on_wire)
+			h2_stream_over(h2, own, ABORT_UNPROCESSED);
+	}
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2 *h2 = user;
@@ -245,6 +257,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		uint32_t most = nghttp2_session_get_remote_settings(
 		        session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 		h2->codec.peer_streams = most ? most : 1;
+		if (!h2->codec.server)
+			give_back_excess(h2);
 	}
 	if (frame->hd.type == NGHTTP2_GOAWAY && !h2->codec.server)
 		h2->codec.shutting_down = true;
