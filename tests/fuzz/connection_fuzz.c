@@ -334,7 +334,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	house_close(house);
 	check_backends(house, limited_at_most);
 	for (size_t i = 0; i < house->client_count; i++)
-		check_client(&house->clients[i]);
+		check_client(&house->clients[i], drained);
 	check_audit(house, drained);
 	house_forget(house);
 	buffer_fini(&scene.play.wire);

@@ -86,13 +86,14 @@ static inline void check_backends(const struct house *house, size_t limited_at_m
 }
 
 // The frames a client got: whole ones, and every stream that was answered came to an end unless the
-// connection was cut.
-static inline void check_frames(const struct client *client)
+// connection was cut, which a drain does that has no time left.
+static inline void check_frames(const struct client *client, bool drained)
 {
 	struct str left = buffer_str(&client->got);
 	unsigned char open[256] = {0};
 	// A connection does not outlive its certificate, whatever is under way.
-	bool cut = client->hung_up || client->caller.expires_s <= NOW_S + street.now_ns / NS_PER_S;
+	bool cut = drained || client->hung_up ||
+	           client->caller.expires_s <= NOW_S + street.now_ns / NS_PER_S;
 	while (left.len >= 9) {
 		const unsigned char *header = (const unsigned char *)left.at;
 		size_t len = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
@@ -115,12 +116,12 @@ static inline void check_frames(const struct client *client)
 		CHECK(!open[i]);
 }
 
-static inline void check_client(const struct client *client)
+static inline void check_client(const struct client *client, bool drained)
 {
 	struct str got = buffer_str(&client->got);
 	CHECK(client->hung_up || client->ended);
 	if (client->caller.h2)
-		check_frames(client);
+		check_frames(client, drained);
 	else if (got.len)
 		CHECK(str_starts(got, STR("HTTP/1.1 ")));
 }

@@ -1,7 +1,4 @@
-//go:build attack
-
-// Package review holds what a hostile reading of the data path found: each test is one sequence of events.
-package review
+package hostile
 
 import (
 	"bufio"
@@ -21,6 +18,8 @@ import (
 
 	"tollgate/tests/harness"
 )
+
+// What a hostile reading of the data path found: each test is one sequence of events.
 
 // serve accepts on a port of its own and gives each connection to the function.
 func serve(t *testing.T, talk func(net.Conn)) string {
@@ -75,6 +74,7 @@ func through(backends ...string) harness.Setup {
 
 // The backend's answer is whole, the client has yet to take it, and the backend's connection ends.
 func TestBackendLeavesAfterItsWholeAnswer(t *testing.T) {
+	t.Parallel()
 	left := make(chan struct{}, 1)
 	address := serve(t, func(conn net.Conn) {
 		_, _ = io.ReadFull(conn, make([]byte, len(http2.ClientPreface)))
@@ -127,6 +127,7 @@ func TestBackendLeavesAfterItsWholeAnswer(t *testing.T) {
 
 // An answer that only the end of the connection delimits must not look whole when it is not (RFC 9112, 8).
 func TestBrokenAnswerToHTTP10LooksBroken(t *testing.T) {
+	t.Parallel()
 	address := serve(t, func(conn net.Conn) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
@@ -146,6 +147,7 @@ func TestBrokenAnswerToHTTP10LooksBroken(t *testing.T) {
 
 // A backend that resets a close-delimited answer cut it short.
 func TestResetInCloseDelimitedAnswerLooksBroken(t *testing.T) {
+	t.Parallel()
 	address := serve(t, func(conn net.Conn) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
 		_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\nhalf")
@@ -162,6 +164,7 @@ func TestResetInCloseDelimitedAnswerLooksBroken(t *testing.T) {
 
 // A client that sends its request and ends its side in the same flight still gets what is there already.
 func TestAnswerOfOurOwnAfterHalfClose(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Setup{Routes: []string{harness.Route("path: /healthz", "respond: {status: 200, body: \"fine\"}")}})
 	for _, path := range []string{"/healthz", "/none"} {
 		wire := g.Wire(t)
@@ -176,6 +179,7 @@ func TestAnswerOfOurOwnAfterHalfClose(t *testing.T) {
 
 // The last bytes of an answer wait for a client that is slow but reads without rest.
 func TestSlowClientOfAClosingConnectionGetsAll(t *testing.T) {
+	t.Parallel()
 	const size = 6 << 20
 	address := serve(t, func(conn net.Conn) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn))
@@ -206,6 +210,7 @@ func TestSlowClientOfAClosingConnectionGetsAll(t *testing.T) {
 
 // Both ways of an HTTP/1.1 exchange are full for a moment; when the client reads again, all flows again.
 func TestFullDuplexDoesNotLock(t *testing.T) {
+	t.Parallel()
 	const size = 24 << 20
 	address := serve(t, func(conn net.Conn) {
 		reader := bufio.NewReader(conn)
@@ -243,7 +248,7 @@ func TestFullDuplexDoesNotLock(t *testing.T) {
 				return
 			}
 			client := g.Client(t, "h2")
-			answer, err := client.Do(harness.Must(http.NewRequest("POST", "https://gateway.test/", io.LimitReader(zeros{}, size))))
+			answer, err := client.Do(harness.Must(http.NewRequest("POST", "https://gateway.test/", io.LimitReader(blanks{}, size))))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,12 +261,13 @@ func TestFullDuplexDoesNotLock(t *testing.T) {
 	}
 }
 
-type zeros struct{}
+type blanks struct{}
 
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+func (blanks) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // An idle HTTP/2 connection is told before it is closed, so that the client knows what was not acted on.
 func TestIdleConnectionGetsGoaway(t *testing.T) {
+	t.Parallel()
 	g := harness.Start(t, harness.Setup{Listener: []string{"timeouts: {idle: 500ms}"},
 		Routes: []string{harness.Route("path: /*", "respond: {status: 200}")}})
 	_, framer := client2(t, g)
@@ -278,6 +284,7 @@ func TestIdleConnectionGetsGoaway(t *testing.T) {
 
 // Streams beyond the limit are refused one by one; whoever does not read the refusals must not make us keep them all.
 func TestUnreadStreamRefusalsAreBounded(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	address := serve(t, func(conn net.Conn) { <-release })
@@ -313,6 +320,7 @@ func TestUnreadStreamRefusalsAreBounded(t *testing.T) {
 
 // A backend that is slow to agree to a websocket is the backend's fault, not the client's.
 func TestSlowUpgradeIsTheBackendsFault(t *testing.T) {
+	t.Parallel()
 	address := serve(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	s := harness.Setup{Listener: []string{"timeouts: {stream_idle: 500ms}"}, Backends: []string{harness.HTTP1("web", address)},
 		Routes: []string{harness.Route("path: /*", "backend: web, upgrade: [websocket]")}}
@@ -326,20 +334,23 @@ func TestSlowUpgradeIsTheBackendsFault(t *testing.T) {
 
 // Whatever size: the last bytes wait for a client that only pauses.
 func TestPausingClientOfAClosingConnectionGetsAll(t *testing.T) {
+	t.Parallel()
 	address := serve(t, func(conn net.Conn) {
-		request, err := http.ReadRequest(bufio.NewReader(conn))
-		if err != nil {
-			return
+		requests := bufio.NewReader(conn)
+		for {
+			request, err := http.ReadRequest(requests)
+			if err != nil {
+				return
+			}
+			var size int
+			_, _ = fmt.Sscanf(request.URL.Path, "/%d", &size)
+			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
+			_, _ = conn.Write(make([]byte, size))
 		}
-		var size int
-		_, _ = fmt.Sscanf(request.URL.Path, "/%d", &size)
-		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
-		_, _ = conn.Write(make([]byte, size))
-		_, _ = io.Copy(io.Discard, conn)
 	})
 	g := harness.Start(t, through(harness.HTTP1("web", address)))
 	t.Run("sizes", func(t *testing.T) {
-		for size := 64 << 10; size < 6<<20; size += 50_000 {
+		for size := 64 << 10; size < 6<<20; size += 1_300_000 {
 			t.Run(fmt.Sprint(size), func(t *testing.T) {
 				t.Parallel()
 				raw := g.DialTCP(t)
