@@ -135,6 +135,11 @@ static void on_timer(struct timer *timer)
 		break;
 	case DOWNSTREAM_IDLE:
 		report_standing(downstream);
+		if (!downstream->asked && downstream->standing == REASON_NONE &&
+		        !downstream->codec->shutting_down)
+			reject_connection(downstream, REASON_request_timeout,
+			        STR("no request came in all the time that a connection may be "
+			            "idle"));
 		leave(downstream);
 		break;
 	case DOWNSTREAM_HEAD:

@@ -40,6 +40,7 @@ struct downstream {
 	                       // is not
 	struct str standing_detail;
 	bool reported;  // the standing refusal has its record
+	bool asked;     // a request came
 	bool draining;
 	char address[64], source_ip[64];
 	struct str client_certificate_header;  // X-Forwarded-Client-Cert, built once; empty until

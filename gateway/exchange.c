@@ -124,6 +124,7 @@ struct exchange *exchange_new(struct downstream *downstream, struct stream *clie
 	timer_init(&exchange->arrival, on_arrival);
 	list_push(&downstream->exchanges, &exchange->node);
 	downstream->exchange_count++;
+	downstream->asked = true;
 	client->user = exchange;
 	forward_identify(exchange, &client->head);
 	exchange_progress(exchange);

@@ -133,6 +133,36 @@ func TestHTTP1Deadlines(t *testing.T) {
 	}
 }
 
+// Whoever opens a connection and asks nothing held a place that others wanted: that is recorded. Whoever rests after a
+// request only keeps his connection.
+func TestAConnectionThatAsksNothingIsRecorded(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		for name, asks := range map[string]bool{"silent": false, "after a request": true} {
+			t.Run(protocol+" "+name, func(t *testing.T) {
+				t.Parallel()
+				g, _ := web(t, "h1", shortTimes)
+				if asks {
+					client := g.Client(t, strings.Replace(protocol, "http/1.1", "h1", 1))
+					if got := harness.Get(client, "/x"); got.Status != http.StatusOK {
+						t.Fatalf("got %+v", got)
+					}
+					harness.WaitFor(t, "the end of the connection", 5*time.Second, func() bool {
+						return g.Metric("tollgate_connections_active") == 0
+					})
+				} else {
+					_, _ = io.Copy(io.Discard, g.DialTLS(t, protocol))
+				}
+				want := map[bool]int{false: 1, true: 0}[asks]
+				harness.WaitFor(t, "the record", 5*time.Second, func() bool { return g.Audit("request_timeout") >= want })
+				if got := g.Audit("request_timeout"); got != want {
+					t.Errorf("%d records, want %d", got, want)
+				}
+			})
+		}
+	}
+}
+
 func TestHTTP2Deadlines(t *testing.T) {
 	t.Parallel()
 	g, _ := web(t, "h1", shortTimes)
