@@ -8,7 +8,8 @@
 
 #include "base/digits.h"
 
-enum { BLOCK_SIZE = 4096, ALIGNMENT = 16 };
+// Most arenas never need a second block, and malloc is quickest up to 1032 bytes.
+enum { BLOCK_FIRST = 1024, BLOCK_MOST = 4096, ALIGNMENT = 16 };
 
 struct arena_block {
 	_Alignas(ALIGNMENT) struct arena_block *next;
@@ -18,7 +19,9 @@ struct arena_block {
 
 static void *from_new_block(struct arena *arena, size_t size)
 {
-	size_t capacity = BLOCK_SIZE - sizeof(struct arena_block);
+	size_t whole = arena->blocks ? 2 * (arena->blocks->capacity + sizeof(struct arena_block))
+	                             : BLOCK_FIRST;
+	size_t capacity = (whole < BLOCK_MOST ? whole : BLOCK_MOST) - sizeof(struct arena_block);
 	if (size > capacity)
 		capacity = size;
 	struct arena_block *block = must_realloc(NULL, sizeof(*block) + capacity);
@@ -32,7 +35,7 @@ static void *from_new_block(struct arena *arena, size_t size)
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-	CHECK(size <= PTRDIFF_MAX - BLOCK_SIZE);
+	CHECK(size <= PTRDIFF_MAX - BLOCK_MOST);
 	size = (size + !size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 	if (!arena->blocks || (size_t)(arena->end - arena->at) < size)
 		return from_new_block(arena, size);
