@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "gateway/http/h2_memory.h"
+
 static nghttp2_session_callbacks *callbacks;
 static nghttp2_option *options;
 
@@ -330,8 +332,10 @@ static const struct codec_ops ops = {
 static void open_session(struct h2 *h2, const struct codec_limits *limits)
 {
 	bool server = h2->codec.server;
-	int result = server ? nghttp2_session_server_new2(&h2->session, callbacks, h2, options)
-	                    : nghttp2_session_client_new2(&h2->session, callbacks, h2, options);
+	int result = server ? nghttp2_session_server_new3(
+	                              &h2->session, callbacks, h2, options, &h2_memory)
+	                    : nghttp2_session_client_new3(
+	                              &h2->session, callbacks, h2, options, &h2_memory);
 	CHECK(result == 0);
 	nghttp2_settings_entry settings[] = {
 	        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, BODY_HIGH},

@@ -244,10 +244,17 @@ static void *nghttp2_realloc_wrapped(void *old, size_t size, void *user)
 static nghttp2_mem nghttp2_memory = {NULL, nghttp2_malloc_wrapped, nghttp2_free_wrapped,
         nghttp2_calloc_wrapped, nghttp2_realloc_wrapped};
 
-int __wrap_nghttp2_session_server_new2(nghttp2_session **session,
-        const nghttp2_session_callbacks *callbacks, void *user, const nghttp2_option *option);
-int __wrap_nghttp2_session_server_new2(nghttp2_session **session,
-        const nghttp2_session_callbacks *callbacks, void *user, const nghttp2_option *option)
+int __real_nghttp2_session_server_new3(nghttp2_session **session,
+        const nghttp2_session_callbacks *callbacks, void *user, const nghttp2_option *option,
+        nghttp2_mem *memory);
+int __wrap_nghttp2_session_server_new3(nghttp2_session **session,
+        const nghttp2_session_callbacks *callbacks, void *user, const nghttp2_option *option,
+        nghttp2_mem *memory);
+int __wrap_nghttp2_session_server_new3(nghttp2_session **session,
+        const nghttp2_session_callbacks *callbacks, void *user, const nghttp2_option *option,
+        nghttp2_mem *memory)
 {
-	return nghttp2_session_server_new3(session, callbacks, user, option, &nghttp2_memory);
+	(void)memory;
+	return __real_nghttp2_session_server_new3(
+	        session, callbacks, user, option, &nghttp2_memory);
 }
