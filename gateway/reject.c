@@ -25,6 +25,7 @@ static void describe_caller(const struct downstream *downstream, struct audit_re
 	record->tls.sni = tls_session_sni(tls);
 	record->tls.version = tls_session_version(tls);  // empty before it is agreed on
 	record->tls.cipher = tls_session_cipher(tls);
+	record->tls.resumed = tls_session_resumed(tls);
 }
 
 static void describe_request(

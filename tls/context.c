@@ -6,8 +6,10 @@
 
 #include "tls/abuse.h"
 #include "tls/pipe.h"
+#include "tls/resume.h"
 #include "tls/select.h"
 #include "tls/session.h"
+#include "tls/verdict.h"
 #include "tls/verify.h"
 
 // Forward secrecy and AEAD alone, the fast one first; TLS 1.2's suites HTTP/2 allows (RFC 9113,
@@ -47,9 +49,7 @@ static void set_options(SSL_CTX *library)
 	        SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION | SSL_OP_ALLOW_CLIENT_RENEGOTIATION |
 	                SSL_OP_NO_EXTENDED_MASTER_SECRET | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(library, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
-	// No resumption: a ticket would skip the chain's verification (DESIGN, 5).
-	SSL_CTX_set_session_cache_mode(library, SSL_SESS_CACHE_OFF);
-	CHECK(SSL_CTX_set_num_tickets(library, 0) == 1);
+	CHECK(SSL_CTX_set_num_tickets(library, 0) == 1);  // see resume.h
 	CHECK(SSL_CTX_set_max_early_data(library, 0) == 1);
 }
 
@@ -123,6 +123,8 @@ static void set_up(struct tls_context *context, const struct config_tls *tls)
 	context->library = SSL_CTX_new(TLS_server_method());
 	CHECK(context->library);
 	context->pipe = pipe_method_new();
+	context->verdicts = verdict_table_new();
+	context->resume = resume_store_new(context->library);
 	context->alert = tls->on_unauthenticated == UNAUTHENTICATED_ALERT;
 	set_options(context->library);
 	set_algorithms(context->library, tls->min_version);
@@ -168,6 +170,8 @@ void tls_context_unref(struct tls_context *context)
 		return;
 	if (atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) != 1)
 		return;
+	resume_store_free(context->resume);
+	verdict_table_free(context->verdicts);
 	SSL_CTX_free(context->library);
 	BIO_meth_free(context->pipe);
 	for (size_t i = 0; i < context->pair_count; i++)

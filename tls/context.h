@@ -17,6 +17,8 @@ struct tls_context {
 	struct material_pair *pairs;  // the gateway's certificates; the first is the default
 	size_t pair_count;
 	struct material_trust trust;
+	struct verdict_table *verdicts;  // the two bind themselves to this trust
+	struct resume_store *resume;
 	bool alert;  // on_unauthenticated: alert
 };
 

@@ -3,7 +3,9 @@
 
 #include "tls/context.h"
 #include "tls/fault.h"
+#include "tls/resume.h"
 #include "tls/session.h"
+#include "tls/verdict.h"
 
 enum reason tls_fault(const struct tls_session *session, struct str *detail)
 {
@@ -21,12 +23,17 @@ struct str tls_session_alert(const struct tls_session *session)
 
 const struct tls_peer *tls_session_peer(const struct tls_session *session)
 {
-	return &session->peer;
+	return session->verdict ? &session->verdict->peer : &session->peer;
 }
 
 bool tls_session_is_h2(const struct tls_session *session)
 {
 	return session->h2;
+}
+
+bool tls_session_resumed(const struct tls_session *session)
+{
+	return session->status == TLS_OPEN && SSL_session_reused(session->ssl) == 1;
 }
 
 // TLS 1.2 takes the agreed suite into use only at the end of the handshake.
@@ -59,7 +66,8 @@ struct str tls_session_sni(const struct tls_session *session)
 struct str tls_session_gateway_uri(const struct tls_session *session)
 {
 	const struct tls_context *context = session->context;
-	const X509 *served = SSL_get_certificate(session->ssl);
+	const X509 *begun = resume_served(session);
+	const X509 *served = begun ? begun : SSL_get_certificate(session->ssl);
 	for (size_t i = 0; i < context->pair_count; i++)
 		if (context->pairs[i].leaf == served && context->pairs[i].facts.uri_san_count)
 			return context->pairs[i].facts.uri_sans[0];

@@ -7,7 +7,9 @@
 #include "tls/context.h"
 #include "tls/fault.h"
 #include "tls/pipe.h"
+#include "tls/resume.h"
 #include "tls/select.h"
+#include "tls/verdict.h"
 
 enum {
 	RECORD_SIZE = 16384,  // RFC 8446, 5.1
@@ -39,10 +41,14 @@ void tls_session_free(struct tls_session *session)
 {
 	if (!session)
 		return;
+	// Else the library spoils the session of whoever hung up without a goodbye.
+	if (session->status != TLS_FAILED)
+		SSL_set_shutdown(session->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(session->ssl);
 	ERR_clear_error();
 	records_fini(&session->records);
 	arena_fini(&session->peer.arena);
+	verdict_unref(session->verdict);
 	tls_context_unref(session->context);
 	free(session);
 }
@@ -124,7 +130,9 @@ static void handshake(struct tls_session *session)
 {
 	ERR_clear_error();
 	int done = SSL_do_handshake(session->ssl);
-	if (done == 1) {
+	if (done == 1 && SSL_session_reused(session->ssl) == 1 && !resume_restore(session)) {
+		fail(session, REASON_tls_failed, STR("nobody knows whose session that was"));
+	} else if (done == 1) {
 		session->status = TLS_OPEN;
 		session->h2 = select_agreed_h2(session->ssl);
 	} else if (SSL_get_error(session->ssl, done) != SSL_ERROR_WANT_READ) {

@@ -12,6 +12,8 @@
 
 enum { ALERT_NONE = -1 };
 
+struct verdict;
+
 struct tls_session {
 	struct tls_context *context;
 	SSL *ssl;
@@ -19,7 +21,8 @@ struct tls_session {
 	struct str input;
 	tls_judge judge;
 	void *owner;
-	struct tls_peer peer;
+	struct tls_peer peer;     // what was found in this handshake, and then,
+	struct verdict *verdict;  // where it was good, what is remembered of it; NULL: `peer` counts
 	struct guard guard;
 	struct records records;
 	enum tls_status status;
@@ -28,7 +31,7 @@ struct tls_session {
 	uint64_t received;               // bytes of plaintext
 	uint64_t key_updates;
 	enum reason fault;
-	struct str fault_detail;  // in the peer's arena
+	struct str fault_detail;  // in the arena of `peer`, or the verdict's
 };
 
 #endif

@@ -6,8 +6,8 @@
 //   tls_session   one connection's server side; owned by its link; that link's thread
 //   tls_peer      what the client's certificate says and whether its chain verified; its session's
 // A session never decides who may pass: it verifies the chain, reads the names and reports. In
-// `alert` mode it asks the judge inside the handshake and fails it with the right alert. Sessions
-// are never resumed: no tickets, no cache.
+// `alert` mode it asks the judge inside the handshake and fails it with the right alert. A session
+// taken up again is held to the same verdict, while it holds (resume.h).
 #ifndef TLS_TLS_H
 #define TLS_TLS_H
 
@@ -53,8 +53,9 @@ struct tls_peer {
 	                    // alone
 	struct tls_certificate_facts leaf;
 	struct str uri;     // the URI SAN where there is exactly one
-	int64_t expires_s;  // when the first certificate of the verified chain runs out, since
-	                    // 1970; 0 unless the chain verified
+	// When the last certificate of the verified chain begins and the first one ends, since
+	// 1970; 0 unless the chain verified.
+	int64_t begins_s, expires_s;
 };
 
 // For `alert` mode, which needs one: may this peer pass? Called at most once, in the handshake, on
@@ -95,6 +96,7 @@ const struct tls_peer *tls_session_peer(
         const struct tls_session *session);  // good once the handshake is over or failed
 bool tls_session_is_h2(
         const struct tls_session *session);  // what ALPN agreed on; http/1.1 without ALPN
+bool tls_session_resumed(const struct tls_session *session);
 struct str tls_session_version(const struct tls_session *session);  // "TLSv1.3"
 struct str tls_session_cipher(const struct tls_session *session);
 struct str tls_session_sni(const struct tls_session *session);  // empty when none was sent

@@ -8,8 +8,10 @@
 #include "tls/context.h"
 #include "tls/facts.h"
 #include "tls/fault.h"
+#include "tls/resume.h"
 #include "tls/session.h"
 #include "tls/svid.h"
+#include "tls/verdict.h"
 
 // 112 bits: no MD5, no SHA-1.
 enum { STRENGTH_LEVEL = 2 };
@@ -109,14 +111,17 @@ static enum reason check_keys(struct tls_peer *peer, STACK_OF(X509) * chain)
 	return REASON_NONE;
 }
 
-static int64_t first_end_s(STACK_OF(X509) * chain)
+static void note_dates(struct tls_peer *peer, STACK_OF(X509) * chain)
 {
-	int64_t first = INT64_MAX;
+	peer->begins_s = INT64_MIN;
+	peer->expires_s = INT64_MAX;
 	for (int i = 0; i < sk_X509_num(chain); i++) {
-		int64_t end = facts_time_s(X509_get0_notAfter(sk_X509_value(chain, i)));
-		first = end < first ? end : first;
+		const X509 *certificate = sk_X509_value(chain, i);
+		int64_t begin = facts_time_s(X509_get0_notBefore(certificate));
+		int64_t end = facts_time_s(X509_get0_notAfter(certificate));
+		peer->begins_s = begin > peer->begins_s ? begin : peer->begins_s;
+		peer->expires_s = end < peer->expires_s ? end : peer->expires_s;
 	}
-	return first;
 }
 
 static enum reason judge_chain(
@@ -135,7 +140,7 @@ static enum reason judge_chain(
 	if (reason == REASON_NONE)
 		reason = check_usages(peer, chain);
 	if (reason == REASON_NONE)
-		peer->expires_s = first_end_s(chain);
+		note_dates(peer, chain);
 	return reason;
 }
 
@@ -216,7 +221,7 @@ static enum reason check_leaf(struct tls_peer *peer, X509_STORE_CTX *store,
 	return reason;
 }
 
-static void read_peer(struct tls_session *session, X509_STORE_CTX *store)
+static void examine(struct tls_session *session, X509_STORE_CTX *store)
 {
 	struct tls_peer *peer = &session->peer;
 	struct facts_totals totals;
@@ -233,10 +238,25 @@ static void read_peer(struct tls_session *session, X509_STORE_CTX *store)
 	peer->reason = reason;
 }
 
+static void read_peer(struct tls_session *session, X509_STORE_CTX *store)
+{
+	struct verdict_table *verdicts = session->context->verdicts;
+	unsigned char key[VERDICT_KEY_SIZE];
+	bool keyed = verdict_key(X509_STORE_CTX_get0_untrusted(store), key);
+	if (keyed)
+		session->verdict = verdict_find(verdicts, key, clock_wall_ns() / NS_PER_S);
+	if (!session->verdict)
+		examine(session, store);
+	if (keyed && session->peer.presented && session->peer.reason == REASON_NONE)
+		session->verdict = verdict_keep(verdicts, key, &session->peer);
+	if (session->verdict)
+		resume_offer(session);
+}
+
 // `alert` mode: the verdict ends the handshake.
 static int answer(struct tls_session *session, X509_STORE_CTX *store)
 {
-	struct tls_peer *peer = &session->peer;
+	const struct tls_peer *peer = tls_session_peer(session);
 	session->fault = peer->reason;
 	session->fault_detail = peer->detail;
 	if (peer->reason == REASON_NONE) {
@@ -255,7 +275,7 @@ int verify_client(X509_STORE_CTX *store, void *unused)
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 	struct tls_session *session = SSL_get_app_data(ssl);
 	// Sessions are not renegotiated, so an identity never changes under its connection.
-	CHECK(!session->peer.presented);
+	CHECK(!session->peer.presented && !session->verdict);
 	read_peer(session, store);
 	ERR_clear_error();
 	if (session->context->alert && !answer(session, store))

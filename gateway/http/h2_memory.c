@@ -40,7 +40,5 @@ static void *resize(void *memory, size_t size, void *unused)
 	return memory || size <= LARGE ? realloc(memory, size) : large(size);
 }
 
-nghttp2_mem h2_memory = {.malloc = allocate,
-        .free = release,
-        .calloc = allocate_zeroed,
-        .realloc = resize};
+nghttp2_mem h2_memory = {
+        .malloc = allocate, .free = release, .calloc = allocate_zeroed, .realloc = resize};

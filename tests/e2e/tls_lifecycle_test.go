@@ -89,15 +89,7 @@ func TestReplacedCRLTakesEffect(t *testing.T) {
 // once makes one HTTP/1.1 request over a new connection.
 func (g *gateway) once(t *testing.T, config *tls.Config) reply {
 	t.Helper()
-	conn, err := g.dialTLS(t, config)
-	if err != nil {
-		return reply{err: err}
-	}
-	defer func() { _ = conn.Close() }()
-	w := &wire{conn, t, newReader(conn)}
-	w.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n\r\n")
-	got := w.hear("GET")
-	_, _ = io.Copy(io.Discard, w.reader) // session tickets come in their own time
+	got, _ := g.comeback(t, config, "/x")
 	return got
 }
 

@@ -1,5 +1,5 @@
 // What is spoken: versions, suites, groups, the signalling suites, ALPN, SNI; and what is not:
-// renegotiation, resumption, early data, SSL 2.
+// renegotiation, foreign sessions, early data, SSL 2.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -200,30 +200,6 @@ static void a_flood_of_key_updates_ends_the_session(void **state)
 	}
 }
 
-// What a client keeps of our own session does not bring it back in without its certificate.
-static void our_own_sessions_are_not_resumed(void **state)
-{
-	for (size_t v = 0; v < ARRAY_LEN(tls_versions); v++) {
-		struct duel first, second;
-		gate_meet(*state, &first, (struct duel_client){.version = tls_versions[v]});
-		duel_pump(&first);
-		assert_true(duel_say(&first, STR("hello")));
-		assert_true(duel_answer(&first, STR("hello")));
-		SSL_SESSION *kept = SSL_get1_session(first.client);
-		assert_false(SSL_SESSION_has_ticket(kept));
-		assert_false(SSL_SESSION_is_resumable(kept));
-		duel_fini(&first);
-		gate_meet(*state, &second,
-		        (struct duel_client){.version = tls_versions[v], .session = kept});
-		duel_pump(&second);
-		assert_int_equal(tls_status(second.session), TLS_OPEN);
-		assert_false(SSL_session_reused(second.client));
-		assert_true(tls_session_peer(second.session)->presented);
-		duel_fini(&second);
-		SSL_SESSION_free(kept);
-	}
-}
-
 static int keep_session(SSL *client, SSL_SESSION *session)
 {
 	SSL_SESSION **kept = SSL_get_ex_data(client, 1);
@@ -319,7 +295,6 @@ int main(void)
 	        test(protocols),
 	        test(renegotiation_is_refused_and_ends_the_session),
 	        test(a_flood_of_key_updates_ends_the_session),
-	        test(our_own_sessions_are_not_resumed),
 	        test(a_foreign_ticket_gives_a_full_handshake),
 	        test(early_data_is_not_taken),
 	};
