@@ -117,8 +117,7 @@ struct exchange *exchange_new(struct downstream *downstream, struct stream *clie
 	exchange->decision.limit_index = -1;
 	exchange->up.taken = up_taken;
 	exchange->down.taken = down_taken;
-	exchange->time.start_ns = clock_monotonic_ns();
-	exchange->time.start_wall_ns = clock_wall_ns();
+	exchange->time.start_ns = turn_of(exchange)->now_ns;
 	timer_init(&exchange->progress, on_progress);
 	timer_init(&exchange->deadline, on_deadline);
 	timer_init(&exchange->arrival, on_arrival);
@@ -212,7 +211,7 @@ void exchange_hold_on(struct exchange *exchange, size_t bytes)
 {
 	exchange->up.total_in += bytes;
 	if (exchange->up.total_in > HOLD_BYTES_MAX ||
-	        clock_monotonic_ns() - exchange->time.held_ns > (int64_t)HOLD_MS_MAX * NS_PER_MS)
+	        turn_of(exchange)->now_ns - exchange->time.held_ns > (int64_t)HOLD_MS_MAX * NS_PER_MS)
 		return;
 	stream_credit(exchange->client, bytes);
 	turn_stop_timer(turn_of(exchange), &exchange->progress);
@@ -234,7 +233,7 @@ void exchange_answer(struct exchange *exchange, struct head *head, struct str bo
 		return;
 	}
 	exchange->state = EXCHANGE_HELD;
-	exchange->time.held_ns = clock_monotonic_ns();
+	exchange->time.held_ns = turn_of(exchange)->now_ns;
 	turn_stop_timer(turn_of(exchange), &exchange->progress);
 	turn_set_timer(turn_of(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
 }

@@ -45,7 +45,7 @@ struct exchange {
 	struct timer deadline;  // grpc-timeout, route timeout
 	struct timer arrival;   // the whole request
 	struct {
-		int64_t start_ns, start_wall_ns, forwarded_ns, held_ns, answered_ns;
+		int64_t start_ns, forwarded_ns, held_ns, answered_ns;
 		int64_t deadline_ns;  // 0: none
 	} time;
 	struct str request_id, trace_id, span_id;

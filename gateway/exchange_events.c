@@ -87,7 +87,7 @@ static bool policy_allows(struct exchange *exchange)
 	        .headers = &head->fields,
 	};
 	policy_decide(exchange->snapshot->policy, downstream->listener->index,
-	        &downstream->identity, &request, clock_monotonic_ns(), &exchange->arena,
+	        &downstream->identity, &request, downstream->worker->turn.now_ns, &exchange->arena,
 	        &exchange->decision);
 	count_limits(exchange);
 	if (exchange->decision.reason != REASON_NONE)

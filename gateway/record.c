@@ -69,7 +69,7 @@ static void write_line(struct exchange *exchange, int64_t now_ns)
 	char when[CLOCK_TEXT_SIZE];
 	struct buffer line = {0};
 	struct json json;
-	clock_text(exchange->time.start_wall_ns, when);
+	clock_text(clock_wall_ns() - (now_ns - exchange->time.start_ns), when);
 	json_init(&json, &line);
 	json_open(&json, '{');
 	json_member_str(&json, "timestamp", str_from(when));

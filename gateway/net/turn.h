@@ -31,7 +31,7 @@ struct turn {
 	int64_t alarm_ns;  // when it rings; 0: not set
 	struct wheel wheel;
 	struct list dirty, graves;
-	int64_t now_ns;       // monotonic, read once a turn
+	int64_t now_ns;       // monotonic, read at each wake-up and each read
 	char *read_buffer;    // shared by all links: idle connections hold none
 	struct buffer plain;  // scratch for decrypted bytes
 };
