@@ -1,0 +1,193 @@
+// Package cost counts the instructions that one request costs the gateway (callgrind), and fails past five per cent more
+// than the committed figure. Counted are the program and the HTTP/2 library: how many a system call, the memory
+// functions or the cryptography take differs by processor. REGENERATE=1 writes the figures anew.
+package cost
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"tollgate/tests/backend"
+	"tollgate/tests/harness"
+)
+
+const (
+	few, many = 200, 1200
+	tolerance = 1.05
+	figures   = "figures.json"
+)
+
+// A table belongs to a compiler, which is half of what is measured.
+type table struct {
+	Compiler string         `json:"compiler"`
+	Costs    map[string]int `json:"instructions"`
+}
+
+var counted = regexp.MustCompile(`/(tollgate|libnghttp2\.so[.0-9]*)$`)
+
+// spent adds up what the counted objects did themselves.
+func spent(t *testing.T, path string) (sum int) {
+	t.Helper()
+	file := harness.Must(os.Open(path))
+	defer func() { _ = file.Close() }()
+	names, wanted, called := map[string]string{}, false, false
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		switch {
+		case strings.HasPrefix(line, "ob="), strings.HasPrefix(line, "cob="):
+			_, text, _ := strings.Cut(line, "=")
+			number, name, named := strings.Cut(text, " ")
+			if named {
+				names[number] = name
+			}
+			if line[0] == 'o' {
+				wanted = counted.MatchString(names[number])
+			}
+		case strings.HasPrefix(line, "calls="):
+			called = true // the next line is what the called one did
+		case line != "" && strings.ContainsRune("0123456789+-*", rune(line[0])):
+			if words := strings.Fields(line); wanted && !called && len(words) == 2 {
+				sum += harness.Must(strconv.Atoi(words[1]))
+			}
+			called = false
+		}
+	}
+	if sum == 0 {
+		t.Fatalf("nothing counted in %s", path)
+	}
+	return sum
+}
+
+// cost runs a gateway under callgrind for so many requests.
+func cost(t *testing.T, count int, setup harness.Setup, client func(g *harness.Gateway) func() error) int {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "callgrind.out")
+	setup.Under = []string{"valgrind", "--tool=callgrind", "--callgrind-out-file=" + out}
+	setup.Top = append(setup.Top, "workers: 1")
+	g := harness.Start(t, setup)
+	request := client(g)
+	for range count {
+		if err := request(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.Signal(syscall.SIGTERM)
+	if code := g.Exit(harness.Slow(20 * time.Second)); code != 0 {
+		t.Fatalf("exit status %d:\n%s", code, g.Said())
+	}
+	return spent(t, out)
+}
+
+func TestARequestCostsNoMoreThanItDid(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Logf("the figures are of amd64, this is %s: nothing to compare", runtime.GOARCH)
+		return
+	}
+	web := harness.Must(backend.StartHTTP("127.0.0.1:0", false))
+	t.Cleanup(web.Stop)
+	rpc := harness.Must(backend.StartGRPC("127.0.0.1:0"))
+	t.Cleanup(rpc.Stop)
+	const open, shut = "rate_limits: [{rate: 1000000/s, burst: 1000000, per: [identity]}]", "rate_limits: [{rate: 1/h, burst: 1, per: [identity]}]"
+	setup := func(limit string) harness.Setup {
+		return harness.Setup{
+			Routes:   []string{harness.Route("grpc: user.UserService/*", "backend: rpc, "+limit), harness.Route("path: /*", "backend: web, "+limit)},
+			Backends: []string{harness.HTTP1("web", web.Address), harness.H2("rpc", rpc.Address)}}
+	}
+	get := func(want int) func(*harness.Gateway) func() error {
+		return func(g *harness.Gateway) func() error {
+			client := g.Client(t, "h1")
+			harness.Get(client, "/x")
+			return func() error {
+				if got := harness.Get(client, "/x"); got.Status != want {
+					return fmt.Errorf("got %+v, want %d", got, want)
+				}
+				return nil
+			}
+		}
+	}
+	call := func(want codes.Code) func(*harness.Gateway) func() error {
+		return func(g *harness.Gateway) func() error {
+			conn := g.GRPC(t)
+			login := func() error {
+				_, err := backend.Invoke(context.Background(), conn, "/user.UserService/Login", []byte("who"))
+				return err
+			}
+			_ = login()
+			return func() error {
+				if err := login(); status.Code(err) != want {
+					return fmt.Errorf("got %v, want %v", err, want)
+				}
+				return nil
+			}
+		}
+	}
+	found := table{compiler(t), map[string]int{}}
+	for _, one := range []struct {
+		name   string
+		setup  harness.Setup
+		client func(*harness.Gateway) func() error
+	}{
+		{"HTTP/1.1, proxied", setup(open), get(http.StatusOK)},
+		{"HTTP/1.1, refused", setup(shut), get(http.StatusTooManyRequests)},
+		{"gRPC, proxied", setup(open), call(codes.OK)},
+		{"gRPC, refused", setup(shut), call(codes.ResourceExhausted)},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			base := cost(t, few, one.setup, one.client)
+			found.Costs[one.name] = (cost(t, many, one.setup, one.client) - base) / (many - few)
+		})
+	}
+	compare(t, found)
+}
+
+func compiler(t *testing.T) string {
+	t.Helper()
+	version := harness.Must(exec.Command("gcc", "-dumpversion").Output())
+	return "gcc " + strings.TrimSpace(string(version))
+}
+
+func compare(t *testing.T, found table) {
+	t.Helper()
+	if os.Getenv("REGENERATE") != "" {
+		text := harness.Must(json.MarshalIndent(found, "", "  "))
+		if err := os.WriteFile(figures, append(text, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var known table
+	if err := json.Unmarshal(harness.Must(os.ReadFile(figures)), &known); err != nil {
+		t.Fatal(err)
+	}
+	if known.Compiler != found.Compiler {
+		t.Logf("the figures are of %s, this is %s: nothing to compare", known.Compiler, found.Compiler)
+		return
+	}
+	for name, was := range known.Costs {
+		is := found.Costs[name]
+		t.Logf("%s: %d instructions, committed %d", name, is, was)
+		if float64(is) > tolerance*float64(was) {
+			t.Errorf("%s costs %d instructions, %.1f %% more than the committed %d", name, is, 100*float64(is-was)/float64(was), was)
+		}
+		if is == 0 {
+			t.Errorf("%s was not measured", name)
+		}
+	}
+}
