@@ -20,6 +20,7 @@ struct timer {
 
 struct wheel {
 	struct list slots[WHEEL_SLOTS];
+	uint64_t used[WHEEL_SLOTS / 64];  // a mark for each slot that may hold a timer
 	int64_t tick;  // every slot up to and including this tick has been visited
 	size_t count;
 };
@@ -34,6 +35,6 @@ bool timer_armed(const struct timer *timer);
 void wheel_turn(struct wheel *wheel, int64_t now_ns);
 
 // Nanoseconds from now until wheel_turn has something to look at; -1 when no timer is set.
-int64_t wheel_wait(const struct wheel *wheel, int64_t now_ns);
+int64_t wheel_wait(struct wheel *wheel, int64_t now_ns);
 
 #endif
