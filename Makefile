@@ -10,7 +10,7 @@
 #   make run         a gateway with the embedded default configuration
 #   make quick       the tests to run while working: units and end to end
 #   make fuzz        SECONDS=60 for each target, FUZZ_TARGETS=h1_server for one (tests/fuzz/README.md)
-#   make bench       tollgate beside others (bench/README.md)
+#   make bench       tollgate beside others (bench/README.md); make target: something to aim a load at
 #   make reference   writes conf/REFERENCE.md anew
 #   make layers shape format clean
 
@@ -165,6 +165,7 @@ test: test-deps
 	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
 	@tests/run stage 'the whole'
 	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
+	@tests/run command bench/target env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) target-test
 	@tests/run stage 'clang'
 	@tests/run command clang/build $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
 	@tests/run tap clang/hardening tests/hardening build/clang/tollgate

@@ -5,7 +5,10 @@ BENCH_TOOLS := build/bench
 BENCH_RESULTS ?= bench/results
 BENCH_FLAGS   ?=
 
-.PHONY: bench bench-quick bench-deps bench-tools
+# `make target TARGET_FLAGS='-delay 5ms -limit 100/s,200'`
+TARGET_FLAGS ?=
+
+.PHONY: bench bench-quick bench-deps bench-tools target target-test
 bench: bench-deps
 	@$(AGAIN) $(JOBS) all bench-tools
 	@$(BENCH_TOOLS)/compare -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
@@ -23,4 +26,12 @@ bench-tools:
 	@mkdir -p $(BENCH_TOOLS)
 	@cd bench && PATH="$$(../tests/toolchain):$$PATH" && \
 	  go build -o ../$(BENCH_TOOLS)/load ./load && go build -o ../$(BENCH_TOOLS)/backend ./backend && \
-	  go build -o ../$(BENCH_TOOLS)/compare ./run
+	  go build -o ../$(BENCH_TOOLS)/compare ./run && go build -o ../$(BENCH_TOOLS)/target ./target
+
+# Something for other load generators to aim at, until interrupted.
+target: deps
+	@$(AGAIN) $(JOBS) all bench-tools
+	@exec $(BENCH_TOOLS)/target -tollgate $(OUT)/tollgate $(TARGET_FLAGS)
+
+target-test:
+	@cd bench && go vet ./... && go test -count=1 ./target
