@@ -81,7 +81,8 @@ func cost(t *testing.T, count int, setup harness.Setup, client func(g *harness.G
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "callgrind.out")
 	setup.Under = []string{"valgrind", "--tool=callgrind", "--callgrind-out-file=" + out}
-	setup.Top = append(setup.Top, "workers: 1")
+	// What is folded depends on how fast requests come.
+	setup.Top = append(setup.Top, "workers: 1", "audit: {path: audit.jsonl, fold_after: 1000000}")
 	g := harness.Start(t, setup)
 	request := client(g)
 	for range count {
