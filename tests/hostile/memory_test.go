@@ -84,7 +84,7 @@ func judgeStalled(t *testing.T, g *harness.Gateway, before, passed int64) {
 	t.Helper()
 	grown := g.Memory() - before
 	t.Logf("%d KiB passed, the gateway grew by %d KiB", passed>>10, grown>>10)
-	if passed < 64<<10 || passed > 64<<20 {
+	if passed < 64<<10 || passed > 160<<20 { // the kernel takes up to 36 MiB at each of four ends
 		t.Errorf("%d KiB passed", passed>>10)
 	}
 	if grown > streamCeiling && !harness.Instrumented() {

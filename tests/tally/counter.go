@@ -132,15 +132,19 @@ func (s *suite) count(strict bool) (passed int, failed []*result) {
 		names = append(names, name)
 	}
 	sort.Strings(names)
+	skipped := []*result{} // after the failures, of which they say nothing
 	for _, name := range names {
 		r := s.tests[name]
 		switch {
-		case r.action == "run", r.action == "fail" && !s.failedBelow(name), r.action == "skip" && strict:
+		case r.action == "skip" && strict:
+			skipped = append(skipped, r)
+		case r.action == "run", r.action == "fail" && !s.failedBelow(name):
 			failed = append(failed, r)
 		case r.action == "pass" && !s.hasBelow(name):
 			passed++
 		}
 	}
+	failed = append(failed, skipped...)
 	nothing := s.own.action == "pass" && len(s.tests) == 0 // -run matches no test any more
 	if s.own.action == "fail" && len(failed) == 0 || s.own.action == "" || nothing {
 		failed = append(failed, &s.own)
