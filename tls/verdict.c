@@ -36,10 +36,15 @@ void verdict_table_free(struct verdict_table *table)
 // Fetched once: to ask for it by name each time costs as much as the sum.
 static EVP_MD *sha256;
 
+static void let_go(void)
+{
+	EVP_MD_free(sha256);
+}
+
 static void fetch(void)
 {
 	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-	CHECK(sha256);
+	CHECK(sha256 && OPENSSL_atexit(let_go));
 }
 
 bool verdict_key(STACK_OF(X509) * presented, unsigned char key[VERDICT_KEY_SIZE])

@@ -99,6 +99,12 @@ bool tls_session_is_h2(const struct tls_session *session)
 	return session->h2;
 }
 
+bool tls_session_resumed(const struct tls_session *session)
+{
+	(void)session;
+	return false;
+}
+
 struct str tls_session_version(const struct tls_session *session)
 {
 	(void)session;
