@@ -158,6 +158,23 @@ func TestEveryBadCertificateIsForbidden(t *testing.T) {
 	wantUntouched(t, users, web)
 }
 
+// Not one minute of leniency: half of one is too early as well.
+func TestCertificateOfTheNearFutureIsForbidden(t *testing.T) {
+	t.Parallel()
+	g, _, _ := guarded(t, setup{mode: "forbid"})
+	for {
+		began := time.Now()
+		got := g.try(t, tls.VersionTLS13, "h1", common().root.svid(webID, valid(30*time.Second, time.Hour)))
+		if time.Since(began) > 25*time.Second {
+			continue // the machine stood still, and the future has come
+		}
+		if got.status != http.StatusForbidden {
+			t.Errorf("status %d, %v", got.status, got.err)
+		}
+		return
+	}
+}
+
 func TestEveryBadCertificateIsAlerted(t *testing.T) {
 	t.Parallel()
 	table := badCertificates()
