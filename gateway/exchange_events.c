@@ -72,13 +72,17 @@ static void count_limits(struct exchange *exchange)
 			        decision->reason == REASON_NONE);
 }
 
-// Step 3: route, access list, limits.
+// Step 3: route, access list, limits, what the route takes.
 static bool policy_allows(struct exchange *exchange)
 {
 	struct downstream *downstream = exchange->downstream;
 	const struct head *head = &exchange->client->head;
+	uint64_t most = downstream_config(downstream)->limits.body_bytes;
 	struct policy_request request = {
 	        .grpc = exchange->grpc,
+	        .websocket = head->websocket,
+	        .too_large = most && head->content_length > 0 &&
+	                     (uint64_t)head->content_length > most,
 	        .method = head->method,
 	        .path = exchange->path.path,
 	        .host = exchange->host,
@@ -92,22 +96,6 @@ static bool policy_allows(struct exchange *exchange)
 	count_limits(exchange);
 	if (exchange->decision.reason != REASON_NONE)
 		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
-	return true;
-}
-
-// Step 4: what the route itself will not take.
-static bool route_takes_it(struct exchange *exchange)
-{
-	const struct head *head = &exchange->client->head;
-	uint64_t most = downstream_config(exchange->downstream)->limits.body_bytes;
-	if (most && head->content_length > 0 && (uint64_t)head->content_length > most)
-		return refuse(exchange, REASON_request_too_large,
-		        STR("content-length is over limits.body_bytes"));
-	if (head->websocket && !exchange_route(exchange)->upgrade_websocket)
-		return refuse(exchange, REASON_route_not_allowed,
-		        STR("the route has no `upgrade: [websocket]`"));
-	exchange->tunnel = head->websocket;
-	exchange->request_whole |= exchange->tunnel;  // until it is a tunnel, all is said
 	return true;
 }
 
@@ -138,9 +126,10 @@ void exchange_client_head(struct stream *stream, bool end)
 {
 	struct exchange *exchange = exchange_new(stream->codec->owner, stream);
 	exchange->request_whole = exchange->up.ended = end;
-	if (!caller_stands(exchange) || !target_is_plain(exchange) || !policy_allows(exchange) ||
-	        !route_takes_it(exchange))
+	if (!caller_stands(exchange) || !target_is_plain(exchange) || !policy_allows(exchange))
 		return;
+	exchange->tunnel = stream->head.websocket;
+	exchange->request_whole |= exchange->tunnel;  // until it is a tunnel, all is said
 	if (exchange_route(exchange)->backend >= 0)
 		exchange_forward(exchange);
 	else if (end || stream->head.expects_continue)

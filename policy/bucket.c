@@ -62,6 +62,7 @@ struct taking {
 	struct held held[2 * BUCKET_CLAIMS_MAX];  // each claim's gate, and its overflow gate
 	size_t held_count;
 	int64_t now_ns;
+	bool keep;  // what is taken; otherwise it is put back
 };
 
 static void aim(struct claimed *claimed, struct bucket_limit *limit, struct str key)
@@ -202,28 +203,25 @@ static int64_t take_held(struct taking *taking, size_t *refused_by)
 		}
 	}
 	if (refused) {
-		put_back(taking);
 		gate_count(&refused->gate->refused);
 		*refused_by = refused->index;
 	}
-	for (size_t i = 0; !refused && i < taking->count; i++)
+	if (refused || !taking->keep)
+		put_back(taking);
+	for (size_t i = 0; !refused && taking->keep && i < taking->count; i++)
 		gate_count(&taking->claims[i].gate->granted);
 	return longest_ns;
 }
 
-int64_t bucket_take_all(
-        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
+static int64_t take_all(const struct bucket_claim *claims, size_t count, int64_t now_ns, bool keep,
+        size_t *refused_by)
 {
 	CHECK(count <= BUCKET_CLAIMS_MAX);
-	*refused_by = 0;
-	if (count == 0)
-		return 0;
-	if (count == 1 && !claims[0].limit->split)
-		return take_single(claims[0].limit, now_ns);
 	struct taking taking;
 	taking.count = count;
 	taking.held_count = 0;
 	taking.now_ns = now_ns;
+	taking.keep = keep;
 	for (size_t i = 0; i < count; i++) {
 		taking.claims[i].index = i;
 		aim(&taking.claims[i], claims[i].limit, claims[i].key);
@@ -232,4 +230,22 @@ int64_t bucket_take_all(
 	int64_t wait_ns = take_held(&taking, refused_by);
 	release_all(&taking);
 	return wait_ns;
+}
+
+int64_t bucket_take_all(
+        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
+{
+	*refused_by = 0;
+	if (count == 0)
+		return 0;
+	if (count == 1 && !claims[0].limit->split)
+		return take_single(claims[0].limit, now_ns);
+	return take_all(claims, count, now_ns, true, refused_by);
+}
+
+int64_t bucket_would_refuse(
+        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
+{
+	*refused_by = 0;
+	return take_all(claims, count, now_ns, false, refused_by);
 }

@@ -55,6 +55,11 @@ struct bucket_claim {
 MUST_USE int64_t bucket_take_all(
         const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
 
+// The same answer, and the same count where it is a refusal, but nothing is taken: for a call that
+// is to be refused in any case.
+MUST_USE int64_t bucket_would_refuse(
+        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
+
 // For /limits and metrics: the buckets in use, the keys tracked, calls granted and refused since
 // the start.
 struct bucket_view {

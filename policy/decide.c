@@ -68,9 +68,10 @@ static const struct route *find_route(const struct policy_listener *listener,
 	return number == ROUTE_NONE ? NULL : &listener->routes[number];
 }
 
-// Takes the tokens, or says which limit refused and for how long; false then.
-static bool take_tokens(const struct route *route, const struct limit_facts *facts, int64_t now_ns,
-        struct arena *arena, struct policy_decision *decision)
+// Takes the tokens (or only looks for them), or says which limit refused and for how long; false
+// then.
+static bool limits_allow(const struct route *route, const struct limit_facts *facts, bool take,
+        int64_t now_ns, struct arena *arena, struct policy_decision *decision)
 {
 	struct bucket_claim claims[BUCKET_CLAIMS_MAX];
 	size_t refused_by;
@@ -80,14 +81,37 @@ static bool take_tokens(const struct route *route, const struct limit_facts *fac
 		claims[i] = (struct bucket_claim){
 		        limit->bucket, limit_key(limit, route, facts, arena)};
 	}
-	int64_t wait_ns = bucket_take_all(claims, route->limit_count, now_ns, &refused_by);
+	int64_t wait_ns =
+	        take ? bucket_take_all(claims, route->limit_count, now_ns, &refused_by)
+	             : bucket_would_refuse(claims, route->limit_count, now_ns, &refused_by);
 	if (wait_ns == 0)
 		return true;
+	decision->reason = REASON_rate_limited;
 	decision->retry_after_ns = wait_ns;
 	decision->limit_index = (int)refused_by;
 	decision->matched_rule = route->limits[refused_by].rule;
 	decision->detail = route->limits[refused_by].detail;
 	return false;
+}
+
+// What no token buys. Where the limits refuse too, their answer comes first: it holds for whatever
+// the caller sends next.
+static bool route_takes(const struct config_route *route, const struct policy_request *request,
+        struct policy_decision *decision)
+{
+	if (request->too_large) {
+		decision->reason = REASON_request_too_large;
+		decision->matched_rule = STR("");  // the listener's, as where the body tells
+		decision->detail = STR("content-length is over limits.body_bytes");
+		return false;
+	}
+	if (request->websocket && !route->upgrade_websocket) {
+		decision->reason = REASON_route_not_allowed;
+		decision->matched_rule = STR("upgrade");
+		decision->detail = STR("the route has no `upgrade: [websocket]`");
+		return false;
+	}
+	return true;
 }
 
 // Each step first says how the call ends if it fails: the one way to REASON_NONE is to pass all.
@@ -130,11 +154,10 @@ static void judge(const struct policy_listener *listener, const struct policy_id
 	}
 
 	decision->reason = REASON_rate_limited;
+	bool takes = route_takes(route->config, request, decision);
 	struct limit_facts facts = {identity->id.text, keys.of[ROUTE_METHOD], request};
-	if (!take_tokens(route, &facts, now_ns, arena, decision))
-		return;
-
-	decision->reason = REASON_NONE;
+	if (limits_allow(route, &facts, takes, now_ns, arena, decision) && takes)
+		decision->reason = REASON_NONE;
 }
 
 void policy_decide(const struct policy *policy, size_t listener,

@@ -47,6 +47,8 @@ struct policy_request {
 	struct str method;  // HTTP method
 	struct str path;    // normalised, without the query
 	struct str host;    // without port, lower case
+	bool websocket;     // asks for the upgrade
+	bool too_large;     // announces a body over the listener's `limits.body_bytes`
 	struct str source_ip;
 	// The value of a header for `per: [header:NAME]`; repeated fields are joined with ',';
 	// empty when absent.
@@ -59,15 +61,16 @@ struct policy_decision {
 	const struct config_route *route;  // NULL when none matched
 	size_t route_index;
 	struct str policy_name;  // `edge/user.UserService/Login`: listener, and the route's pattern
-	struct str matched_rule;  // `rate_limits[0]`, `allow`, `match_subject_alt_names`, `routes`
+	struct str matched_rule;  // `rate_limits[0]`, `allow`, `upgrade`, `match_subject_alt_names`,
+	                          // `routes`
 	struct str detail;        // for the audit record alone
 	struct str rpc_method;    // `/pkg.Service/Method` of a gRPC call
 	int64_t retry_after_ns;   // > 0 where reason is rate_limited
 	int limit_index;          // which rate limit refused, -1 otherwise
 };
 
-// The whole verdict in order: identity, route, access list, limits. A refusal takes no token. Text
-// lives in `arena` or in the policy. `now_ns` is monotonic.
+// The whole verdict in order: identity, route, access list, limits, what the route takes. A refusal
+// takes no token. Text lives in `arena` or in the policy. `now_ns` is monotonic.
 void policy_decide(const struct policy *policy, size_t listener,
         const struct policy_identity *identity, const struct policy_request *request,
         int64_t now_ns, struct arena *arena, struct policy_decision *decision);

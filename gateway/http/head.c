@@ -86,8 +86,14 @@ void head_answer(struct head *head, int status)
 
 bool head_is_grpc(const struct head *head)
 {
-	struct str type = fields_get(&head->fields, STR("content-type"));
-	return str_starts_nocase(type, STR("application/grpc"));
+	// Any of several: which one a backend goes by cannot be known.
+	for (size_t i = 0; i < head->fields.count; i++) {
+		const struct field *field = &head->fields.items[i];
+		if (str_eq(field->name, STR("content-type")) &&
+		        str_starts_nocase(field->value, STR("application/grpc")))
+			return true;
+	}
+	return false;
 }
 
 bool field_name_valid(struct str name)

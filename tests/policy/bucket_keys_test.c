@@ -192,6 +192,35 @@ static void a_call_may_claim_the_same_bucket_twice(void **state)
 	bucket_store_free(store);
 }
 
+static void looking_takes_nothing_and_tells_the_same(void **state)
+{
+	(void)state;
+	struct bucket_store *store = bucket_store_new();
+	int64_t now_ns = NOW_S * second_ns;
+	struct bucket_limit *all = bucket_limit_get(
+	        store, STR("all"), (struct bucket_rate){1, second_ns, 2}, false, 0, now_ns);
+	struct bucket_limit *each = bucket_limit_get(
+	        store, STR("each"), (struct bucket_rate){1, 10 * second_ns, 1}, true, 1, now_ns);
+	struct bucket_claim claims[] = {{all, STR("")}, {each, STR("a")}};
+	size_t refused_by;
+	for (int look = 0; look < 5; look++)
+		for (size_t count = 0; count <= 2; count++)
+			assert_int_equal(
+			        bucket_would_refuse(claims, count, now_ns, &refused_by), 0);
+	assert_int_equal(bucket_take_all(claims, 2, now_ns, &refused_by), 0);
+	for (int look = 0; look < 5; look++) {
+		assert_int_equal(bucket_would_refuse(claims, 1, now_ns, &refused_by), 0);
+		assert_int_equal(
+		        bucket_would_refuse(claims, 2, now_ns, &refused_by), 10 * second_ns);
+		assert_int_equal(refused_by, 1);
+	}
+	assert_int_equal(drain(all, STR(""), now_ns), 1);
+	assert_int_equal(bucket_would_refuse(claims, 1, now_ns, &refused_by), second_ns);
+	bucket_limit_unref(all);
+	bucket_limit_unref(each);
+	bucket_store_free(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -201,6 +230,7 @@ int main(void)
 	        cmocka_unit_test(the_table_is_used_to_the_last_place_over_all_shards),
 	        cmocka_unit_test(claims_on_several_limits_take_all_or_none),
 	        cmocka_unit_test(a_call_may_claim_the_same_bucket_twice),
+	        cmocka_unit_test(looking_takes_nothing_and_tells_the_same),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
