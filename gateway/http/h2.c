@@ -16,6 +16,8 @@ static void make_shared(void)
 	nghttp2_option_set_no_auto_window_update(options, 1);
 	// Until the backend has said how many streams it takes, no more than one leaves.
 	nghttp2_option_set_peer_max_concurrent_streams(options, 1);
+	// Heads are bounded where they are read, some beyond the 64 KiB of nghttp2.
+	nghttp2_option_set_max_send_header_block_length(options, 16 * 1024 * 1024);
 }
 
 const char *h2_library_version(void)

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -142,5 +143,25 @@ func TestEveryFramingOfAnAnswerReachesEveryClient(t *testing.T) {
 				a.hear10(t, g, target, fields)
 			}
 		})
+	}
+}
+
+// What HTTP/1.1 may carry in a head HTTP/2 may carry as well.
+func TestALargeHeadReachesEveryClient(t *testing.T) {
+	t.Parallel()
+	answer := ok + "Content-Length: 4\r\n"
+	for i := range 198 {
+		answer += fmt.Sprintf("x%03d: %s\r\n", i, strings.Repeat("y", 318)) // just under 64 KiB
+	}
+	answer += "\r\nmine"
+	g, _ := scripted(t, func(p *backend.Peer) {
+		for p.Request() != nil {
+			_, _ = io.WriteString(p, answer)
+		}
+	})
+	for _, protocol := range []string{"h1", "h2"} {
+		if got := harness.Get(g.Client(t, protocol), "/x"); got.Body != "mine" || len(got.Header["X197"]) != 1 {
+			t.Errorf("%s: %d %q with %d fields, %v", protocol, got.Status, got.Body, len(got.Header), got.Err)
+		}
 	}
 }
