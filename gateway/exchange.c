@@ -72,8 +72,10 @@ static void on_progress(struct timer *timer)
 		exchange_send_held(exchange);
 		return;
 	}
-	if (!exchange->client->head_sent && !exchange->request_whole &&
-	        !buffer_len(&exchange->up.bytes))
+	// The last byte of a known length waits for the request's end: it is no sign of a backend
+	// that does not read.
+	bool all_passed_on = buffer_len(&exchange->up.bytes) <= 1;
+	if (!exchange->client->head_sent && !exchange->request_whole && all_passed_on)
 		exchange_refuse_late(exchange, REASON_request_timeout,
 		        STR("the client stopped sending its request"));
 	else if (!exchange->client->head_sent)
@@ -329,15 +331,16 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 	exchange_let_go_of_backend(exchange);
 	if (!exchange->client->head_sent) {
 		fail_head(exchange, http, grpc, cause);
-	} else if (exchange->grpc && !exchange->down.ended) {
+	} else if (exchange->grpc && !exchange->down.ended && exchange->downstream->codec->h2) {
 		// The head is out: the status travels in the trailers, where a gRPC client looks
-		// for it.
+		// for it. HTTP/1 has no such place that a client must read.
 		struct fields *trailers = &exchange->down.trailers;
 		exchange->grpc_status = grpc;
 		fields_add(trailers, &exchange->arena, STR("grpc-status"),
 		        arena_digits(&exchange->arena, (uint64_t)grpc));
 		fields_add(trailers, &exchange->arena, STR("grpc-message"), str_from(cause));
 		exchange->down.ended = exchange->answer_whole = true;
+		exchange_progress(exchange);
 		stream_wake(exchange->client);
 	} else {
 		stream_reset(exchange->client, ABORT_CLOSED);

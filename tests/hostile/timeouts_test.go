@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -261,5 +262,60 @@ func TestABackendThatStallsMidAnswerIsVisible(t *testing.T) {
 		if took := time.Since(began); took > harness.Slow(deadline+slack) {
 			t.Errorf("took %v", took)
 		}
+	}
+}
+
+// Whatever was said of the length: as long as the client has not ended its request, the wait is for the client.
+func TestAStallBeforeTheEndIsTheClients(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{"nothing": "", "four of five": "1234", "five of five, no end": "12345"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, _ := web(t, "h1", "timeouts: {stream_idle: 500ms}")
+			s := open(t, g)
+			s.headers(1, false, asks("POST", "/sink", "content-length", "5")...)
+			if body != "" {
+				_ = s.WriteData(1, false, []byte(body))
+			}
+			if got := s.await(1); got.value(":status") != "408" || g.Audit("request_timeout") != 1 {
+				t.Errorf("%v, %d records", got, g.Audit("request_timeout"))
+			}
+		})
+	}
+}
+
+// Answers that nobody reads fill the connection, so that what ends a silent call cannot leave either: then its deadline is
+// that of the connection.
+func TestASilentCallBehindUnreadAnswersHasADeadline(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string][]string{"gRPC": {"content-type", "application/grpc"}, "HTTP": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var passed atomic.Int64
+			g, _ := scripted(t, func(p *backend.Peer) {
+				request := p.Request()
+				if request == nil {
+					return
+				}
+				p.Say("%s%s\r\n\r\n", ok, chunked)
+				for request.URL.Path == "/big" {
+					n, err := io.WriteString(p, "10000\r\n"+strings.Repeat("x", 1<<16)+"\r\n")
+					if passed.Add(int64(n)); err != nil {
+						return
+					}
+				}
+				p.Hang()
+			}, "timeouts: {stream_idle: 500ms, idle: 500ms}")
+			s := newSession(t, g, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+			_ = s.WriteWindowUpdate(0, 1<<30)
+			for id := uint32(1); id < 7; id += 2 {
+				s.get(id, "/big")
+			}
+			rest(t, passed.Load)
+			s.headers(101, true, asks("POST", "/silent", kind...)...)
+			harness.WaitFor(t, "the end of the connection", 30*time.Second, func() bool {
+				return g.Metric("tollgate_connections_active") == 0
+			})
+		})
 	}
 }
