@@ -78,9 +78,11 @@ static void finish(struct downstream *downstream)
 
 void downstream_close(struct downstream *downstream)
 {
+	report_standing(downstream);
 	enter(downstream, DOWNSTREAM_CLOSING);
 	if (downstream->codec)
 		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);
+	downstream->link.cut_short = downstream->codec && downstream->codec->cut_short;
 	link_close(&downstream->link);
 }
 

@@ -325,6 +325,7 @@ static void server_ended(struct h1 *h1)
 		h1->receive = H1_RECEIVE_NOTHING;
 		h1->codec.finished = true;
 		if (!stream->over) {
+			h1_cut(h1);
 			stream->over = true;
 			if (stream->user)
 				h1->codec.events->aborted(stream, ABORT_CANCELLED);

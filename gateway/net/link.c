@@ -229,9 +229,11 @@ static bool write_out(struct link *link)
 	if (link->tls && link->open && buffer_len(&link->plain)) {
 		if (!tls_write(link->tls, buffer_str(&link->plain))) {
 			buffer_clear(&link->plain);
-			end(link, LINK_TLS_FAILED);
-			return false;
-		}
+			if (!link->ended) {
+				end(link, LINK_TLS_FAILED);
+				return false;
+			}
+		}  // known already: the alert still has to leave
 		buffer_clear(&link->plain);
 	}
 	if (buffer_len(from) == 0)
@@ -367,7 +369,7 @@ static void close_with(struct link *link, bool reset)
 
 void link_close(struct link *link)
 {
-	close_with(link, false);
+	close_with(link, link->cut_short);
 }
 
 bool link_pending(const struct link *link)

@@ -61,8 +61,8 @@ struct link {
 	bool last_words;  // by the owner, at init: what the peer said before a write failed still
 	                  // counts
 	bool mute;  // a write failed: nothing more is written, the rest is heard out, then BROKEN
-	bool cut_short;  // by the owner, before link_finish: reset it once all is written, for that
-	                 // is not whole
+	bool cut_short;  // by the owner, before link_finish or link_close: what was written is not
+	                 // whole, so the connection ends in a reset
 	uint64_t bytes_in, bytes_out;  // on the wire
 };
 

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -125,26 +124,6 @@ func TestBackendLeavesAfterItsWholeAnswer(t *testing.T) {
 	}
 }
 
-// An answer that only the end of the connection delimits must not look whole when it is not (RFC 9112, 8).
-func TestBrokenAnswerToHTTP10LooksBroken(t *testing.T) {
-	t.Parallel()
-	address := serve(t, func(conn net.Conn) {
-		_, _ = http.ReadRequest(bufio.NewReader(conn))
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
-		time.Sleep(100 * time.Millisecond)
-	})
-	g := harness.Start(t, through(harness.HTTP1("web", address)))
-	wire := g.Wire(t)
-	wire.Say("GET / HTTP/1.0\r\nHost: gateway.test\r\n\r\n")
-	rest, err := wire.Rest()
-	if err == nil {
-		t.Errorf("looks whole: %q", rest)
-	}
-	if !strings.HasSuffix(rest, "half") {
-		t.Errorf("what there was did not arrive: %q", rest)
-	}
-}
-
 // A backend that resets a close-delimited answer cut it short.
 func TestResetInCloseDelimitedAnswerLooksBroken(t *testing.T) {
 	t.Parallel()
@@ -208,63 +187,6 @@ func TestSlowClientOfAClosingConnectionGetsAll(t *testing.T) {
 	}
 }
 
-// Both ways of an HTTP/1.1 exchange are full for a moment; when the client reads again, all flows again.
-func TestFullDuplexDoesNotLock(t *testing.T) {
-	t.Parallel()
-	const size = 24 << 20
-	address := serve(t, func(conn net.Conn) {
-		reader := bufio.NewReader(conn)
-		for { // the head
-			line, err := reader.ReadString('\n')
-			if err != nil {
-				return
-			}
-			if line == "\r\n" {
-				break
-			}
-		}
-		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
-		_, _ = io.CopyN(conn, reader, size) // reads the next piece only when the last was taken
-	})
-	g := harness.Start(t, through(harness.HTTP1("web", address)))
-	for _, protocol := range []string{"h1", "h2"} {
-		t.Run(protocol, func(t *testing.T) {
-			conn := g.DialTLS(t, map[string]string{"h1": "http/1.1", "h2": "h2"}[protocol])
-			_ = conn.SetDeadline(time.Now().Add(harness.Slow(20 * time.Second)))
-			if protocol == "h1" {
-				go func() {
-					_, _ = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: %d\r\n\r\n", size)
-					_, _ = conn.Write(make([]byte, size))
-				}()
-				time.Sleep(2 * time.Second)
-				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				n, err := io.Copy(io.Discard, answer.Body)
-				if n != size {
-					t.Fatalf("%d bytes, %v", n, err)
-				}
-				return
-			}
-			client := g.Client(t, "h2")
-			answer, err := client.Do(harness.Must(http.NewRequest("POST", "https://gateway.test/", io.LimitReader(blanks{}, size))))
-			if err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(2 * time.Second)
-			n, err := io.Copy(io.Discard, answer.Body)
-			if n != size {
-				t.Fatalf("%d bytes, %v", n, err)
-			}
-		})
-	}
-}
-
-type blanks struct{}
-
-func (blanks) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
 // An idle HTTP/2 connection is told before it is closed, so that the client knows what was not acted on.
 func TestIdleConnectionGetsGoaway(t *testing.T) {
 	t.Parallel()
@@ -316,57 +238,4 @@ func TestUnreadStreamRefusalsAreBounded(t *testing.T) {
 	if most > 48<<20 && !harness.Instrumented() {
 		t.Errorf("one client that does not read cost %d KiB", most>>10)
 	}
-}
-
-// A backend that is slow to agree to a websocket is the backend's fault, not the client's.
-func TestSlowUpgradeIsTheBackendsFault(t *testing.T) {
-	t.Parallel()
-	address := serve(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-	s := harness.Setup{Listener: []string{"timeouts: {stream_idle: 500ms}"}, Backends: []string{harness.HTTP1("web", address)},
-		Routes: []string{harness.Route("path: /*", "backend: web, upgrade: [websocket]")}}
-	g := harness.Start(t, s)
-	wire := g.Wire(t)
-	wire.Say("GET / HTTP/1.1\r\nHost: gateway.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if got := wire.Hear("GET"); got.Status != http.StatusGatewayTimeout {
-		t.Errorf("%+v", got)
-	}
-}
-
-// Whatever size: the last bytes wait for a client that only pauses.
-func TestPausingClientOfAClosingConnectionGetsAll(t *testing.T) {
-	t.Parallel()
-	address := serve(t, func(conn net.Conn) {
-		requests := bufio.NewReader(conn)
-		for {
-			request, err := http.ReadRequest(requests)
-			if err != nil {
-				return
-			}
-			var size int
-			_, _ = fmt.Sscanf(request.URL.Path, "/%d", &size)
-			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
-			_, _ = conn.Write(make([]byte, size))
-		}
-	})
-	g := harness.Start(t, through(harness.HTTP1("web", address)))
-	t.Run("sizes", func(t *testing.T) {
-		for size := 64 << 10; size < 6<<20; size += 1_300_000 {
-			t.Run(fmt.Sprint(size), func(t *testing.T) {
-				t.Parallel()
-				raw := g.DialTCP(t)
-				_ = raw.SetDeadline(time.Now().Add(time.Minute))
-				_ = raw.(*net.TCPConn).SetReadBuffer(256 << 10)
-				conn := tls.Client(raw, harness.ClientTLS("http/1.1"))
-				_, _ = fmt.Fprintf(conn, "GET /%d HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n\r\n", size)
-				time.Sleep(4 * time.Second)
-				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if n, err := io.Copy(io.Discard, answer.Body); err != nil {
-					t.Errorf("%d bytes, then %v", n, err)
-				}
-			})
-		}
-	})
 }
