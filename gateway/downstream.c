@@ -68,6 +68,14 @@ static void report_standing(struct downstream *downstream)
 	reject_connection(downstream, downstream->standing, downstream->standing_detail);
 }
 
+// Of a newcomer who was refused when it came one record is enough.
+static void fail_handshake(struct downstream *downstream, enum reason reason, struct str detail)
+{
+	if (downstream->standing == REASON_NONE)
+		reject_connection(downstream, reason, detail);
+	report_standing(downstream);
+}
+
 static void finish(struct downstream *downstream)
 {
 	report_standing(downstream);  // whoever leaves without a request was refused all the same
@@ -131,8 +139,7 @@ static void on_timer(struct timer *timer)
 	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, timer);
 	switch (downstream->phase) {
 	case DOWNSTREAM_HANDSHAKE:
-		reject_connection(
-		        downstream, REASON_tls_failed, STR("the handshake took too long"));
+		fail_handshake(downstream, REASON_tls_failed, STR("the handshake took too long"));
 		downstream_close(downstream);
 		break;
 	case DOWNSTREAM_IDLE:
@@ -244,7 +251,7 @@ static void on_ended(struct link *link, enum link_end why)
 		enum reason reason = REASON_tls_failed;
 		if (why == LINK_TLS_FAILED)
 			reason = tls_fault(link->tls, &detail);
-		reject_connection(downstream, reason, detail);
+		fail_handshake(downstream, reason, detail);
 		finish(downstream);
 		return;
 	}

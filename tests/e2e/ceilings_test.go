@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -141,4 +142,30 @@ func TestConnectionsFarPastTheCeilingAreShutOut(t *testing.T) {
 		w.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
 		wantStatus(t, w.hear("GET"), http.StatusOK)
 	}
+}
+
+// Whoever was one too many and then breaks off the handshake was refused once, not twice.
+func TestOneTooManyThatBreaksOffIsRecordedOnce(t *testing.T) {
+	t.Parallel()
+	g, _, _ := ceilinged(t, "connections: 1")
+	held := g.wire(t, common().web)
+	for name, leave := range map[string]func(conn net.Conn){
+		"in the middle": func(conn net.Conn) { _, _ = conn.Write([]byte("\x16\x03\x01\x02")) },
+		"after nonsense": func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
+			_, _ = io.Copy(io.Discard, conn)
+		},
+	} {
+		before := len(g.refusals(t, because("overloaded")))
+		conn := g.dialTCP(t)
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		leave(conn)
+		_ = conn.Close()
+		waitFor(t, "the record of one who breaks off "+name, 5*time.Second, func() bool {
+			return len(g.refusals(t, because("overloaded"))) == before+1
+		})
+	}
+	held.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+	wantStatus(t, held.hear("GET"), http.StatusOK)
+	g.countAudit(t, 0, because("tls_failed"))
 }
