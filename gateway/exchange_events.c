@@ -150,7 +150,7 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 		stream_credit(stream, bytes.len);
 		return;
 	}
-	if (most && exchange->up.total_in + bytes.len > most) {
+	if (most && !exchange->tunnel && exchange->up.total_in + bytes.len > most) {
 		exchange_refuse_late(exchange, REASON_request_too_large,
 		        STR("the body is over limits.body_bytes"));
 		return;

@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -71,5 +72,32 @@ func TestWhatTheRouteDoesNotTakeTakesNoToken(t *testing.T) {
 				ask(429)
 			})
 		}
+	}
+}
+
+// What a tunnel carries is nobody's body.
+func TestABoundOfBodiesDoesNotCutATunnel(t *testing.T) {
+	t.Parallel()
+	back := harness.Must(backend.StartScripted("127.0.0.1:0", func(p *backend.Peer) {
+		p.Request()
+		p.Say("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(p, p.Reader)
+	}))
+	t.Cleanup(back.Stop)
+	g := harness.Start(t, harness.Setup{Listener: []string{"limits: {body_bytes: 100}"},
+		Routes:   []string{harness.Route("path: /*", "backend: web, upgrade: [websocket]")},
+		Backends: []string{harness.HTTP1("web", back.Address)}})
+	w := g.Wire(t)
+	w.Say("GET / HTTP/1.1\r\nHost: gateway.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+	for {
+		if line := harness.Must(w.Reader.ReadString('\n')); line == "\r\n" {
+			break
+		}
+	}
+	sent := strings.Repeat("0123456789", 100)
+	w.Say(sent)
+	echo := make([]byte, len(sent))
+	if n, err := io.ReadFull(w.Reader, echo); err != nil || string(echo) != sent {
+		t.Errorf("%d of %d bytes came back, then %v", n, len(sent), err)
 	}
 }
