@@ -71,6 +71,7 @@ static void begin_stop(struct worker *worker)
 static void on_bell(uv_async_t *bell)
 {
 	struct worker *worker = bell->data;
+	turn_wake(&worker->turn);
 	take_offer(worker);
 	if (atomic_load(&worker->drain_asked) && !worker->draining)
 		begin_drain(worker);
@@ -92,6 +93,12 @@ void worker_settle(struct worker *worker)
 	turn_close(&worker->turn);
 }
 
+static void on_worked(struct turn *turn, int64_t worked_ns)
+{
+	struct worker *worker = CONTAINER_OF(turn, struct worker, turn);
+	metrics_turn(worker->metrics, worked_ns);
+}
+
 void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot, const int *sockets,
         atomic_size_t *connections, struct audit *audit)
 {
@@ -101,6 +108,7 @@ void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot,
 	worker->metrics = metrics_new();
 	digest_random(worker->random, sizeof(worker->random));
 	turn_init(&worker->turn);
+	worker->turn.worked = on_worked;
 	list_init(&worker->downstreams);
 	list_init(&worker->pools);
 	CHECK(uv_async_init(&worker->turn.loop, &worker->bell, on_bell) == 0);

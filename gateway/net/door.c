@@ -27,7 +27,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct door *door = poll->data;
 	(void)status, (void)events;
-	door->turn->now_ns = clock_monotonic_ns();
+	turn_wake(door->turn);
 	for (int i = 0; i < AT_ONCE && !door->held && !door->shut; i++) {
 		int descriptor = accept4(door->socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (descriptor >= 0) {

@@ -103,7 +103,7 @@ static void receive(struct link *link, struct str bytes)
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 {
 	struct link *link = stream->data;
-	link->turn->now_ns = clock_monotonic_ns();
+	turn_wake(link->turn);
 	if (count > 0) {
 		receive(link, str_of(buf->base, (size_t)count));
 	} else if (count < 0) {
@@ -154,6 +154,7 @@ void link_start(struct link *link, struct tls_session *tls)
 static void on_connect(uv_connect_t *request, int status)
 {
 	struct link *link = request->handle->data;
+	turn_wake(link->turn);
 	if (link->closing)
 		return;
 	if (status < 0) {
@@ -188,6 +189,7 @@ static void linger(struct link *link)
 static void on_written(uv_write_t *request, int status)
 {
 	struct link *link = request->handle->data;
+	turn_wake(link->turn);
 	link->writing = false;
 	if (link->closing)
 		return;

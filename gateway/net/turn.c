@@ -20,11 +20,18 @@ static void bury_dead(struct turn *turn)
 	}
 }
 
+void turn_wake(struct turn *turn)
+{
+	turn->now_ns = clock_monotonic_ns();
+	if (!turn->woke_ns)
+		turn->woke_ns = turn->now_ns;
+}
+
 static void on_alarm(uv_timer_t *timer)
 {
 	struct turn *turn = timer->data;
 	turn->alarm_ns = 0;
-	turn->now_ns = clock_monotonic_ns();
+	turn_wake(turn);
 	wheel_turn(&turn->wheel, turn->now_ns);
 }
 
@@ -52,6 +59,9 @@ static void on_prepare(uv_prepare_t *prepare)
 	flush_dirty(turn);
 	bury_dead(turn);
 	set_alarm(turn);
+	if (turn->worked && turn->woke_ns)
+		turn->worked(turn, clock_monotonic_ns() - turn->woke_ns);
+	turn->woke_ns = 0;
 }
 
 void turn_init(struct turn *turn)

@@ -32,6 +32,9 @@ struct turn {
 	struct wheel wheel;
 	struct list dirty, graves;
 	int64_t now_ns;       // monotonic, read at each wake-up and each read
+	int64_t woke_ns;      // when the first event of this turn came; 0: none yet
+	// By the owner, may be NULL: told at the end of a turn how long the loop was at work.
+	void (*worked)(struct turn *turn, int64_t worked_ns);
 	char *read_buffer;    // shared by all links: idle connections hold none
 	struct buffer plain;  // scratch for decrypted bytes
 };
@@ -41,6 +44,8 @@ void turn_run(struct turn *turn);  // until every handle is closed
 void turn_close(
         struct turn *turn);  // asks the turn's own handles to close, so that turn_run can return
 void turn_fini(struct turn *turn);  // after turn_run; CHECKs that nothing was left open
+
+void turn_wake(struct turn *turn);  // first in every callback that libuv calls for an event
 
 void turn_mark_dirty(struct turn *turn, struct dirty *dirty);  // idempotent
 void turn_mark_dead(struct turn *turn, struct grave *grave);   // once

@@ -34,6 +34,7 @@ var contractMetrics = map[string]struct {
 	"tollgate_config_last_reload_success":           {"gauge", []string{}},
 	"tollgate_audit_records_total":                  {"counter", []string{}},
 	"tollgate_build_info":                           {"gauge", nil},
+	"tollgate_loop_turn_duration_seconds":           {"histogram", []string{}},
 }
 
 // A sample is one line of the exposition, taken apart as strictly as Prometheus does.
