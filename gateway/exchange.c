@@ -171,7 +171,7 @@ static bool try_backend(struct exchange *exchange)
 void exchange_forward(struct exchange *exchange)
 {
 	exchange->state = EXCHANGE_FORWARDED;
-	exchange->time.forwarded_ns = clock_monotonic_ns();
+	exchange->time.forwarded_ns = turn_of(exchange)->now_ns;
 	set_deadline(exchange);
 	forward_request(exchange, &exchange->request);
 	while (!try_backend(exchange))

@@ -125,9 +125,9 @@ void turn_mark_dead(struct turn *turn, struct grave *grave)
 
 void turn_set_timer(struct turn *turn, struct timer *timer, int64_t after_ns)
 {
-	// Not turn->now_ns: a loop that slept for minutes wakes with a connection whose deadline
-	// would have passed.
-	turn->now_ns = clock_monotonic_ns();
+	// Outside of an event now_ns may be minutes old, and the deadline would have passed.
+	if (!turn->woke_ns)
+		turn->now_ns = clock_monotonic_ns();
 	timer_set(&turn->wheel, timer, turn->now_ns + after_ns);
 }
 
