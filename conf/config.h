@@ -238,7 +238,7 @@ void config_free(struct config *config);
 
 // What is in force, defaults filled in and secrets redacted, as a file that parses to the same.
 void config_dump(const struct config *config, struct buffer *out);
-// conf/REFERENCE.md, from the schema table and reason.def.
+// conf/REFERENCE.md, from the schema table, reason.def and metric.def.
 void config_reference(FILE *out);
 // conf/default.yaml, what `make run` serves.
 extern const char config_default_text[];

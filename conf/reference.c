@@ -6,7 +6,8 @@ static const char introduction[] =
         "# The config file, key by key\n"
         "\n"
         "Generated from the schema table (`conf/schema.c`, `conf/schema_listener.c`) and\n"
-        "`base/reason.def`; do not edit. `REGENERATE=1` with `tests/conf/reference_test` rewrites "
+        "`base/reason.def`, `base/metric.def`; do not edit. `REGENERATE=1` with "
+        "`tests/conf/reference_test` rewrites "
         "it.\n"
         "\n"
         "A file is one YAML document, in UTF-8, of at most 4 MiB, without anchors, aliases and "
@@ -133,12 +134,40 @@ static void write_reasons(struct buffer *out)
 	}
 }
 
+static void write_metrics(struct buffer *out)
+{
+#define LABELS(...) #__VA_ARGS__
+#define METRIC(name, type, labels, help) {"tollgate_" #name, #type, labels, help},
+	static const struct {
+		const char *name, *type, *labels, *help;
+	} rows[] = {
+#include "base/metric.def"
+	};
+#undef METRIC
+#undef LABELS
+	buffer_append_str(
+	        out, STR("\n## Metrics\n\nAt `/metrics` of the admin listener, in the text "
+	                 "format of Prometheus.\n\n"
+	                 "| metric | type | labels | meaning |\n"
+	                 "| --- | --- | --- | --- |\n"));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		buffer_printf(out, "| `%s` | ", rows[i].name);
+		for (const char *letter = rows[i].type; *letter; letter++)
+			buffer_printf(out, "%c", *letter + 'a' - 'A');
+		buffer_append_str(out, STR(" | "));
+		for (const char *letter = rows[i].labels; *letter; letter++)
+			buffer_printf(out, "%.*s", *letter != '"', letter);
+		buffer_printf(out, " | %s |\n", rows[i].help);
+	}
+}
+
 void config_reference(FILE *out)
 {
 	struct buffer text = {0};
 	buffer_append_str(&text, STR(introduction));
 	write_object(&schema_config, "", &text);
 	write_reasons(&text);
+	write_metrics(&text);
 	fwrite(buffer_data(&text), 1, buffer_len(&text), out);
 	buffer_fini(&text);
 }
