@@ -36,9 +36,20 @@ static void close_upstream(struct upstream *upstream, enum stream_abort why)
 		return;
 	upstream->closing = true;
 	list_remove(&upstream->node);
+	list_remove(&upstream->roomy);
 	turn_stop_timer(&upstream->pool->worker->turn, &upstream->timer);
 	upstream->codec->ops->fail(upstream->codec, why);
 	link_close(&upstream->link);
+}
+
+// Who looks for a connection passes by none that is full, however many there are.
+static void sort_in(struct upstream *upstream)
+{
+	bool room = upstream->codec->ops->room(upstream->codec) > 0;
+	if (!room)
+		list_remove(&upstream->roomy);
+	else if (!list_linked(&upstream->roomy))
+		list_push(&upstream->pool->roomy[upstream->endpoint], &upstream->roomy);
 }
 
 // After anything that may have freed or finished the connection: keep it, rest it, or close it.
@@ -54,6 +65,7 @@ static void settle(struct upstream *upstream)
 		close_upstream(upstream, ABORT_CLOSED);
 		return;
 	}
+	sort_in(upstream);
 	if (!upstream->link.open)
 		return;
 	if (stuck(upstream)) {
@@ -87,11 +99,19 @@ static void on_opened(struct link *link)
 	link_mark_dirty(link);
 }
 
+// How many streams the backend takes: the next connection begins with that.
+static void learn(struct upstream *upstream)
+{
+	if (upstream->codec->peer_streams)
+		upstream->pool->peer_streams = upstream->codec->peer_streams;
+}
+
 static void on_data(struct link *link, struct str bytes)
 {
 	struct upstream *upstream = upstream_of(link);
 	upstream->heard_ns = link->turn->now_ns;
 	codec_feed(upstream->codec, bytes);
+	learn(upstream);
 	settle(upstream);
 	if (!upstream->closing)
 		link_set_reading(link, upstream->codec->ops->wants_bytes(upstream->codec));
@@ -193,6 +213,12 @@ static void on_dirty(struct codec *codec)
 	link_mark_dirty(&upstream->link);
 }
 
+static void on_aborted(struct stream *stream, enum stream_abort why)
+{
+	learn(stream->codec->owner);  // before the call is tried elsewhere
+	exchange_backend_aborted(stream, why);
+}
+
 static void on_violated(struct codec *codec, enum reason reason, const char *why)
 {
 	struct upstream *upstream = codec->owner;
@@ -208,7 +234,7 @@ static const struct codec_events codec_events = {
         .head = exchange_backend_head,
         .data = exchange_backend_data,
         .end = exchange_backend_end,
-        .aborted = exchange_backend_aborted,
+        .aborted = on_aborted,
         .sent = exchange_backend_sent,
         .violated = on_violated,
         .dirty = on_dirty,
@@ -236,6 +262,7 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	pool->worker->upstream_count++;
 	pool->upstream_count++;
 	list_push(&pool->connections, &upstream->node);
+	list_push(&pool->roomy[endpoint], &upstream->roomy);
 	if (link_connect(&upstream->link, address) < 0) {
 		close_upstream(upstream, ABORT_UNPROCESSED);
 		return NULL;
@@ -252,15 +279,29 @@ static struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, si
 		if (pool->snapshot == snapshot && pool->backend == backend)
 			return pool;
 	}
-	struct pool *pool = must_alloc(sizeof(*pool));
+	size_t endpoints = snapshot->config->backends[backend].endpoint_count;
+	struct pool *pool = must_alloc(sizeof(*pool) + endpoints * sizeof(*pool->roomy));
 	pool->worker = worker;
 	pool->snapshot = snapshot_ref(snapshot);
 	pool->backend = backend;
 	pool->retired = snapshot != worker->snapshot;
 	pool->next_endpoint = worker->index;  // workers begin at different endpoints
 	list_init(&pool->connections);
+	for (size_t i = 0; i < endpoints; i++)
+		list_init(&pool->roomy[i]);
 	list_push(&worker->pools, &pool->node);
 	return pool;
+}
+
+static struct upstream *find_roomy(struct pool *pool, size_t endpoint)
+{
+	struct list *head = &pool->roomy[endpoint];
+	for (struct list *node = head->previous; node != head; node = node->previous) {
+		struct upstream *upstream = LIST_ITEM(node, struct upstream, roomy);
+		if (welcoming(upstream))
+			return upstream;
+	}
+	return NULL;
 }
 
 struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, size_t backend,
@@ -268,18 +309,16 @@ struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, s
 {
 	struct pool *pool = pool_of(worker, snapshot, backend);
 	size_t endpoint = pool->next_endpoint++ % backend_of(pool)->endpoint_count;
+	bool h2 = backend_of(pool)->protocol == PROTOCOL_H2;
+	struct upstream *upstream = h2 || !again ? find_roomy(pool, endpoint) : NULL;
 	*label = snapshot->backends[backend].endpoint_labels[endpoint];
-	for (struct list *node = pool->connections.previous; node != &pool->connections;
-	        node = node->previous) {
-		struct upstream *upstream = LIST_ITEM(node, struct upstream, node);
-		if (upstream->codec->peer_streams)
-			pool->peer_streams = upstream->codec->peer_streams;
-		if (upstream->endpoint == endpoint && welcoming(upstream) &&
-		        (upstream->codec->h2 || !again))
-			return upstream->codec->ops->open(upstream->codec);
-	}
-	struct upstream *upstream = dial(pool, endpoint);
-	return upstream ? upstream->codec->ops->open(upstream->codec) : NULL;
+	if (!upstream)
+		upstream = dial(pool, endpoint);
+	if (!upstream)
+		return NULL;
+	struct stream *stream = upstream->codec->ops->open(upstream->codec);
+	sort_in(upstream);
+	return stream;
 }
 
 void upstream_suspect(struct stream *stream, int64_t asked_ns)

@@ -20,12 +20,14 @@ struct pool {
 	size_t upstream_count;    // with those being closed
 	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
 	bool retired;
+	struct list roomy[];  // for each endpoint the connections that may have room, last used last
 };
 
 struct upstream {
 	struct link link;
 	struct grave grave;
-	struct list node;  // in pool->connections
+	struct list node;   // in pool->connections
+	struct list roomy;  // in pool->roomy[endpoint], or in none while it has no room
 	struct pool *pool;
 	size_t endpoint;
 	struct codec *codec;

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -76,20 +77,26 @@ func spent(t *testing.T, path string) (sum int) {
 	return sum
 }
 
+// A clientOf makes what sends one request; whatever it holds beside ends with the context.
+type clientOf func(ctx context.Context, g *harness.Gateway) func() error
+
 // cost runs a gateway under callgrind for so many requests.
-func cost(t *testing.T, count int, setup harness.Setup, client func(g *harness.Gateway) func() error) int {
+func cost(t *testing.T, count int, setup harness.Setup, client clientOf) int {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "callgrind.out")
 	setup.Under = []string{"valgrind", "--tool=callgrind", "--callgrind-out-file=" + out}
 	// What is folded depends on how fast requests come.
 	setup.Top = append(setup.Top, "workers: 1", "audit: {path: audit.jsonl, fold_after: 1000000}")
 	g := harness.Start(t, setup)
-	request := client(g)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	request := client(ctx, g)
 	for range count {
 		if err := request(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	cancel()
 	g.Signal(syscall.SIGTERM)
 	if code := g.Exit(harness.Slow(20 * time.Second)); code != 0 {
 		t.Fatalf("exit status %d:\n%s", code, g.Said())
@@ -112,8 +119,8 @@ func TestARequestCostsNoMoreThanItDid(t *testing.T) {
 			Routes:   []string{harness.Route("grpc: user.UserService/*", "backend: rpc, "+limit), harness.Route("path: /*", "backend: web, "+limit)},
 			Backends: []string{harness.HTTP1("web", web.Address), harness.H2("rpc", rpc.Address)}}
 	}
-	get := func(want int) func(*harness.Gateway) func() error {
-		return func(g *harness.Gateway) func() error {
+	get := func(want int) clientOf {
+		return func(_ context.Context, g *harness.Gateway) func() error {
 			client := g.Client(t, "h1")
 			harness.Get(client, "/x")
 			return func() error {
@@ -124,8 +131,45 @@ func TestARequestCostsNoMoreThanItDid(t *testing.T) {
 			}
 		}
 	}
-	call := func(want codes.Code) func(*harness.Gateway) func() error {
-		return func(g *harness.Gateway) func() error {
+	// Calls that hang hold a connection to the backend each, and all came after the one that has room: whoever looks for
+	// that one must not pass by them.
+	busy := func(ctx context.Context, g *harness.Gateway) func() error {
+		body, end := io.Pipe()
+		first := make(chan harness.Reply, 1)
+		seen := func(what string, count int) func() {
+			want := web.Journal.Count(what) + count
+			return func() {
+				harness.WaitFor(t, what, harness.Slow(20*time.Second), func() bool { return web.Journal.Count(what) >= want })
+			}
+		}
+		patient := func(protocol string) *http.Client {
+			client := g.Client(t, protocol)
+			client.Timeout = 0
+			return client
+		}
+		begun, held := seen("POST /echo", 1), seen("GET /sleep", 270)
+		go func() {
+			first <- harness.Collect(patient("h1").Post("https://gateway.test/echo", "text/plain", body))
+		}()
+		begun()
+		for range 3 {
+			client := patient("h2")
+			for range 90 {
+				go func() {
+					request := harness.Must(http.NewRequestWithContext(ctx, "GET", "https://gateway.test/sleep?for=1h", nil))
+					harness.Collect(client.Do(request))
+				}()
+			}
+		}
+		held()
+		_ = end.Close()
+		if got := <-first; got.Status != http.StatusOK {
+			t.Errorf("the one with room: %+v", got)
+		}
+		return get(http.StatusOK)(ctx, g)
+	}
+	call := func(want codes.Code) clientOf {
+		return func(_ context.Context, g *harness.Gateway) func() error {
 			conn := g.GRPC(t)
 			login := func() error {
 				_, err := backend.Invoke(context.Background(), conn, "/user.UserService/Login", []byte("who"))
@@ -144,9 +188,10 @@ func TestARequestCostsNoMoreThanItDid(t *testing.T) {
 	for _, one := range []struct {
 		name   string
 		setup  harness.Setup
-		client func(*harness.Gateway) func() error
+		client clientOf
 	}{
 		{"HTTP/1.1, proxied", setup(open), get(http.StatusOK)},
+		{"HTTP/1.1, proxied beside 270 busy connections", setup(open), busy},
 		{"HTTP/1.1, refused", setup(shut), get(http.StatusTooManyRequests)},
 		{"gRPC, proxied", setup(open), call(codes.OK)},
 		{"gRPC, refused", setup(shut), call(codes.ResourceExhausted)},
