@@ -86,6 +86,19 @@ void buffer_take(struct buffer *buffer, size_t size)
 		buffer_clear(buffer);
 }
 
+void buffer_move(struct buffer *to, struct buffer *from, size_t size)
+{
+	if (buffer_len(to) == 0 && size == buffer_len(from)) {
+		struct buffer emptied = *to;
+		*to = *from;
+		*from = emptied;
+		buffer_clear(from);
+	} else {
+		buffer_append(to, buffer_data(from), size);
+		buffer_take(from, size);
+	}
+}
+
 void buffer_cut(struct buffer *buffer, size_t len)
 {
 	CHECK(len <= buffer_len(buffer));

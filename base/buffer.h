@@ -40,6 +40,9 @@ void buffer_append_str(struct buffer *buffer, struct str s);
 void buffer_append_digits(struct buffer *buffer, uint64_t value);  // decimal
 void buffer_printf(struct buffer *buffer, const char *format, ...) PRINTF(2, 3);
 void buffer_take(struct buffer *buffer, size_t size);  // drops `size` <= len bytes from the front
+// Takes `size` <= len bytes from the front of `from` and appends them to `to`: all of them into an
+// empty one by changing the blocks over, without a copy.
+void buffer_move(struct buffer *to, struct buffer *from, size_t size);
 void buffer_cut(struct buffer *buffer, size_t len);    // keeps the first `len` <= len bytes
 void buffer_clear(struct buffer *buffer);              // empties, keeps the block
 void buffer_fini(struct buffer *buffer);  // frees the block; the buffer is empty and usable again

@@ -37,6 +37,15 @@ static inline void body_take(struct body *body, size_t count)
 		body->taken(body, count);
 }
 
+// Takes `count` and appends it to `out`.
+static inline void body_move(struct body *body, size_t count, struct buffer *out)
+{
+	body->total_taken += count;
+	buffer_move(out, &body->bytes, count);
+	if (body->taken)
+		body->taken(body, count);
+}
+
 static inline bool body_done(const struct body *body)
 {
 	return body->ended && buffer_len(&body->bytes) == 0;

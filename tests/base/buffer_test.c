@@ -97,6 +97,32 @@ static void a_standing_queue_neither_copies_each_time_nor_grows(void **state)
 	buffer_fini(&buffer);
 }
 
+// What a body gives to the connection that sends it on: all, in pieces, behind what is there.
+static void moving_keeps_the_order_and_copies_nothing_into_an_empty_buffer(void **state)
+{
+	(void)state;
+	struct buffer from = {0}, to = {0};
+	buffer_append_str(&from, STR("abcdef"));
+	const char *block = from.block;
+	buffer_move(&to, &from, 6);
+	assert_ptr_equal(to.block, block);
+	assert_int_equal(buffer_len(&from), 0);
+	buffer_append_str(&from, STR("ghijkl"));
+	buffer_move(&to, &from, 6);
+	buffer_append_str(&from, STR("mnopqr"));
+	buffer_take(&to, 10);
+	buffer_move(&to, &from, 2);
+	assert_true(str_eq(buffer_str(&to), STR("klmn")));
+	assert_true(str_eq(buffer_str(&from), STR("opqr")));
+	buffer_clear(&to);
+	buffer_move(&to, &from, 3);
+	buffer_move(&to, &from, 0);
+	assert_true(str_eq(buffer_str(&to), STR("opq")));
+	assert_true(str_eq(buffer_str(&from), STR("r")));
+	buffer_fini(&from);
+	buffer_fini(&to);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +130,7 @@ int main(void)
 	        cmocka_unit_test(printf_appends_without_the_terminator),
 	        cmocka_unit_test(cut_drops_from_the_end_take_from_the_front),
 	        cmocka_unit_test(random_appends_and_takes_keep_the_order),
+	        cmocka_unit_test(moving_keeps_the_order_and_copies_nothing_into_an_empty_buffer),
 	        cmocka_unit_test(a_standing_queue_neither_copies_each_time_nor_grows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
