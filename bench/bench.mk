@@ -8,10 +8,20 @@ BENCH_FLAGS   ?=
 # `make target TARGET_FLAGS='-delay 5ms -limit 100/s,200'`
 TARGET_FLAGS ?=
 
-.PHONY: bench bench-quick bench-deps bench-tools target target-test
+.PHONY: bench bench-growth bench-latency bench-quick bench-deps bench-tools target target-test
 bench: bench-deps
 	@$(AGAIN) $(JOBS) all bench-tools
 	@$(BENCH_TOOLS)/compare -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
+
+# tollgate alone, while connections, routes, keys, streams, workers grow; plots beside the figures.
+bench-growth: bench-deps
+	@$(AGAIN) $(JOBS) all bench-tools
+	@$(BENCH_TOOLS)/compare -growth -rounds 3 -window 2s -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
+
+# What each peer adds to the latency of a direct call, at fixed rates.
+bench-latency: bench-deps
+	@$(AGAIN) $(JOBS) all bench-tools
+	@$(BENCH_TOOLS)/compare -latency -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
 
 # One short round: right to see that all works and roughly where things stand, too short to judge by.
 bench-quick: bench-deps
@@ -34,4 +44,4 @@ target: deps
 	@exec $(BENCH_TOOLS)/target -tollgate $(OUT)/tollgate $(TARGET_FLAGS)
 
 target-test:
-	@cd bench && go vet ./... && go test -count=1 ./target
+	@cd bench && go vet ./... && go test -count=1 ./...

@@ -3,27 +3,43 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"time"
 )
 
 // http1 is one keep-alive connection, one request at a time.
 type http1 struct {
-	connection *tls.Conn
+	connection net.Conn
 	in         *bufio.Reader
 	request    []byte
 	status     string
 	length     int
+	job        *job
+	key        []byte // within the request, where it walks through many
 }
 
-func newHTTP1(connection *tls.Conn, job *job) *http1 {
-	request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: tollgate-bench\r\nAccept: */*\r\n\r\n", job.path)
-	return &http1{
-		connection: connection, in: bufio.NewReaderSize(connection, 16<<10),
-		request: []byte(request), status: " " + job.expect + " ", length: job.length,
+func newHTTP1(connection net.Conn, job *job) *http1 {
+	head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: tollgate-bench\r\nAccept: */*\r\n", job.path)
+	h := &http1{
+		connection: connection, in: bufio.NewReaderSize(connection, min(16<<10, 1<<20/job.connections+1<<10)),
+		request: []byte(head + "\r\n"), status: " " + job.expect + " ", length: job.length, job: job,
+	}
+	if job.keys > 0 {
+		h.request = []byte(head + "X-Key: 0000000000\r\n\r\n")
+		h.key = h.request[len(head)+len("X-Key: "):][:10]
+	}
+	return h
+}
+
+// nextKey writes the number of the next key over the one before.
+func (h *http1) nextKey() {
+	number := h.job.nextKey.Add(1) % int64(h.job.keys)
+	for at := len(h.key) - 1; at >= 0; at-- {
+		h.key[at] = byte('0' + number%10)
+		number /= 10
 	}
 }
 
@@ -31,6 +47,9 @@ var contentLength = []byte("content-length:")
 
 // unit is one request and its whole answer.
 func (h *http1) unit() error {
+	if h.key != nil {
+		h.nextKey()
+	}
 	if _, err := h.connection.Write(h.request); err != nil {
 		return err
 	}

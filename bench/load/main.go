@@ -1,6 +1,6 @@
 // Load drives one gateway with one kind of work and prints one JSON object: completed units, errors, latencies, and the
 // CPU time the watched processes used over the counted window. It is a closed loop: every connection (or stream, or
-// message slot) starts its next unit when its last is answered.
+// message slot) starts its next unit when its last is answered. The kind `open` alone sends by the clock.
 //
 //	load -address 127.0.0.1:8443 -certificate web.pem -key web.key -kind steady -protocol h1 -path /small \
 //	     -connections 64 -watch gateway=4711 -watch backend=4712
@@ -17,13 +17,18 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 type job struct {
 	kind, protocol, path, expect   string
 	connections, streams, messages int
-	size, length                   int
+	size, length, keys             int
+	rate                           int
+	plain                          bool
+	schedule                       *schedule
+	nextKey                        atomic.Int64
 	dialer                         *dialer
 	lock                           sync.Mutex
 	live                           []*tls.Conn
@@ -37,7 +42,7 @@ func flags() *job {
 	flag.StringVar(&j.address, "address", "127.0.0.1:8443", "the gateway")
 	flag.StringVar(&j.certificate, "certificate", "web.pem", "client certificate")
 	flag.StringVar(&j.key, "key", "web.key", "its key")
-	flag.StringVar(&j.kind, "kind", "steady", "steady, fresh (a connection a request), resumed, bidi, idle")
+	flag.StringVar(&j.kind, "kind", "steady", "steady, fresh (a connection a request), resumed, bidi, open, idle")
 	flag.StringVar(&j.protocol, "protocol", "h1", "h1, h2 or grpc")
 	flag.StringVar(&j.path, "path", "/small", "path or gRPC method")
 	flag.StringVar(&j.expect, "expect", "200", "the answer's status (gRPC: grpc-status); any other is an error")
@@ -46,6 +51,9 @@ func flags() *job {
 	flag.IntVar(&j.streams, "streams", 1, "streams a connection (h2, grpc)")
 	flag.IntVar(&j.messages, "messages", 1, "messages under way in each stream (bidi)")
 	flag.IntVar(&j.size, "size", 128, "bytes of a gRPC message")
+	flag.IntVar(&j.rate, "rate", 1000, "requests a second (open)")
+	flag.BoolVar(&j.plain, "plain", false, "no TLS: straight to the backend (open)")
+	flag.IntVar(&j.keys, "keys", 0, "walk through so many values of X-Key (h1); all are seen once before the window opens")
 	flag.DurationVar(&j.warm, "warm", time.Second, "before the window opens")
 	flag.DurationVar(&j.window, "window", 5*time.Second, "the counted window")
 	flag.Func("watch", "NAME=PID[,PID…]: CPU time to report", j.watch)
@@ -88,10 +96,29 @@ func (j *job) worker() func(*job, *tally) {
 	switch {
 	case j.kind == "fresh" || j.kind == "resumed":
 		return fresh
+	case j.kind == "open":
+		return openLoop
 	case j.protocol == "h1":
 		return keepAlive
 	}
 	return multiplexed
+}
+
+// settle waits until every connection stands and every stream and key had its first answer: handshakes are another case.
+func (j *job) settle(sum *tally) {
+	deadline := time.Now().Add(10*time.Second + time.Duration(j.keys)*200*time.Microsecond +
+		time.Duration(j.connections)*4*time.Millisecond)
+	standing := func() bool {
+		j.lock.Lock()
+		defer j.lock.Unlock()
+		return j.kind != "steady" && j.kind != "bidi" || len(j.live) >= j.connections
+	}
+	for !standing() || sum.warmed.Load() < int64(max(j.connections*j.streams, j.keys)) {
+		if sum.errors.Load() > 0 || time.Now().After(deadline) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // run gives the report of one counted window.
@@ -99,14 +126,15 @@ func (j *job) run() (map[string]any, error) {
 	sum := &tally{}
 	var group sync.WaitGroup
 	work := j.worker()
+	j.schedule = newSchedule(j.rate)
+	if j.kind == "open" {
+		go j.schedule.run(sum)
+	}
 	for range j.connections {
 		group.Go(func() { work(j, sum) })
 	}
+	j.settle(sum)
 	time.Sleep(j.warm)
-	deadline := time.Now().Add(10 * time.Second)
-	for sum.warmed.Load() < int64(j.connections*j.streams) && sum.errors.Load() == 0 && time.Now().Before(deadline) {
-		time.Sleep(20 * time.Millisecond)
-	}
 	before, err := look(j.watched)
 	if err != nil {
 		return nil, err
@@ -156,6 +184,9 @@ func report(sum *tally, before, after moment) map[string]any {
 func main() {
 	j := flags()
 	runtime.GOMAXPROCS(1)
+	if j.kind == "open" {
+		runtime.GOMAXPROCS(2) // one of which keeps the time
+	}
 	debug.SetGCPercent(800)
 	protocol := map[string]string{"h1": "http/1.1", "h2": "h2", "grpc": "h2"}[j.protocol]
 	var err error

@@ -30,6 +30,7 @@ type bench struct {
 	cannot          map[string][]string
 	unequal         map[string]string
 	samples         []sample
+	grow, late      bool
 }
 
 func main() {
@@ -50,6 +51,8 @@ func (b *bench) flags() error {
 	quick := flag.Bool("quick", false, "one short round: under a minute")
 	cases := flag.String("cases", "", "comma-separated cases; all without it")
 	peers := flag.String("peers", "", "comma-separated peers; all without it")
+	flag.BoolVar(&b.grow, "growth", false, "tollgate alone, while one thing after the other grows")
+	flag.BoolVar(&b.late, "latency", false, "what each peer adds to the latency of a direct call, at fixed rates")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; the figures are medians over them")
 	flag.DurationVar(&b.warm, "warm", time.Second, "before each window")
 	flag.DurationVar(&b.window, "window", 3*time.Second, "each counted window")
@@ -121,8 +124,14 @@ func (b *bench) run() error {
 	}
 	defer stdin.Close()
 	b.backend = backend
+	if b.grow {
+		return b.growth()
+	}
 	if err := b.startPeers(); err != nil {
 		return err
+	}
+	if b.late {
+		return b.latency()
 	}
 	for round := range b.rounds {
 		b.round(round)

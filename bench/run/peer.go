@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,8 @@ type place struct {
 	Port                         int
 	HTTP1, HTTP1Host, HTTP1Port  string
 	H2C, H2CHost, H2CPort        string
+	Workers, AdminPort           int   // of the growth runs
+	PassedBy                     []int // numbers of routes that are there and not used
 }
 
 var allPeers = []peer{
@@ -69,14 +72,22 @@ func freePort() (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
+const anyCore = -1
+
 func pinned(core int, command ...string) *exec.Cmd {
-	process := exec.Command("taskset", append([]string{"-c", strconv.Itoa(core)}, command...)...)
+	cores := strconv.Itoa(core)
+	if core == anyCore {
+		cores = "0-" + strconv.Itoa(runtime.NumCPU()-1)
+	}
+	process := exec.Command("taskset", append([]string{"-c", cores}, command...)...)
 	// Nothing of a run outlives the runner.
 	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return process
 }
 
-func (p peer) start(where place) (*running, error) {
+func (p peer) start(where place) (*running, error) { return p.startOn(where, 0) }
+
+func (p peer) startOn(where place, core int) (*running, error) {
 	var err error
 	if where.Port, err = freePort(); err != nil {
 		return nil, err
@@ -93,7 +104,7 @@ func (p peer) start(where place) (*running, error) {
 		return nil, err
 	}
 	defer output.Close()
-	r.process = pinned(0, p.command(where)...)
+	r.process = pinned(core, p.command(where)...)
 	r.process.Stdout, r.process.Stderr = output, output
 	if err := r.process.Start(); err != nil {
 		return nil, err

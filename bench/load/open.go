@@ -1,0 +1,71 @@
+package main
+
+import (
+	"net"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// schedule hands out the times at which requests are due, whether or not those before were answered.
+type schedule struct {
+	began time.Time
+	every time.Duration
+	next  int64
+	due   chan time.Time
+}
+
+func newSchedule(rate int) *schedule {
+	return &schedule{began: time.Now(), every: time.Second / time.Duration(rate), due: make(chan time.Time, 1<<16)}
+}
+
+func (s *schedule) step() time.Time {
+	s.next++
+	return s.began.Add(time.Duration(s.next) * s.every)
+}
+
+// run keeps time on a thread of its own: Go's timers wake up to a millisecond late, which is more than what is measured.
+func (s *schedule) run(sum *tally) {
+	runtime.LockOSThread()
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	defer close(s.due)
+	for !sum.in(stopped) {
+		due := s.step()
+		if wait := time.Until(due); wait > 0 {
+			left := unix.NsecToTimespec(wait.Nanoseconds())
+			_ = unix.Nanosleep(&left, nil)
+		}
+		s.due <- due
+	}
+}
+
+func (j *job) connect() (net.Conn, error) {
+	if j.plain {
+		return net.DialTimeout("tcp", j.address, 10*time.Second)
+	}
+	connection, err := j.dialer.dial()
+	if err != nil {
+		return nil, err
+	}
+	return connection, nil
+}
+
+// openLoop takes what is due next with whichever connection is free. Latency counts from when a request was due: one
+// that found no connection free has waited, and says so.
+func openLoop(job *job, sum *tally) {
+	connection, err := job.connect()
+	if err != nil {
+		sum.fail(err)
+		return
+	}
+	defer connection.Close()
+	client := newHTTP1(connection, job)
+	for due := range job.schedule.due {
+		if err := client.unit(); err != nil {
+			sum.fail(err)
+			return
+		}
+		sum.done(due)
+	}
+}

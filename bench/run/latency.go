@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"gonum.org/v1/plot/plotter"
+)
+
+// pair is one window through a peer and the direct one just before it, at one rate. In microseconds.
+type pair struct {
+	Peer   string             `json:"peer"`
+	Rate   int                `json:"rate"`
+	Direct map[string]float64 `json:"direct_us"`
+	Peered map[string]float64 `json:"through_us"`
+	Failed string             `json:"failed,omitempty"`
+}
+
+var latencyRates = []int{500, 1000, 2000, 4000}
+
+// latency sends requests by the clock (64 connections, HTTP/1.1), straight to the backend and through each peer in turn,
+// and tells what the peer added.
+func (b *bench) latency() error {
+	var pairs []pair
+	for round := range b.rounds {
+		for _, rate := range latencyRates {
+			for turn := range b.running {
+				r := b.running[(turn+round)%len(b.running)]
+				if b.unequal[r.peer.name] != "" {
+					continue
+				}
+				fmt.Fprintf(os.Stderr, "\rround %d of %d, %d/s, %-10s", round+1, b.rounds, rate, r.peer.name)
+				pairs = append(pairs, b.pair(r, rate, round))
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr)
+	b.printLatency(pairs)
+	stalls, err := b.stalls()
+	if err != nil {
+		return err
+	}
+	printStalls(stalls)
+	return b.keepLatency(pairs, stalls)
+}
+
+func (b *bench) pair(r *running, rate, round int) pair {
+	arguments := load("open", "h1", "/small", 64, "-length", "128", "-rate", fmt.Sprint(rate))
+	straight := &running{peer: peer{name: "direct"}, address: b.place.HTTP1, process: b.backend}
+	direct := b.measure(testCase{name: "latency", arguments: append([]string{"-plain"}, arguments...)}, straight, round)
+	through := b.measure(testCase{name: "latency", arguments: arguments}, r, round)
+	result := pair{Peer: r.peer.name, Rate: rate, Direct: direct.Latency, Peered: through.Latency, Failed: direct.Failed}
+	if through.Failed != "" {
+		result.Failed = through.Failed
+	}
+	return result
+}
+
+// added is the median over the rounds of what a peer adds to one percentile; 0 where nothing was measured.
+func added(pairs []pair, name string, rate int, percentile string) float64 {
+	var found []float64
+	for _, p := range pairs {
+		if p.Peer == name && p.Rate == rate && p.Failed == "" {
+			found = append(found, p.Peered[percentile]-p.Direct[percentile])
+		}
+	}
+	return median(found)
+}
+
+func (b *bench) printLatency(pairs []pair) {
+	fmt.Printf("Latency added to a direct call, µs, p50 (p99); HTTP/1.1, 64 connections, requests by the clock\n\n| rate |")
+	for _, p := range b.peers {
+		fmt.Printf(" %s |", p.name)
+	}
+	fmt.Print(" p50 of the best peer |\n|---|")
+	for range b.peers {
+		fmt.Print("---|")
+	}
+	fmt.Println("---|")
+	for _, rate := range latencyRates {
+		fmt.Printf("| %d/s |", rate)
+		best, own := 0.0, 0.0
+		for _, p := range b.peers {
+			p50 := added(pairs, p.name, rate, "p50")
+			fmt.Printf(" %s (%s) |", figure(p50), figure(added(pairs, p.name, rate, "p99")))
+			if p.name == "tollgate" {
+				own = p50
+			} else if best == 0 || p50 < best {
+				best = p50
+			}
+		}
+		verdict := "missed"
+		if own > 0 && own <= best {
+			verdict = "met"
+		}
+		fmt.Printf(" %s: %s |\n", figure(best), verdict)
+	}
+	for _, p := range pairs {
+		if p.Failed != "" {
+			fmt.Printf("- %s at %d/s failed: %s\n", p.Peer, p.Rate, p.Failed)
+		}
+	}
+}
+
+func (b *bench) keepLatency(pairs []pair, stalls []stall) error {
+	if err := os.MkdirAll(b.results, 0o755); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(map[string]any{"machine": b.machine(), "rounds": b.rounds, "pairs": pairs, "stalls": stalls}, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.results, "latency.json"), append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	var curves []curve
+	for _, p := range b.peers {
+		one := curve{name: p.name}
+		for _, rate := range latencyRates {
+			if us := added(pairs, p.name, rate, "p50"); us > 0 {
+				one.points = append(one.points, plotter.XY{X: float64(rate), Y: us})
+			}
+		}
+		curves = append(curves, one)
+	}
+	return draw(filepath.Join(b.results, "latency.svg"), "Latency added to a direct call (p50)", "requests a second",
+		"µs", false, curves)
+}
