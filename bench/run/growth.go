@@ -16,10 +16,9 @@ type series struct {
 	Unit  string  `json:"unit"`
 	Sizes []int   `json:"sizes"`
 	Marks []point `json:"points"`
-	// One of these many works at a time where the rest only has to be there.
-	idle bool
-	set  func(*place, int)
-	load func(size int) []string
+	idle  bool    // memory is measured, not time
+	set   func(*place, int)
+	load  func(size int) []string
 }
 
 // point is the median over the rounds; Waited: the gateway had to wait for the load, and gathers less in a turn.
