@@ -14,7 +14,10 @@ static struct harness *start_with_short_deadline(void)
 static void an_idle_connection_is_closed_without_a_word(void **state)
 {
 	(void)state;
-	struct harness *harness = start_with_short_deadline();
+	struct harness *harness = harness_open(use_loopback);
+	// Enough for the one request, under valgrind on a busy machine too.
+	harness->admin->deadline_ns = NS_PER_S;
+	harness_run(harness);
 	struct buffer heard = {0};
 	int fresh = dial(harness), used = dial(harness);
 	say(used, STR(GET("/healthz")));
