@@ -26,7 +26,7 @@ MACHINE := $(shell uname -m)
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
 	libseccomp-dev curl openssl
-TEST_PACKAGES := libcmocka-dev clang nghttp2-client python3-venv procps valgrind
+TEST_PACKAGES := libcmocka-dev clang nghttp2-client python3-venv procps valgrind strace
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith -Wformat=2 \
