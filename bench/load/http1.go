@@ -113,6 +113,31 @@ func keepAlive(job *job, sum *tally) {
 	}
 }
 
+// rotating opens connections until all stand, then gives a request to whichever connection has rested longest: the work
+// under way is the same however many are open. One that breaks off is an error, and not made anew.
+func rotating(job *job, sum *tally) {
+	for job.dialled.Add(1) <= int64(job.connections) && !sum.in(stopped) {
+		connection, err := job.dialer.dial()
+		if err != nil {
+			sum.fail(err)
+			return
+		}
+		defer connection.Close()
+		job.opened(connection, sum)
+		job.rotation <- newHTTP1(connection, job)
+	}
+	for !sum.in(stopped) {
+		client := <-job.rotation
+		began := time.Now()
+		if err := client.unit(); err != nil {
+			sum.fail(err)
+			return
+		}
+		sum.done(began)
+		job.rotation <- client
+	}
+}
+
 // fresh makes a connection for every request, resumed from the one before where asked and granted.
 func fresh(job *job, sum *tally) {
 	dialer := job.dialer

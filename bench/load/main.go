@@ -24,11 +24,12 @@ import (
 type job struct {
 	kind, protocol, path, expect   string
 	connections, streams, messages int
-	size, length, keys             int
+	size, length, keys, busy       int
+	rotation                       chan *http1
 	rate                           int
 	plain                          bool
 	schedule                       *schedule
-	nextKey                        atomic.Int64
+	nextKey, dialled               atomic.Int64
 	dialer                         *dialer
 	lock                           sync.Mutex
 	live                           []*tls.Conn
@@ -48,6 +49,7 @@ func flags() *job {
 	flag.StringVar(&j.expect, "expect", "200", "the answer's status (gRPC: grpc-status); any other is an error")
 	flag.IntVar(&j.length, "length", -1, "the answer's body in bytes; any other is an error")
 	flag.IntVar(&j.connections, "connections", 64, "connections")
+	flag.IntVar(&j.busy, "busy", 0, "so many connections have a request under way, each in its turn (h1); all without it")
 	flag.IntVar(&j.streams, "streams", 1, "streams a connection (h2, grpc)")
 	flag.IntVar(&j.messages, "messages", 1, "messages under way in each stream (bidi)")
 	flag.IntVar(&j.size, "size", 128, "bytes of a gRPC message")
@@ -98,6 +100,8 @@ func (j *job) worker() func(*job, *tally) {
 		return fresh
 	case j.kind == "open":
 		return openLoop
+	case j.busy > 0:
+		return rotating
 	case j.protocol == "h1":
 		return keepAlive
 	}
@@ -130,7 +134,12 @@ func (j *job) run() (map[string]any, error) {
 	if j.kind == "open" {
 		go j.schedule.run(sum)
 	}
-	for range j.connections {
+	workers := j.connections
+	if j.busy > 0 {
+		j.busy = min(j.busy, j.connections)
+		workers, j.rotation = j.busy, make(chan *http1, j.connections)
+	}
+	for range workers {
 		group.Go(func() { work(j, sum) })
 	}
 	j.settle(sum)

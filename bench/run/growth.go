@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,6 +19,7 @@ type series struct {
 	Sizes []int   `json:"sizes"`
 	Marks []point `json:"points"`
 	idle  bool    // memory is measured, not time
+	alone bool    // the first size has one request under way, which leaves a gateway waiting whoever else fills the core
 	set   func(*place, int)
 	load  func(size int) []string
 }
@@ -29,6 +32,7 @@ type point struct {
 	High      float64 `json:"high"`
 	PerSecond float64 `json:"per_second,omitempty"`
 	Waited    bool    `json:"core_not_saturated,omitempty"`
+	Disturbed int     `json:"disturbed_windows,omitempty"`
 	Failed    string  `json:"failed,omitempty"`
 }
 
@@ -39,8 +43,13 @@ func growthSeries() []series {
 		return load("steady", "h1", "/other", connections, append([]string{"-length", "0", "-expect", "404"}, more...)...)
 	}
 	return []series{
-		{Name: "connections", Axis: "connections, all busy", Unit: "µs/request", Sizes: []int{1, 16, 64, 256, 1000, 4000, 9000},
-			load: func(size int) []string { return small(size) }},
+		// What an open connection costs the others shows only where the work under way stays the same.
+		{Name: "connections", Axis: "connections open, 64 of them busy", Unit: "µs/request",
+			Sizes: []int{1, 64, 256, 1000, 4000, 10000}, alone: true,
+			load: func(size int) []string { return small(size, "-busy", "64") }},
+		{Name: "busy", Axis: "connections, all busy", Unit: "µs/request", Sizes: []int{1, 16, 64, 256, 1000, 4000, 9000},
+			alone: true,
+			load:  func(size int) []string { return small(size) }},
 		{Name: "routes", Axis: "routes passed by", Unit: "µs/request", Sizes: []int{1, 10, 100, 1000, 5000},
 			set:  func(p *place, size int) { p.PassedBy = make([]int, size) },
 			load: func(int) []string { return small(64) }},
@@ -48,7 +57,7 @@ func growthSeries() []series {
 			load: func(size int) []string {
 				return load("steady", "h1", "/small", 64, "-length", "128", "-keys", strconv.Itoa(size))
 			}},
-		{Name: "streams", Axis: "streams of one connection", Unit: "µs/call", Sizes: []int{1, 16, 64, 256, 1000},
+		{Name: "streams", Axis: "streams of one connection", Unit: "µs/call", Sizes: []int{1, 16, 64, 256, 1000}, alone: true,
 			load: func(size int) []string {
 				return load("steady", "grpc", "/bench.Echo/Unary", 1, "-streams", strconv.Itoa(size), "-expect", "0", "-length", "133")
 			}},
@@ -67,9 +76,15 @@ var growthPeer = peer{name: "growth", template: "growth.yaml", command: allPeers
 // growth measures each size on a gateway of its own, round after round, so that what the machine does to one size it does
 // to all.
 func (b *bench) growth() error {
-	all := growthSeries()
+	all := slices.DeleteFunc(growthSeries(), func(s series) bool { return len(b.only) > 0 && !slices.Contains(b.only, s.Name) })
+	if len(all) == 0 {
+		return fmt.Errorf("no such series")
+	}
 	for index := range all {
 		s := &all[index]
+		if b.quick {
+			s.Sizes = quickSizes(s.Sizes)
+		}
 		found := make([][]sample, len(s.Sizes))
 		for round := range b.rounds {
 			for at, size := range s.Sizes {
@@ -108,7 +123,21 @@ func (b *bench) grown(s *series, size, round int) sample {
 	if err != nil {
 		return sample{Failed: err.Error()}
 	}
-	return b.measure(testCase{name: s.Name, idle: s.idle, arguments: s.load(size)}, own, round)
+	result := b.measure(testCase{name: s.Name, idle: s.idle, arguments: s.load(size)}, own, round)
+	result.Waited = result.Waited || s.alone && size == 1
+	if core == anyCore {
+		result.Disturbed = nil // by the gateway itself, which is on both cores
+	}
+	return result
+}
+
+// quickSizes leaves out what takes long to build up.
+func quickSizes(sizes []int) []int {
+	const most = 1000
+	if last := slices.IndexFunc(sizes, func(size int) bool { return size > most }); last >= 0 {
+		return sizes[:last]
+	}
+	return sizes
 }
 
 func pointOf(size int, samples []sample) point {
@@ -121,6 +150,9 @@ func pointOf(size int, samples []sample) point {
 		}
 		figures, rates = append(figures, s.Figure), append(rates, s.PerSecond)
 		result.Waited = result.Waited || s.Waited
+		if len(s.Disturbed) > 0 {
+			result.Disturbed++
+		}
 	}
 	all := spread(figures)
 	result.Figure, result.Low, result.High, result.PerSecond = all.Median, all.Low, all.High, median(rates)
@@ -153,11 +185,18 @@ func (s series) print() {
 		if p.Waited {
 			mark = " ~"
 		}
+		if p.Disturbed > 0 {
+			mark += " !"
+		}
 		if p.Figure == 0 {
 			line, _, _ := strings.Cut(p.Failed, "\n")
 			mark = " failed: " + line
 		}
 		fmt.Printf("%9d  %8s (%s–%s)  %8.0f/s%s\n", p.Size, figure(p.Figure), figure(p.Low), figure(p.High), p.PerSecond, mark)
+	}
+	if s.Name == "workers" {
+		printWorkers(s.Marks, runtime.NumCPU())
+		return
 	}
 	share, known := apart(s.Marks)
 	switch {
@@ -168,10 +207,17 @@ func (s series) print() {
 	default:
 		fmt.Printf("not flat: ±%.0f %% where the gateway was busy\n", 100*share)
 	}
-	if s.Name == "workers" && len(s.Marks) == 2 && s.Marks[0].PerSecond > 0 {
-		fmt.Printf("two workers give %.2f times one; load and backend share the second core, so that this says little here\n",
-			s.Marks[1].PerSecond/s.Marks[0].PerSecond)
+}
+
+// Two workers want two cores of their own, and a load and a backend that keep up with both; neither does on one core.
+func printWorkers(points []point, cores int) {
+	if len(points) != 2 || points[0].Figure <= 0 || points[1].Figure <= 0 {
+		return
 	}
+	one, two := points[0], points[1]
+	fmt.Printf("two workers give %.2f times the requests of one, each for %.2f times the processor time; whether that is 1.7 "+
+		"times\nis not judged: of %d cores, load and backend have one that the second worker needs or cannot keep it busy\n",
+		two.PerSecond/one.PerSecond, two.Figure/one.Figure, cores)
 }
 
 func (b *bench) keepGrowth(all []series) error {

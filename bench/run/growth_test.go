@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,7 +37,7 @@ func TestAFailedRoundDoesNotSpoilTheMedianOfTheOthers(t *testing.T) {
 
 func TestAPictureIsDrawnOfWhatWasMeasured(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "picture.svg")
-	s := series{Name: "routes", Axis: "routes passed by", Unit: "µs/request",
+	s := series{Name: "routes", Axis: "routes passed by", Unit: "µs/request", Sizes: []int{1, 10, 100},
 		Marks: []point{{Size: 1, Figure: 20}, {Size: 10, Failed: "no"}, {Size: 100, Figure: 21}}}
 	if err := s.plot(file); err != nil {
 		t.Fatal(err)
@@ -44,5 +45,14 @@ func TestAPictureIsDrawnOfWhatWasMeasured(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err != nil || !strings.Contains(string(text), "routes passed by") {
 		t.Errorf("%v, %.200s", err, text)
+	}
+}
+
+func TestATrialLeavesOutWhatTakesLong(t *testing.T) {
+	if found := quickSizes([]int{1, 1000, 10000}); !slices.Equal(found, []int{1, 1000}) {
+		t.Error(found)
+	}
+	if found := quickSizes([]int{1, 2}); !slices.Equal(found, []int{1, 2}) {
+		t.Error(found)
 	}
 }

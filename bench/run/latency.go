@@ -58,15 +58,38 @@ func (b *bench) pair(r *running, rate, round int) pair {
 	return result
 }
 
-// added is the median over the rounds of what a peer adds to one percentile; 0 where nothing was measured.
-func added(pairs []pair, name string, rate int, percentile string) float64 {
+// added is the median over the rounds of what a peer adds to one percentile; false where nothing was measured.
+func added(pairs []pair, name string, rate int, percentile string) (float64, bool) {
 	var found []float64
 	for _, p := range pairs {
 		if p.Peer == name && p.Rate == rate && p.Failed == "" {
 			found = append(found, p.Peered[percentile]-p.Direct[percentile])
 		}
 	}
-	return median(found)
+	return median(found), len(found) > 0
+}
+
+// fastest is the least that any peer but tollgate adds to the median; false where none was measured.
+func (b *bench) fastest(pairs []pair, rate int) (best float64, known bool) {
+	for _, p := range b.peers {
+		us, measured := added(pairs, p.name, rate, "p50")
+		if p.name != "tollgate" && measured && (!known || us < best) {
+			best, known = us, true
+		}
+	}
+	return best, known
+}
+
+func (b *bench) verdict(pairs []pair, rate int) string {
+	own, measured := added(pairs, "tollgate", rate, "p50")
+	best, known := b.fastest(pairs, rate)
+	switch {
+	case !measured || !known:
+		return "nothing to compare"
+	case own <= best:
+		return figure(best) + ": met"
+	}
+	return figure(best) + ": missed"
 }
 
 func (b *bench) printLatency(pairs []pair) {
@@ -81,21 +104,16 @@ func (b *bench) printLatency(pairs []pair) {
 	fmt.Println("---|")
 	for _, rate := range latencyRates {
 		fmt.Printf("| %d/s |", rate)
-		best, own := 0.0, 0.0
 		for _, p := range b.peers {
-			p50 := added(pairs, p.name, rate, "p50")
-			fmt.Printf(" %s (%s) |", figure(p50), figure(added(pairs, p.name, rate, "p99")))
-			if p.name == "tollgate" {
-				own = p50
-			} else if best == 0 || p50 < best {
-				best = p50
+			p50, measured := added(pairs, p.name, rate, "p50")
+			p99, _ := added(pairs, p.name, rate, "p99")
+			if !measured {
+				fmt.Print(" – |")
+				continue
 			}
+			fmt.Printf(" %s (%s) |", figure(p50), figure(p99))
 		}
-		verdict := "missed"
-		if own > 0 && own <= best {
-			verdict = "met"
-		}
-		fmt.Printf(" %s: %s |\n", figure(best), verdict)
+		fmt.Printf(" %s |\n", b.verdict(pairs, rate))
 	}
 	for _, p := range pairs {
 		if p.Failed != "" {
@@ -112,19 +130,21 @@ func (b *bench) keepLatency(pairs []pair, stalls []stall) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(b.results, "latency.json"), append(text, '\n'), 0o644); err != nil {
+	file := filepath.Join(b.results, "latency.json")
+	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
 		return err
 	}
+	fmt.Printf("\nsaved in %s, a plot beside it\n", file)
 	var curves []curve
 	for _, p := range b.peers {
 		one := curve{name: p.name}
 		for _, rate := range latencyRates {
-			if us := added(pairs, p.name, rate, "p50"); us > 0 {
+			if us, measured := added(pairs, p.name, rate, "p50"); measured {
 				one.points = append(one.points, plotter.XY{X: float64(rate), Y: us})
 			}
 		}
 		curves = append(curves, one)
 	}
 	return draw(filepath.Join(b.results, "latency.svg"), "Latency added to a direct call (p50)", "requests a second",
-		"µs", false, curves)
+		"µs", nil, curves)
 }

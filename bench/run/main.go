@@ -31,6 +31,8 @@ type bench struct {
 	unequal         map[string]string
 	samples         []sample
 	grow, late      bool
+	quick           bool
+	only            []string // series of the growth
 }
 
 func main() {
@@ -49,7 +51,7 @@ func main() {
 
 func (b *bench) flags() error {
 	quick := flag.Bool("quick", false, "one short round: under a minute")
-	cases := flag.String("cases", "", "comma-separated cases; all without it")
+	cases := flag.String("cases", "", "comma-separated cases, or series of the growth; all without it")
 	peers := flag.String("peers", "", "comma-separated peers; all without it")
 	flag.BoolVar(&b.grow, "growth", false, "tollgate alone, while one thing after the other grows")
 	flag.BoolVar(&b.late, "latency", false, "what each peer adds to the latency of a direct call, at fixed rates")
@@ -62,8 +64,15 @@ func (b *bench) flags() error {
 	flag.StringVar(&b.results, "results", "bench/results", "where the JSON goes")
 	flag.StringVar(&b.note, "note", "", "a line to keep with the results")
 	flag.Parse()
-	if *quick {
+	if b.quick = *quick; b.quick {
 		b.rounds, b.warm, b.window, b.idleConnections = 1, 200*time.Millisecond, 600*time.Millisecond, 300
+	}
+	// Neither may a trial take the place of a full run's figures, nor one number of connections that of a series'.
+	if b.quick && (b.grow || b.late) {
+		b.results, b.idleConnections = filepath.Join(b.place.Tools, "results"), 0
+	}
+	if b.grow && *cases != "" {
+		b.only, *cases = strings.Split(*cases, ","), ""
 	}
 	for _, one := range allCases {
 		if *cases == "" || slices.Contains(strings.Split(*cases, ","), one.name) {

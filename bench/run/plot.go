@@ -2,6 +2,7 @@ package main
 
 import (
 	"image/color"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -19,13 +20,18 @@ type curve struct {
 	points plotter.XYs
 }
 
-// draw writes an SVG. The axis upward begins at nothing: a flat line has to look flat.
-func draw(file, title, x, y string, logarithmic bool, curves []curve) error {
+// draw writes an SVG; with sizes its axis is logarithmic and marked there. The axis upward begins at nothing: a flat line
+// has to look flat.
+func draw(file, title, x, y string, sizes []int, curves []curve) error {
 	picture := plot.New()
 	picture.Title.Text, picture.X.Label.Text, picture.Y.Label.Text = title, x, y
 	picture.Y.Min = 0
-	if logarithmic {
-		picture.X.Scale, picture.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	if len(sizes) > 0 {
+		var ticks []plot.Tick
+		for _, size := range sizes {
+			ticks = append(ticks, plot.Tick{Value: float64(size), Label: strconv.Itoa(size)})
+		}
+		picture.X.Scale, picture.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks(ticks)
 	}
 	picture.Add(plotter.NewGrid())
 	for index, one := range curves {
@@ -44,18 +50,30 @@ func draw(file, title, x, y string, logarithmic bool, curves []curve) error {
 	}
 	picture.Legend.Top, picture.Legend.Left = true, true
 	picture.Y.Max *= 1.25
+	if len(curves) > 1 {
+		picture.Y.Max *= 1.25 // the legend stands above the curves
+	}
+	picture.X.Max *= 1.04 // and the last label within the picture
 	return picture.Save(16*vg.Centimeter, 9*vg.Centimeter, file)
 }
 
 func (s series) plot(file string) error {
 	var points plotter.XYs
 	for _, p := range s.Marks {
-		if p.Figure > 0 {
-			points = append(points, plotter.XY{X: float64(p.Size), Y: p.Figure})
+		height := p.Figure
+		if s.Name == "workers" {
+			height = p.PerSecond // more of them should do more, not the same for less
+		}
+		if height > 0 {
+			points = append(points, plotter.XY{X: float64(p.Size), Y: height})
 		}
 	}
 	if len(points) == 0 {
 		return nil
 	}
-	return draw(file, "tollgate: "+s.Name, s.Axis, s.Unit, true, []curve{{"", points}})
+	unit := s.Unit
+	if s.Name == "workers" {
+		unit = "requests a second"
+	}
+	return draw(file, "tollgate: "+s.Name, s.Axis, unit, s.Sizes, []curve{{"", points}})
 }
