@@ -21,29 +21,36 @@ func h2Scripted(t *testing.T, script backend.Script, listener ...string) *harnes
 	return harness.Start(t, harness.Setup{Listener: listener, Routes: everything, Backends: []string{harness.H2("web", back.Address)}})
 }
 
-// barrier waits until all that was sent before is read, and returns how much DATA came meanwhile.
-func (h *h2Peer) barrier() (bytes int, ended bool) {
-	for range 2 { // what is too much comes before the second answer
-		_ = h.WritePing(false, [8]byte{'b'})
-		for acknowledged := false; !acknowledged; {
-			frame, err := h.ReadFrame()
-			if err != nil {
-				return -1, false
+// barrier waits for `more` bytes of DATA, which may be on their way to the gateway still, and then until all that was sent
+// before is read; it returns how much DATA came meanwhile.
+func (h *h2Peer) barrier(more int) (bytes int, broken bool) {
+	for pings := 0; ; { // what is too much comes before the second answer
+		if bytes >= more && pings == 0 {
+			pings = 1
+			_ = h.WritePing(false, [8]byte{'b'})
+		}
+		frame, err := h.ReadFrame()
+		if err != nil {
+			return bytes, true
+		}
+		switch frame := frame.(type) {
+		case *http2.DataFrame:
+			bytes += len(frame.Data())
+		case *http2.RSTStreamFrame:
+			return bytes, true
+		case *http2.PingFrame:
+			if frame.IsAck() && pings == 2 {
+				return bytes, false
+			} else if frame.IsAck() {
+				pings = 2
+				_ = h.WritePing(false, [8]byte{'b'})
 			}
-			switch frame := frame.(type) {
-			case *http2.DataFrame:
-				bytes += len(frame.Data())
-				ended = ended || frame.StreamEnded()
-			case *http2.PingFrame:
-				acknowledged = frame.IsAck()
-			case *http2.SettingsFrame:
-				if !frame.IsAck() {
-					_ = h.WriteSettingsAck()
-				}
+		case *http2.SettingsFrame:
+			if !frame.IsAck() {
+				_ = h.WriteSettingsAck()
 			}
 		}
 	}
-	return bytes, ended
 }
 
 // rest reads the upload to its end.
@@ -93,9 +100,10 @@ func TestWindowsOfABackendAreExact(t *testing.T) {
 				total := 0
 				for _, step := range steps {
 					step.do(h, id)
-					got, _ := h.barrier()
-					if total += got; got != step.more {
-						t.Errorf("%s: %d bytes, %d granted", step.name, got, step.more)
+					got, broken := h.barrier(step.more)
+					if total += got; got != step.more || broken {
+						t.Errorf("%s: %d bytes, %d granted, broken: %v", step.name, got, step.more, broken)
+						return
 					}
 				}
 				_ = h.WriteWindowUpdate(id, 1<<20)
