@@ -29,21 +29,19 @@ static inline void body_add(struct body *body, struct str bytes)
 	body->total_in += bytes.len;
 }
 
-static inline void body_take(struct body *body, size_t count)
+// Tells of bytes that are gone from `bytes` already; the last word of whoever sends them, for the owner
+// may act on it at once.
+static inline void body_credit(struct body *body, size_t count)
 {
-	buffer_take(&body->bytes, count);
 	body->total_taken += count;
 	if (body->taken)
 		body->taken(body, count);
 }
 
-// Takes `count` and appends it to `out`.
-static inline void body_move(struct body *body, size_t count, struct buffer *out)
+static inline void body_take(struct body *body, size_t count)
 {
-	body->total_taken += count;
-	buffer_move(out, &body->bytes, count);
-	if (body->taken)
-		body->taken(body, count);
+	buffer_take(&body->bytes, count);
+	body_credit(body, count);
 }
 
 static inline bool body_done(const struct body *body)

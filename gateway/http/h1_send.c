@@ -193,13 +193,14 @@ static void send_some(struct h1 *h1, struct body *source, size_t len)
 		buffer_append_str(out, STR("\r\n"));
 	}
 	if (h1->send_framing == H1_NO_BODY)
-		body_take(source, len);
+		buffer_take(&source->bytes, len);
 	else
-		body_move(source, len, out);
+		buffer_move(out, &source->bytes, len);
 	if (h1->send_framing == H1_CHUNKED)
 		buffer_append_str(out, STR("\r\n"));
 	if (h1->send_framing == H1_LENGTH)
 		h1->send_left -= len;
+	body_credit(source, len);
 }
 
 // A body longer or shorter than the length announced cannot be mended: the message stays visibly
