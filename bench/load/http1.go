@@ -23,6 +23,7 @@ type http1 struct {
 
 func newHTTP1(connection net.Conn, job *job) *http1 {
 	head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: tollgate-bench\r\nAccept: */*\r\n", job.path)
+	// Thousands of connections share a megabyte: the load's own memory is not what is measured.
 	h := &http1{
 		connection: connection, in: bufio.NewReaderSize(connection, min(16<<10, 1<<20/job.connections+1<<10)),
 		request: []byte(head + "\r\n"), status: " " + job.expect + " ", length: job.length, job: job,

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -32,7 +33,7 @@ type job struct {
 	nextKey, dialled               atomic.Int64
 	dialer                         *dialer
 	lock                           sync.Mutex
-	live                           []*tls.Conn
+	live                           []net.Conn
 	address, certificate, key      string
 	warm, window                   time.Duration
 	watched                        map[string][]int
@@ -89,10 +90,13 @@ func (j *job) opened(connection *tls.Conn, sum *tally) {
 		}
 		sum.first = found
 	}
-	if j.kind == "steady" || j.kind == "bidi" {
+	if j.holds() {
 		j.live = append(j.live, connection)
 	}
 }
+
+// holds tells whether a connection of this kind stands for the whole run.
+func (j *job) holds() bool { return j.kind == "steady" || j.kind == "bidi" || j.kind == "open" }
 
 func (j *job) worker() func(*job, *tally) {
 	switch {
@@ -109,20 +113,25 @@ func (j *job) worker() func(*job, *tally) {
 }
 
 // settle waits until every connection stands and every stream and key had its first answer: handshakes are another case.
-func (j *job) settle(sum *tally) {
-	deadline := time.Now().Add(10*time.Second + time.Duration(j.keys)*200*time.Microsecond +
+func (j *job) settle(sum *tally) error {
+	began := time.Now()
+	deadline := began.Add(10*time.Second + time.Duration(j.keys)*200*time.Microsecond +
 		time.Duration(j.connections)*4*time.Millisecond)
 	standing := func() bool {
 		j.lock.Lock()
 		defer j.lock.Unlock()
-		return j.kind != "steady" && j.kind != "bidi" || len(j.live) >= j.connections
+		return !j.holds() || len(j.live) >= j.connections
 	}
 	for !standing() || sum.warmed.Load() < int64(max(j.connections*j.streams, j.keys)) {
-		if sum.errors.Load() > 0 || time.Now().After(deadline) {
-			return
+		if sum.errors.Load() > 0 {
+			return nil // which the report tells
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not all of the work is under way after %v", time.Since(began))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	return nil
 }
 
 // run gives the report of one counted window.
@@ -130,8 +139,8 @@ func (j *job) run() (map[string]any, error) {
 	sum := &tally{}
 	var group sync.WaitGroup
 	work := j.worker()
-	j.schedule = newSchedule(j.rate)
 	if j.kind == "open" {
+		j.schedule = newSchedule(j.rate)
 		go j.schedule.run(sum)
 	}
 	workers := j.connections
@@ -142,7 +151,9 @@ func (j *job) run() (map[string]any, error) {
 	for range workers {
 		group.Go(func() { work(j, sum) })
 	}
-	j.settle(sum)
+	if err := j.settle(sum); err != nil {
+		return nil, err
+	}
 	time.Sleep(j.warm)
 	before, err := look(j.watched)
 	if err != nil {

@@ -40,21 +40,28 @@ func (s *schedule) run(sum *tally) {
 	}
 }
 
-func (j *job) connect() (net.Conn, error) {
+func (j *job) connect(sum *tally) (net.Conn, error) {
 	if j.plain {
-		return net.DialTimeout("tcp", j.address, 10*time.Second)
+		connection, err := net.DialTimeout("tcp", j.address, 10*time.Second)
+		if err == nil {
+			j.lock.Lock()
+			defer j.lock.Unlock()
+			j.live = append(j.live, connection)
+		}
+		return connection, err
 	}
 	connection, err := j.dialer.dial()
 	if err != nil {
 		return nil, err
 	}
+	j.opened(connection, sum)
 	return connection, nil
 }
 
 // openLoop takes what is due next with whichever connection is free. Latency counts from when a request was due: one
 // that found no connection free has waited, and says so.
 func openLoop(job *job, sum *tally) {
-	connection, err := job.connect()
+	connection, err := job.connect(sum)
 	if err != nil {
 		sum.fail(err)
 		return
@@ -62,6 +69,9 @@ func openLoop(job *job, sum *tally) {
 	defer connection.Close()
 	client := newHTTP1(connection, job)
 	for due := range job.schedule.due {
+		if sum.in(stopped) {
+			return // what is late by then is nobody's any more
+		}
 		if err := client.unit(); err != nil {
 			sum.fail(err)
 			return

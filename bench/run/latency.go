@@ -16,6 +16,8 @@ type pair struct {
 	Direct map[string]float64 `json:"direct_us"`
 	Peered map[string]float64 `json:"through_us"`
 	Failed string             `json:"failed,omitempty"`
+	// What disturbed either window.
+	Disturbed []string `json:"disturbed,omitempty"`
 }
 
 var latencyRates = []int{500, 1000, 2000, 4000}
@@ -52,6 +54,7 @@ func (b *bench) pair(r *running, rate, round int) pair {
 	direct := b.measure(testCase{name: "latency", arguments: append([]string{"-plain"}, arguments...)}, straight, round)
 	through := b.measure(testCase{name: "latency", arguments: arguments}, r, round)
 	result := pair{Peer: r.peer.name, Rate: rate, Direct: direct.Latency, Peered: through.Latency, Failed: direct.Failed}
+	result.Disturbed = append(direct.Disturbed, through.Disturbed...)
 	if through.Failed != "" {
 		result.Failed = through.Failed
 	}
@@ -115,6 +118,13 @@ func (b *bench) printLatency(pairs []pair) {
 		}
 		fmt.Printf(" %s |\n", b.verdict(pairs, rate))
 	}
+	disturbed := 0
+	for _, p := range pairs {
+		if len(p.Disturbed) > 0 {
+			disturbed++
+		}
+	}
+	fmt.Printf("\n- %d of %d pairs were disturbed\n", disturbed, len(pairs))
 	for _, p := range pairs {
 		if p.Failed != "" {
 			fmt.Printf("- %s at %d/s failed: %s\n", p.Peer, p.Rate, p.Failed)

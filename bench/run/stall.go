@@ -66,7 +66,10 @@ type stallRun struct {
 	where  place
 }
 
-const stallWindow = 2 * time.Second
+const (
+	stallWindow = 2 * time.Second
+	pollPause   = 50 * time.Millisecond
+)
 
 const turnMetric = "tollgate_loop_turn_duration_seconds"
 
@@ -110,6 +113,7 @@ func (s *stallRun) settled(connections string) error {
 		if strings.Contains(text, `tollgate_tls_handshakes_total{listener="bench",result="ok"} `+connections+"\n") {
 			return nil
 		}
+		time.Sleep(pollPause)
 	}
 	return fmt.Errorf("the load does not have its %s connections", connections)
 }
@@ -182,6 +186,7 @@ func (s *stallRun) renew() error {
 		if !now.Equal(before) {
 			return nil
 		}
+		time.Sleep(pollPause) // each look is a handshake, and would be a disturbance of its own
 	}
 	return fmt.Errorf("the new certificate is not served")
 }
@@ -222,7 +227,7 @@ func (b *bench) stalls() ([]stall, error) {
 	}
 	return []stall{
 		s.during("nothing", func() error { return nil }),
-		s.during("20 reloads", s.reload), s.during("50 scrapes", s.scrape),
+		s.during("10 reloads asked for, and 10 signals", s.reload), s.during("50 scrapes", s.scrape),
 		s.during("5000 refusals", s.refusals), s.during("another certificate", s.renew),
 	}, nil
 }
