@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tls/abuse.h"
+#include "tls/decode.h"
 #include "tls/pipe.h"
 #include "tls/resume.h"
 #include "tls/select.h"
@@ -125,6 +126,7 @@ static void set_up(struct tls_context *context, const struct config_tls *tls)
 	context->pipe = pipe_method_new();
 	context->verdicts = verdict_table_new();
 	context->resume = resume_store_new(context->library);
+	context->decoded = decode_table_new();
 	context->alert = tls->on_unauthenticated == UNAUTHENTICATED_ALERT;
 	set_options(context->library);
 	set_algorithms(context->library, tls->min_version);
@@ -171,6 +173,7 @@ void tls_context_unref(struct tls_context *context)
 	if (atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) != 1)
 		return;
 	resume_store_free(context->resume);
+	decode_table_free(context->decoded);
 	verdict_table_free(context->verdicts);
 	SSL_CTX_free(context->library);
 	BIO_meth_free(context->pipe);

@@ -19,6 +19,7 @@ struct tls_context {
 	struct material_trust trust;
 	struct verdict_table *verdicts;  // the two bind themselves to this trust
 	struct resume_store *resume;
+	struct decode_table *decoded;
 	bool alert;  // on_unauthenticated: alert
 };
 

@@ -5,6 +5,7 @@
 
 #include "tls/abuse.h"
 #include "tls/context.h"
+#include "tls/decode.h"
 #include "tls/fault.h"
 #include "tls/pipe.h"
 #include "tls/resume.h"
@@ -137,7 +138,9 @@ static void fail_guard(struct tls_session *session, enum guard_verdict verdict)
 static void handshake(struct tls_session *session)
 {
 	clear_errors();
+	decode_begin(session->context->decoded);
 	int done = SSL_do_handshake(session->ssl);
+	decode_end();
 	if (done == 1 && SSL_session_reused(session->ssl) == 1 && !resume_restore(session)) {
 		fail(session, REASON_tls_failed, STR("nobody knows whose session that was"));
 	} else if (done == 1) {

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "tls/context.h"
+#include "tls/decode.h"
 #include "tls/facts.h"
 #include "tls/fault.h"
 #include "tls/resume.h"
@@ -249,8 +250,10 @@ static void read_peer(struct tls_session *session, X509_STORE_CTX *store)
 		examine(session, store);
 	if (keyed && session->peer.presented && session->peer.reason == REASON_NONE)
 		session->verdict = verdict_keep(verdicts, key, &session->peer);
-	if (session->verdict)
+	if (session->verdict) {
+		decode_keep(X509_STORE_CTX_get0_untrusted(store));
 		resume_offer(session);
+	}
 }
 
 // `alert` mode: the verdict ends the handshake.
