@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/digits.h"
+#include "base/spare.h"
 
 // Most arenas never need a second block, and malloc is quickest up to 1032 bytes.
 enum { BLOCK_FIRST = 1024, BLOCK_MOST = 4096, ALIGNMENT = 16 };
@@ -24,7 +25,7 @@ static void *from_new_block(struct arena *arena, size_t size)
 	size_t capacity = (whole < BLOCK_MOST ? whole : BLOCK_MOST) - sizeof(struct arena_block);
 	if (size > capacity)
 		capacity = size;
-	struct arena_block *block = must_realloc(NULL, sizeof(*block) + capacity);
+	struct arena_block *block = must_spare_again(NULL, sizeof(*block) + capacity);
 	block->next = arena->blocks;
 	block->capacity = capacity;
 	arena->blocks = block;
@@ -106,7 +107,7 @@ void arena_fini(struct arena *arena)
 {
 	for (struct arena_block *block = arena->blocks, *next; block; block = next) {
 		next = block->next;
-		free(block);
+		spare_free(block);
 	}
 	*arena = (struct arena){0};
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/digits.h"
+#include "base/spare.h"
 
 enum { SMALLEST_BLOCK = 256 };
 
@@ -17,11 +18,11 @@ static void grow(struct buffer *buffer, size_t size)
 	while (capacity - len < size)
 		capacity *= 2;
 	if (buffer->start == 0) {
-		buffer->block = must_realloc(buffer->block, capacity);
+		buffer->block = must_spare_again(buffer->block, capacity);
 	} else {
-		char *block = must_realloc(NULL, capacity);
+		char *block = must_spare_again(NULL, capacity);
 		memcpy(block, buffer_data(buffer), len);
-		free(buffer->block);
+		spare_free(buffer->block);
 		buffer->block = block;
 	}
 	buffer->capacity = capacity;
@@ -114,6 +115,6 @@ void buffer_clear(struct buffer *buffer)
 
 void buffer_fini(struct buffer *buffer)
 {
-	free(buffer->block);
+	spare_free(buffer->block);
 	*buffer = (struct buffer){0};
 }

@@ -10,7 +10,7 @@ void check_failed(const char *file, int line, const char *condition)
 	abort();
 }
 
-static void *present(void *memory)
+void *check_memory(void *memory)
 {
 	if (!memory) {
 		fputs("tollgate: out of memory\n", stderr);
@@ -24,18 +24,18 @@ void *must_alloc(size_t size)
 	// Up to here glibc's malloc keeps what was freed at hand, and its calloc does not look there.
 	enum { AT_HAND = 1032 };
 	if (size > AT_HAND)
-		return present(calloc(1, size));
-	return memset(present(malloc(size ? size : 1)), 0, size);
+		return check_memory(calloc(1, size));
+	return memset(check_memory(malloc(size ? size : 1)), 0, size);
 }
 
 void *must_realloc(void *old, size_t size)
 {
-	return present(realloc(old, size ? size : 1));
+	return check_memory(realloc(old, size ? size : 1));
 }
 
 char *must_copy(const char *text, size_t len)
 {
-	char *copy = present(malloc(len + 1));
+	char *copy = check_memory(malloc(len + 1));
 	if (len)
 		memcpy(copy, text, len);
 	copy[len] = '\0';

@@ -22,6 +22,8 @@
 
 noreturn void check_failed(const char *file, int line, const char *condition);
 
+// What malloc gave, or the process ends.
+MUST_USE void *check_memory(void *memory);
 // Memory that is there or the process ends: caps make exhaustion unreachable from the network
 // (DESIGN 3.6). All are freed with free().
 MUST_USE void *must_alloc(size_t size);                  // zeroed

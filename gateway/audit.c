@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/spare.h"
 #include "gateway/audit_lane.h"
 #include "gateway/audit_log.h"
 
@@ -174,6 +175,7 @@ static void say_what_was_dropped(struct audit *audit, bool closing)
 static void *writer(void *argument)
 {
 	struct audit *audit = argument;
+	spare_open();
 	for (int tries = 0;;) {
 		audit_bell_clear(&audit->bell);  // before looking at anything
 		bool closing = atomic_load(&audit->closing);
@@ -188,6 +190,7 @@ static void *writer(void *argument)
 		pause_writer(audit, busy, closing);
 	}
 	say_what_is_lost(audit);
+	spare_close();
 	audit_bell_ring(&audit->finished, AUDIT_BELL_URGENT);
 	return NULL;
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/spare.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
 #include "gateway/record.h"
@@ -110,7 +111,7 @@ void exchange_progress(struct exchange *exchange)
 
 struct exchange *exchange_new(struct downstream *downstream, struct stream *client)
 {
-	struct exchange *exchange = must_alloc(sizeof(*exchange));
+	struct exchange *exchange = must_spare(sizeof(*exchange));
 	exchange->downstream = downstream;
 	exchange->snapshot = snapshot_ref(downstream->worker->snapshot);
 	exchange->client = client;
@@ -355,7 +356,7 @@ static void bury(struct grave *grave)
 	buffer_fini(&exchange->up.bytes);
 	buffer_fini(&exchange->down.bytes);
 	arena_fini(&exchange->arena);
-	free(exchange);
+	spare_free(exchange);
 }
 
 void exchange_finish(struct exchange *exchange)

@@ -12,6 +12,7 @@
 #include "gateway/http/h2.h"
 #include "gateway/privilege.h"
 #include "gateway/version.h"
+#include "tls/memory.h"
 #include "tls/pki.h"
 
 enum { EXIT_OK = 0, EXIT_USAGE = 2 };
@@ -164,6 +165,7 @@ static int main_help(FILE *out, int status)
 int main(int argc, char **argv)
 {
 	privilege_harden();
+	tls_memory_use_spares();
 	if (argc < 2)
 		return main_help(stderr, EXIT_USAGE);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/spare.h"
 #include "gateway/downstream.h"
+#include "gateway/http/h2_memory.h"
 #include "gateway/upstream.h"
 #include "tls/digest.h"
 
@@ -126,7 +128,11 @@ void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot,
 static void run(void *argument)
 {
 	struct worker *worker = argument;
+	spare_open();
+	h2_memory_share();
 	turn_run(&worker->turn);
+	h2_memory_part();
+	spare_close();
 	worker->on_finished(worker);
 }
 

@@ -6,12 +6,13 @@
 #include <openssl/sha.h>
 
 #include "base/check.h"
+#include "tls/sha256.h"
 
 void digest_hex(struct str bytes, char hex[DIGEST_HEX_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";
 	unsigned char sum[SHA256_DIGEST_LENGTH];
-	CHECK(EVP_Digest(bytes.len ? bytes.at : "", bytes.len, sum, NULL, EVP_sha256(), NULL) == 1);
+	CHECK(EVP_Digest(bytes.len ? bytes.at : "", bytes.len, sum, NULL, sha256(), NULL) == 1);
 	for (size_t i = 0; i < sizeof(sum); i++) {
 		hex[2 * i] = digits[sum[i] >> 4];
 		hex[2 * i + 1] = digits[sum[i] & 15];

@@ -1,11 +1,11 @@
 #include "tls/verdict.h"
 
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "tls/sha256.h"
 
 enum { WAYS = 4, SETS = VERDICTS_MAX / WAYS };
 
@@ -33,33 +33,17 @@ void verdict_table_free(struct verdict_table *table)
 	free(table);
 }
 
-// Fetched once: to ask for it by name each time costs as much as the sum.
-static EVP_MD *sha256;
-
-static void let_go(void)
-{
-	EVP_MD_free(sha256);
-}
-
-static void fetch(void)
-{
-	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-	CHECK(sha256 && OPENSSL_atexit(let_go));
-}
-
 bool verdict_key(STACK_OF(X509) * presented, unsigned char key[VERDICT_KEY_SIZE])
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	enum { CERTIFICATES_MAX = 16 };
 	unsigned char sums[CERTIFICATES_MAX][VERDICT_KEY_SIZE];
 	int count = sk_X509_num(presented);
-	pthread_once(&once, fetch);
 	if (count < 1 || count > CERTIFICATES_MAX)
 		return false;
 	for (int i = 0; i < count; i++)
-		if (X509_digest(sk_X509_value(presented, i), sha256, sums[i], NULL) != 1)
+		if (X509_digest(sk_X509_value(presented, i), sha256(), sums[i], NULL) != 1)
 			return false;
-	return EVP_Digest(sums, (size_t)count * VERDICT_KEY_SIZE, key, NULL, sha256, NULL) == 1;
+	return EVP_Digest(sums, (size_t)count * VERDICT_KEY_SIZE, key, NULL, sha256(), NULL) == 1;
 }
 
 bool verdict_holds(const struct verdict *verdict, int64_t now_s)

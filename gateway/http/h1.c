@@ -2,9 +2,11 @@
 
 #include <stdlib.h>
 
+#include "base/spare.h"
+
 void h1_stream_begin(struct h1 *h1)
 {
-	struct stream *stream = must_alloc(sizeof(*stream));
+	struct stream *stream = must_spare(sizeof(*stream));
 	stream->codec = &h1->codec;
 	list_push(&h1->codec.streams, &stream->node);
 	h1->codec.stream_count++;
@@ -22,7 +24,7 @@ static void stream_free(struct h1 *h1)
 	struct stream *stream = h1->stream;
 	list_remove(&stream->node);
 	arena_fini(&stream->arena);
-	free(stream);
+	spare_free(stream);
 	h1->codec.stream_count--;
 	h1->stream = NULL;
 }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/spare.h"
 #include "gateway/http/h2_memory.h"
 
 static nghttp2_session_callbacks *callbacks;
@@ -27,7 +28,7 @@ const char *h2_library_version(void)
 
 struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
 {
-	struct h2_stream *own = must_alloc(sizeof(*own));
+	struct h2_stream *own = must_spare(sizeof(*own));
 	own->stream.codec = &h2->codec;
 	own->stream.id = id;
 	list_init(&own->dead_node);
@@ -41,7 +42,7 @@ static void free_dead(struct h2 *h2)
 	for (struct list *node; (node = list_pop(&h2->dead));) {
 		struct h2_stream *own = LIST_ITEM(node, struct h2_stream, dead_node);
 		arena_fini(&own->stream.arena);
-		free(own);
+		spare_free(own);
 	}
 }
 
@@ -135,6 +136,17 @@ static void check_finished(struct h2 *h2)
 	abort_streams(h2, codec->server ? ABORT_CANCELLED : ABORT_CLOSED);
 }
 
+// Good until the next call for any session of this thread (h2_memory.h).
+static ssize_t next_bytes(struct h2 *h2, const uint8_t **bytes)
+{
+	static _Thread_local bool filling;
+	CHECK(!filling);
+	filling = true;
+	ssize_t len = nghttp2_session_mem_send(h2->session, bytes);
+	filling = false;
+	return len;
+}
+
 // Says so and ends, whether or not the client reads: what is queued leaves with the link, which
 // waits for nobody long.
 static void cut_off(struct h2 *h2)
@@ -145,7 +157,7 @@ static void cut_off(struct h2 *h2)
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, h2->calm.lost);
 	h2->violated = true;
 	nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
-	while ((len = nghttp2_session_mem_send(h2->session, &bytes)) > 0)
+	while ((len = next_bytes(h2, &bytes)) > 0)
 		buffer_append(h2->codec.out, bytes, (size_t)len);
 	h2->codec.finished = h2->gone = true;
 }
@@ -203,7 +215,7 @@ static void h2_pull(struct codec *codec, size_t mark)
 	struct h2 *h2 = h2_of(codec);
 	while (!h2->gone && buffer_len(codec->out) < mark) {
 		const uint8_t *bytes;
-		ssize_t len = nghttp2_session_mem_send(h2->session, &bytes);
+		ssize_t len = next_bytes(h2, &bytes);
 		if (len < 0) {
 			fail_session(h2, nghttp2_strerror((int)len));
 			break;
@@ -334,10 +346,11 @@ static const struct codec_ops ops = {
 static void open_session(struct h2 *h2, const struct codec_limits *limits)
 {
 	bool server = h2->codec.server;
+	nghttp2_mem memory = h2_memory(&h2->own_frame);
 	int result = server ? nghttp2_session_server_new3(
-	                              &h2->session, callbacks, h2, options, &h2_memory)
+	                              &h2->session, callbacks, h2, options, &memory)
 	                    : nghttp2_session_client_new3(
-	                              &h2->session, callbacks, h2, options, &h2_memory);
+	                              &h2->session, callbacks, h2, options, &memory);
 	CHECK(result == 0);
 	nghttp2_settings_entry settings[] = {
 	        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, BODY_HIGH},
@@ -367,6 +380,7 @@ struct codec *h2_new(bool server, const struct codec_events *events, void *owner
 	list_init(&h2->codec.streams);
 	list_init(&h2->dead);
 	h2_calm_init(&h2->calm);
+	h2->own_frame = !server;
 	open_session(h2, limits);
 	return &h2->codec;
 }
