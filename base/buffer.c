@@ -28,10 +28,8 @@ static void grow(struct buffer *buffer, size_t size)
 	buffer->capacity = capacity;
 }
 
-char *buffer_room(struct buffer *buffer, size_t size)
+char *buffer_make_room(struct buffer *buffer, size_t size)
 {
-	if (buffer->block && buffer->capacity - buffer->end >= size)
-		return buffer->block + buffer->end;
 	size_t len = buffer_len(buffer);
 	if (len && buffer->start >= len && buffer->capacity - len >= size)
 		memcpy(buffer->block, buffer_data(buffer), len);
@@ -42,28 +40,9 @@ char *buffer_room(struct buffer *buffer, size_t size)
 	return buffer->block + buffer->end;
 }
 
-void buffer_added(struct buffer *buffer, size_t size)
-{
-	CHECK(buffer->capacity - buffer->end >= size);
-	buffer->end += size;
-}
-
-void buffer_append(struct buffer *buffer, const void *bytes, size_t size)
-{
-	if (size == 0)
-		return;
-	memcpy(buffer_room(buffer, size), bytes, size);
-	buffer_added(buffer, size);
-}
-
 void buffer_append_digits(struct buffer *buffer, uint64_t value)
 {
 	buffer_added(buffer, digits_decimal(buffer_room(buffer, DIGITS_MAX), value));
-}
-
-void buffer_append_str(struct buffer *buffer, struct str s)
-{
-	buffer_append(buffer, s.at, s.len);
 }
 
 void buffer_printf(struct buffer *buffer, const char *format, ...)

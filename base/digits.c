@@ -1,8 +1,7 @@
 #include "base/digits.h"
 
+#include <endian.h>
 #include <string.h>
-
-static const char hex[] = "0123456789abcdef";
 
 size_t digits_decimal(char out[DIGITS_MAX], uint64_t value)
 {
@@ -16,10 +15,22 @@ size_t digits_decimal(char out[DIGITS_MAX], uint64_t value)
 	return len;
 }
 
+// All eight digits at once: a byte for each, in the order they are written.
+static void put_eight(char out[8], uint32_t value)
+{
+	uint64_t x = __builtin_bswap32(value);
+	x = (x | x << 16) & UINT64_C(0x0000FFFF0000FFFF);
+	x = (x | x << 8) & UINT64_C(0x00FF00FF00FF00FF);
+	x = (x >> 4 & UINT64_C(0x000F000F000F000F)) | (x & UINT64_C(0x000F000F000F000F)) << 8;
+	uint64_t letters = (x + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101);
+	x = htole64(x + UINT64_C(0x3030303030303030) + letters * ('a' - '0' - 10));
+	memcpy(out, &x, sizeof(x));
+}
+
 void digits_hex_padded(char out[DIGITS_HEX], uint64_t value)
 {
-	for (int i = DIGITS_HEX - 1; i >= 0; i--, value >>= 4)
-		out[i] = hex[value & 15];
+	put_eight(out, (uint32_t)(value >> 32));
+	put_eight(out + 8, (uint32_t)value);
 }
 
 size_t digits_hex(char out[DIGITS_HEX], uint64_t value)

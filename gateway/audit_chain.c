@@ -24,7 +24,11 @@ void audit_chain_append(struct audit_chain *chain, struct buffer *out, int64_t w
 	char when[CLOCK_TEXT_SIZE];
 	clock_text(wall_ns, when);
 	size_t before = buffer_len(out);
-	buffer_printf(out, "{\"timestamp\":\"%s\",\"seq\":%" PRIu64 ",", when, chain->seq + 1);
+	buffer_append_str(out, STR("{\"timestamp\":\""));
+	buffer_append_str(out, str_from(when));
+	buffer_append_str(out, STR("\",\"seq\":"));
+	buffer_append_digits(out, chain->seq + 1);
+	buffer_append_str(out, STR(","));
 	buffer_append_str(out, body);
 	buffer_append_str(out, extra);
 	buffer_append_str(out, STR(",\"previous\":\""));
