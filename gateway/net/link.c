@@ -7,6 +7,7 @@
 #include "gateway/net/socket.h"
 
 static void flush(struct dirty *dirty);
+static void stop_unwanted(struct dirty *pause);
 static void on_linger(struct timer *timer);
 static void close_with(struct link *link, bool reset);
 
@@ -16,6 +17,7 @@ void link_init(
 	link->turn = turn;
 	link->events = events;
 	link->dirty.flush = flush;
+	link->pause.flush = stop_unwanted;
 	timer_init(&link->linger, on_linger);
 	int result = unix_socket ? uv_pipe_init(&turn->loop, &link->handle.pipe, 0)
 	                         : uv_tcp_init(&turn->loop, &link->handle.tcp);
@@ -46,7 +48,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct link *link = handle->data;
 	(void)suggested;
-	*buf = uv_buf_init(link->turn->read_buffer, TURN_READ_SIZE);
+	// libuv asks again within the same turn; without room it lets the bytes lie.
+	*buf = uv_buf_init(link->turn->read_buffer, link->wants_reading ? TURN_READ_SIZE : 0);
 }
 
 static void receive_tls(struct link *link, struct str bytes)
@@ -106,8 +109,9 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 	turn_wake(link->turn);
 	if (count > 0) {
 		receive(link, str_of(buf->base, (size_t)count));
-	} else if (count < 0) {
-		link_set_reading(link, false);
+	} else if (count < 0 && count != UV_ENOBUFS) {
+		link->wants_reading = false;
+		stop_unwanted(&link->pause);
 		if (link->finishing && (link->shut || count != UV_EOF))
 			link_close(link);
 		else
@@ -118,16 +122,26 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 	}
 }
 
+static void stop_unwanted(struct dirty *pause)
+{
+	struct link *link = CONTAINER_OF(pause, struct link, pause);
+	if (link->wants_reading || !link->reading || link->closing)
+		return;
+	link->reading = false;
+	uv_read_stop(&link->handle.stream);
+}
+
 void link_set_reading(struct link *link, bool on)
 {
 	link->wants_reading = on;
 	if (on == link->reading || link->closing)
 		return;
-	link->reading = on;
-	if (on)
+	if (on) {
+		link->reading = true;
 		uv_read_start(&link->handle.stream, on_alloc, on_read);
-	else
-		uv_read_stop(&link->handle.stream);
+	} else {
+		turn_mark_last(link->turn, &link->pause);
+	}
 }
 
 int link_accept(struct link *link, int descriptor)
@@ -364,6 +378,7 @@ static void close_with(struct link *link, bool reset)
 	link->closing = true;
 	turn_stop_timer(link->turn, &link->linger);
 	list_remove(&link->dirty.node);
+	list_remove(&link->pause.node);
 	if (!reset || link->handle.any.type != UV_TCP ||
 	        uv_tcp_close_reset(&link->handle.tcp, on_closed) < 0)
 		uv_close(&link->handle.any, on_closed);

@@ -55,7 +55,7 @@ struct link {
 	struct buffer plain;      // from the owner, to be encrypted or sent
 	struct buffer wire;       // ciphertext to be sent (TLS only)
 	struct buffer flight;     // being written by libuv
-	struct dirty dirty;
+	struct dirty dirty, pause;
 	struct timer linger;
 	bool open, writing, reading, wants_reading, ended, finishing, shut, closing;
 	bool last_words;  // by the owner, at init: what the peer said before a write failed still
@@ -76,6 +76,8 @@ void link_start(struct link *link, struct tls_session *tls);
 MUST_USE int link_connect(struct link *link, const struct config_address *address);
 
 void link_mark_dirty(struct link *link);  // there is something to pull or to write
+// Off takes effect at once, but is told to the kernel at the end of the turn: a reader that waits for
+// another connection to take what it has is mostly on again by then.
 void link_set_reading(struct link *link, bool on);
 void link_finish(
         struct link *link);  // send what is there, announce the end, wait for the peer's, close

@@ -4,9 +4,9 @@
 
 #include "base/clock.h"
 
-static void flush_dirty(struct turn *turn)
+static void flush_all(struct list *list)
 {
-	for (struct list *node; (node = list_pop(&turn->dirty));) {
+	for (struct list *node; (node = list_pop(list));) {
 		struct dirty *dirty = LIST_ITEM(node, struct dirty, node);
 		dirty->flush(dirty);
 	}
@@ -56,7 +56,8 @@ static void on_prepare(uv_prepare_t *prepare)
 	struct turn *turn = prepare->data;
 	turn->now_ns = clock_monotonic_ns();
 	bury_dead(turn);
-	flush_dirty(turn);
+	flush_all(&turn->dirty);
+	flush_all(&turn->last);
 	bury_dead(turn);
 	set_alarm(turn);
 	if (turn->worked && turn->woke_ns)
@@ -74,6 +75,7 @@ void turn_init(struct turn *turn)
 	turn->now_ns = clock_monotonic_ns();
 	wheel_init(&turn->wheel, turn->now_ns);
 	list_init(&turn->dirty);
+	list_init(&turn->last);
 	list_init(&turn->graves);
 	turn->read_buffer = must_realloc(NULL, TURN_READ_SIZE);
 	uv_prepare_start(&turn->prepare, on_prepare);
@@ -116,6 +118,12 @@ void turn_mark_dirty(struct turn *turn, struct dirty *dirty)
 {
 	if (!list_linked(&dirty->node))
 		list_push(&turn->dirty, &dirty->node);
+}
+
+void turn_mark_last(struct turn *turn, struct dirty *dirty)
+{
+	if (!list_linked(&dirty->node))
+		list_push(&turn->last, &dirty->node);
 }
 
 void turn_mark_dead(struct turn *turn, struct grave *grave)

@@ -30,7 +30,7 @@ struct turn {
 	uv_timer_t alarm;  // the one libuv timer, set to the wheel's next slot
 	int64_t alarm_ns;  // when it rings; 0: not set
 	struct wheel wheel;
-	struct list dirty, graves;
+	struct list dirty, last, graves;
 	int64_t now_ns;       // monotonic, read at each wake-up and each read
 	int64_t woke_ns;      // when the first event of this turn came; 0: none yet
 	// By the owner, may be NULL: told at the end of a turn how long the loop was at work.
@@ -48,6 +48,7 @@ void turn_fini(struct turn *turn);  // after turn_run; CHECKs that nothing was l
 void turn_wake(struct turn *turn);  // first in every callback that libuv calls for an event
 
 void turn_mark_dirty(struct turn *turn, struct dirty *dirty);  // idempotent
+void turn_mark_last(struct turn *turn, struct dirty *dirty);   // likewise; after all others
 void turn_mark_dead(struct turn *turn, struct grave *grave);   // once
 
 // Deadlines `after_ns` from now; the timer's owner stops it before freeing.
