@@ -14,7 +14,7 @@
 #include "base/check.h"
 
 // Of one thread, in bytes; and the largest block kept: a TLS record with its margins, doubled once.
-enum { SPARE_HELD_MAX = 2 << 20, SPARE_BLOCK_MAX = 36 << 10 };
+enum { SPARE_HELD_MAX = 2 << 20, SPARE_BLOCK_MAX = 132 << 10 };
 
 void spare_open(void);
 void spare_close(void);  // frees what is kept

@@ -213,6 +213,7 @@ static void h2_stall(struct codec *codec, const char *why)
 static void h2_pull(struct codec *codec, size_t mark)
 {
 	struct h2 *h2 = h2_of(codec);
+	h2->mark = mark;
 	while (!h2->gone && buffer_len(codec->out) < mark) {
 		const uint8_t *bytes;
 		ssize_t len = next_bytes(h2, &bytes);

@@ -25,6 +25,7 @@ struct h2 {
 	nghttp2_session *session;
 	struct list dead;     // streams nobody points to any more
 	struct h2_calm calm;  // server
+	size_t mark;          // of the pull that is under way
 	int32_t last_id;      // of the newest request (server)
 	bool goaway_final;    // the last GOAWAY is queued: finish when the streams are done
 	bool violated;

@@ -2,12 +2,15 @@
 
 #include <stdio.h>
 
+enum { FRAME_HEADER = 9 };  // RFC 9113, 4.1
+
+// Says how much there is; send_data takes it, right after.
 static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, size_t capacity,
         uint32_t *flags, nghttp2_data_source *from, void *user)
 {
 	struct h2_stream *stream = from->ptr;
 	struct body *source = stream->stream.source;
-	(void)user;
+	(void)user, (void)out;
 	size_t len = source ? buffer_len(&source->bytes) : 0;
 	if (len > capacity)
 		len = capacity;
@@ -17,11 +20,8 @@ static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, s
 		stream->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
-	if (len) {
-		memcpy(out, buffer_data(&source->bytes), len);
-		body_take(source, len);
-	}
-	if (!body_done(source))
+	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+	if (!source->ended || len < buffer_len(&source->bytes))
 		return (ssize_t)len;
 	*flags |= NGHTTP2_DATA_FLAG_EOF;
 	if (source->trailers.count) {
@@ -40,15 +40,50 @@ static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, s
 	return (ssize_t)len;
 }
 
+// From the body to where it leaves, without a stop in nghttp2's frame buffer. The mark is looked at
+// here, since nghttp2 goes on from frame to frame.
+static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *header,
+        size_t len, nghttp2_data_source *from, void *user)
+{
+	struct h2 *h2 = user;
+	struct h2_stream *stream = from->ptr;
+	struct body *source = stream->stream.source;
+	struct buffer *out = h2->codec.out;
+	(void)session, (void)frame;  // no padding: nobody asked for any
+	// Room for all that will follow, not frame by frame.
+	size_t rest = len ? buffer_len(&source->bytes) - len : 0;
+	char *room = buffer_room(out, FRAME_HEADER + len + (rest < h2->mark ? rest : h2->mark));
+	memcpy(room, header, FRAME_HEADER);
+	if (len)
+		memcpy(room + FRAME_HEADER, buffer_data(&source->bytes), len);
+	buffer_added(out, FRAME_HEADER + len);
+	if (len)
+		body_take(source, len);
+	return buffer_len(out) < h2->mark ? 0 : NGHTTP2_ERR_PAUSE;
+}
+
 struct pairs {
 	nghttp2_nv *items;
 	size_t count;
 };
 
+// What has another value each time would only push the rest out of the peer's table (RFC 7541, 4.4).
+static bool is_new_each_time(struct str name)
+{
+	static const struct str names[] = {
+	        {"x-request-id", 12}, {"traceparent", 11}, {"grpc-timeout", 12},
+	        {"grpc-retry-pushback-ms", 22}};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (str_eq(name, names[i]))
+			return true;
+	return false;
+}
+
 static void add_pair(struct pairs *pairs, struct str name, struct str value)
 {
+	uint8_t flags = is_new_each_time(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
 	pairs->items[pairs->count++] = (nghttp2_nv){
-	        (uint8_t *)name.at, (uint8_t *)value.at, name.len, value.len, NGHTTP2_NV_FLAG_NONE};
+	        (uint8_t *)name.at, (uint8_t *)value.at, name.len, value.len, flags};
 }
 
 static struct pairs pairs_of(struct stream *stream, const struct head *head)
@@ -182,6 +217,7 @@ static int on_frame_not_send(
 
 void h2_send_callbacks(nghttp2_session_callbacks *callbacks)
 {
+	nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 	nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
 }
