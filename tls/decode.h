@@ -6,8 +6,9 @@
 // outside of a handshake of ours, and for bytes that are not known, that is the library's own. Where
 // nobody asks (a library linked in), nothing is spared and nothing else changes.
 //
-// Nothing is judged here: the key is proven and the chain judged as ever. What did not verify is
-// never kept, so strangers cannot push others out. A table belongs to one tls_context and is bounded.
+// Nothing is judged here: the key is proven and the chain judged as ever. What came without a chain
+// that verified is never kept, so strangers cannot push others out. A table belongs to one
+// tls_context and is bounded.
 // Any thread.
 #ifndef TLS_DECODE_H
 #define TLS_DECODE_H

@@ -157,6 +157,7 @@ static void cut_off(struct h2 *h2)
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, h2->calm.lost);
 	h2->violated = true;
 	nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+	h2->mark = SIZE_MAX;
 	while ((len = next_bytes(h2, &bytes)) > 0)
 		buffer_append(h2->codec.out, bytes, (size_t)len);
 	h2->codec.finished = h2->gone = true;
