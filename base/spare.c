@@ -6,7 +6,7 @@
 #include <string.h>
 
 // Small sizes in the steps of glibc's malloc, so that nothing is lost by rounding; larger ones in
-// steps that lose little. Block sizes of class k: room_of(k) and what lies below the next.
+// steps that lose little. A block of class k has room_of(k) bytes, and fewer than the next class.
 enum {
 	SMALL_FIRST = 24,
 	SMALL_STEP = 16,
@@ -73,8 +73,9 @@ static size_t class_for(size_t size)
 {
 	if (size <= SMALL_FIRST)
 		return 0;
-	return size <= SMALL_MAX ? (size - SMALL_FIRST + SMALL_STEP - 1) / SMALL_STEP
-	                         : SMALL_CLASSES - 1 + (size - SMALL_MAX + LARGE_STEP - 1) / LARGE_STEP;
+	if (size <= SMALL_MAX)
+		return (size - SMALL_FIRST + SMALL_STEP - 1) / SMALL_STEP;
+	return SMALL_CLASSES - 1 + (size - SMALL_MAX + LARGE_STEP - 1) / LARGE_STEP;
 }
 
 // The last class that a block with this much room can serve.

@@ -1,6 +1,5 @@
 #include "gateway/audit_chain.h"
 
-#include <inttypes.h>
 #include <jansson.h>
 
 #include "base/clock.h"

@@ -1,6 +1,5 @@
 #include "gateway/exchange.h"
 
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/json.h"

@@ -29,8 +29,8 @@ static inline void body_add(struct body *body, struct str bytes)
 	body->total_in += bytes.len;
 }
 
-// Tells of bytes that are gone from `bytes` already; the last word of whoever sends them, for the owner
-// may act on it at once.
+// Tells of bytes that are gone from `bytes` already; the last word of whoever sends them, for the
+// owner may act on it at once.
 static inline void body_credit(struct body *body, size_t count)
 {
 	body->total_taken += count;

@@ -67,7 +67,8 @@ struct pairs {
 	size_t count;
 };
 
-// What has another value each time would only push the rest out of the peer's table (RFC 7541, 4.4).
+// What has another value each time would only push the rest out of the peer's table (RFC 7541,
+// 4.4).
 static bool is_new_each_time(struct str name)
 {
 	static const struct str names[] = {

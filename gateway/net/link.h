@@ -76,8 +76,8 @@ void link_start(struct link *link, struct tls_session *tls);
 MUST_USE int link_connect(struct link *link, const struct config_address *address);
 
 void link_mark_dirty(struct link *link);  // there is something to pull or to write
-// Off takes effect at once, but is told to the kernel at the end of the turn: a reader that waits for
-// another connection to take what it has is mostly on again by then.
+// Off takes effect at once, but is told to the kernel at the end of the turn: a reader that waits
+// for another connection to take what it has is mostly on again by then.
 void link_set_reading(struct link *link, bool on);
 void link_finish(
         struct link *link);  // send what is there, announce the end, wait for the peer's, close

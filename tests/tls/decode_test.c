@@ -164,6 +164,38 @@ static void bytes_behind_it_are_left(void **state)
 	decode_table_free(table);
 }
 
+static void one_too_long_is_decoded_each_time(void **state)
+{
+	struct gate *gate = *state;
+	static const struct {
+		const char *name;
+		int san_bytes;
+		bool known;
+	} rows[] = {
+	        {"just within", DECODED_BYTES_MAX - 1000, true},
+	        {"over", DECODED_BYTES_MAX, false},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		static char uri[DECODED_BYTES_MAX];
+		struct decode_table *table = decode_table_new();
+		memset(uri, 'u', sizeof(uri));
+		memcpy(uri, "spiffe://cluster.local/", 23);
+		struct str san = str_of(uri, (size_t)rows[i].san_bytes);
+		struct draft draft = {.cn = "large", .raw_uri = san};
+		struct paper large = forge(&draft, &gate->root);
+		struct der der = der_of(large.x509);
+		long read;
+		print_message("%s: %ld bytes\n", rows[i].name, der.len);
+		assert_int_equal(der.len <= DECODED_BYTES_MAX, rows[i].known);
+		X509 *first = learn(table, der);
+		assert_int_equal(same(first, read_within(table, der, &read)), rows[i].known);
+		assert_int_equal(read, der.len);
+		OPENSSL_free(der.bytes);
+		paper_fini(&large);
+		decode_table_free(table);
+	}
+}
+
 static void outside_of_a_handshake_all_is_as_ever(void **state)
 {
 	struct gate *gate = *state;
@@ -223,6 +255,7 @@ int main(void)
 	        test(another_configuration_decodes_anew),
 	        test(all_of_its_bytes_count),
 	        test(bytes_behind_it_are_left),
+	        test(one_too_long_is_decoded_each_time),
 	        test(outside_of_a_handshake_all_is_as_ever),
 	        test(older_ones_make_room),
 	};

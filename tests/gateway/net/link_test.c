@@ -54,8 +54,10 @@ static void on_pull(struct link *link)
 
 static void on_settled(struct link *link)
 {
-	if (reader_of(link)->on_again)
-		link_set_reading(link, true);
+	if (!reader_of(link)->on_again)
+		return;
+	assert_true(uv_is_active(&link->handle.any));  // off, and not told so yet
+	link_set_reading(link, true);
 }
 
 static void on_closed(struct link *link)
