@@ -55,6 +55,18 @@ static inline struct list *list_pop(struct list *head)  // from the front; NULL 
 	return node;
 }
 
+// All of `from` goes to the end of `to`, in its order.
+static inline void list_splice(struct list *to, struct list *from)
+{
+	if (list_empty(from))
+		return;
+	from->next->previous = to->previous;
+	from->previous->next = to;
+	to->previous->next = from->next;
+	to->previous = from->previous;
+	list_init(from);
+}
+
 #define LIST_ITEM(node, type, member) CONTAINER_OF(node, type, member)
 
 // The body may remove `node` itself, nothing else.

@@ -61,11 +61,11 @@ static void remove_file(struct admin *admin)
 	admin->socket_path = NULL;
 }
 
-static bool start_listening(
-        struct admin *admin, const struct config_address *address, const char **why)
+static bool start_listening(struct admin *admin, const struct config_address *address,
+        int inherited, const char **why)
 {
-	int socket;
-	if (!listen_open(address, 1, &socket, why))
+	int socket = inherited;
+	if (inherited < 0 && !listen_open(address, 1, false, &socket, why))
 		return false;
 	int result = admin->gate.unix_socket ? restrict_file(admin, address) : 0;
 	if (result < 0) {
@@ -84,7 +84,7 @@ static void on_door_closed(struct door *door)
 	die_if_last(admin);
 }
 
-struct admin *admin_open(struct turn *turn, const struct config_address *address,
+struct admin *admin_open(struct turn *turn, const struct config_address *address, int inherited,
         const struct admin_hooks *hooks, void *gateway, struct config_problems *problems)
 {
 	CHECK(address->kind != ADDRESS_NONE);
@@ -100,7 +100,7 @@ struct admin *admin_open(struct turn *turn, const struct config_address *address
 	admin->door.knock = on_knock;
 	admin->door.closed = on_door_closed;
 	const char *why;
-	if (!start_listening(admin, address, &why)) {
+	if (!start_listening(admin, address, inherited, &why)) {
 		config_problem_add(problems, address->mark, STR("admin.address"),
 		        "cannot listen on %.*s (%s), expected an address of this machine that is "
 		        "free",
@@ -111,6 +111,18 @@ struct admin *admin_open(struct turn *turn, const struct config_address *address
 	}
 	log_event(LOG_INFO, "admin listener open", "address=%.*s", STR_FMT(address->text));
 	return admin;
+}
+
+int admin_socket(const struct admin *admin)
+{
+	return admin->door.socket;
+}
+
+void admin_give_way(struct admin *admin)
+{
+	free(admin->socket_path);
+	admin->socket_path = NULL;
+	admin_close(admin);
 }
 
 void admin_close(struct admin *admin)

@@ -25,9 +25,13 @@ struct admin_hooks {
 
 // Listens, or adds a problem and returns NULL; what it had opened by then closes in the next turn
 // of the loop. A socket file at which nobody listens any more is replaced. The hooks are copied and
-// may close the listener.
+// may close the listener. `inherited`: a socket that listens there already, or -1.
 MUST_USE struct admin *admin_open(struct turn *turn, const struct config_address *address,
-        const struct admin_hooks *hooks, void *gateway, struct config_problems *problems);
+        int inherited, const struct admin_hooks *hooks, void *gateway,
+        struct config_problems *problems);
+int admin_socket(const struct admin *admin);  // on which it listens; it stays admin's
+// Another process answers there from now on: the file of a unix socket is its.
+void admin_give_way(struct admin *admin);
 // Asynchronous: answers under way have a second to leave; frees itself when its last handle is
 // closed.
 void admin_close(struct admin *admin);

@@ -33,6 +33,7 @@ struct audit {
 	size_t lane_count;
 	pthread_t thread;
 	_Atomic bool reopening, closing;
+	_Atomic bool shared;  // as it is wanted; the log follows
 };
 
 // Room for more lines in the file's queue; makes it by writing. False while the disk refuses.
@@ -57,15 +58,29 @@ static struct audit_lane *earliest_record(struct audit *audit, struct audit_take
 	return earliest;
 }
 
-static void drain_records(struct audit *audit)
+// False while some have to wait.
+static bool drain_records(struct audit *audit)
 {
 	struct audit_taken taken;
 	for (struct audit_lane *lane; (lane = earliest_record(audit, &taken));) {
-		if (!has_room(&audit->log.file))
-			return;
+		if (!audit_log_claim(&audit->log) || !has_room(&audit->log.file))
+			return false;
 		audit_log_append(&audit->log, &taken);
 		audit_lane_pop(lane);
 	}
+	return true;
+}
+
+// False while the other process has the log.
+static bool follow_sharing(struct audit *audit)
+{
+	bool shared = atomic_load(&audit->shared);
+	if (shared == (audit->log.sharing == AUDIT_SHARED))
+		return true;
+	if (!shared)
+		return audit_log_own(&audit->log);
+	audit_log_share(&audit->log);
+	return true;
 }
 
 static struct str first_line(const struct audit_lane *lane)
@@ -104,16 +119,17 @@ static void drain_access(struct audit *audit)
 // Takes what the lanes have gathered to the files. True when there was anything or still is.
 static bool drain_all(struct audit *audit, bool closing)
 {
-	bool busy = false;
+	bool busy = !follow_sharing(audit);
 	if (closing) {
 		audit_file_retry_now(&audit->log.file);
 		audit_file_retry_now(&audit->access);
 	}
 	for (size_t i = 0; i < audit->lane_count; i++)
 		busy |= audit_lane_take(&audit->lanes[i], closing);
-	drain_records(audit);
+	busy |= !drain_records(audit);
 	drain_access(audit);
 	busy |= !audit_file_flush(&audit->log.file);
+	audit_log_yield(&audit->log);
 	busy |= !audit_file_flush(&audit->access);
 	return busy;
 }
@@ -142,7 +158,7 @@ static void pause_writer(struct audit *audit, bool busy, bool closing)
 	else if (!closing)
 		audit_bell_wait(
 		        &audit->bell, AUDIT_BELL_URGENT, refused(audit) ? REFUSED_MS : BATCH_MS);
-	else if (refused(audit))
+	else if (refused(audit) || audit->log.sharing == AUDIT_SHARED)
 		audit_bell_wait(&audit->bell, AUDIT_BELL_URGENT, CLOSING_MS);
 }
 
@@ -210,7 +226,8 @@ static bool open_files(struct audit *audit, const struct config *config, const c
         char why[AUDIT_WHY_SIZE])
 {
 	*key = "audit.path";
-	if (!audit_log_open(&audit->log, &config->audit, why))
+	if (!audit_log_open(&audit->log, &config->audit,
+	            atomic_load(&audit->shared) ? AUDIT_SHARED : AUDIT_ALONE, why))
 		return false;
 	*key = "access_log.path";
 	if (!audit_file_open(&audit->access, &config->access_log, why))
@@ -225,10 +242,11 @@ fail_log:
 	return false;
 }
 
-struct audit *audit_open(
-        const struct config *config, size_t lanes, struct config_problems *problems)
+struct audit *audit_open(const struct config *config, size_t lanes, bool shared,
+        struct config_problems *problems)
 {
 	struct audit *audit = must_alloc(sizeof(*audit));
+	audit->shared = shared;
 	char why[AUDIT_WHY_SIZE];
 	const char *key;
 	if (!open_files(audit, config, &key, why)) {
@@ -262,6 +280,12 @@ bool audit_failing(const struct audit *audit)
 	int64_t since_ns = atomic_load_explicit(&file->writing_since_ns, memory_order_relaxed);
 	return atomic_load_explicit(&file->failing, memory_order_relaxed) ||
 	       (since_ns && clock_monotonic_ns() - since_ns > (int64_t)STUCK_S * NS_PER_S);
+}
+
+void audit_share(struct audit *audit, bool shared)
+{
+	atomic_store(&audit->shared, shared);
+	audit_bell_ring(&audit->bell, AUDIT_BELL_URGENT);
 }
 
 void audit_reopen(struct audit *audit)

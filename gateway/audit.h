@@ -49,9 +49,11 @@ struct audit_record {
 
 // Opens the logs and starts the thread; `lanes` is the number of producers. NULL after adding the
 // problem (a path that cannot be opened or continued). With both outputs off records are only
-// counted.
-MUST_USE struct audit *audit_open(
-        const struct config *config, size_t lanes, struct config_problems *problems);
+// counted. `shared`: a predecessor still writes the same chain.
+MUST_USE struct audit *audit_open(const struct config *config, size_t lanes, bool shared,
+        struct config_problems *problems);
+// Another process writes the same chain from now on, or does no more.
+void audit_share(struct audit *audit, bool shared);
 struct audit_lane *audit_lane_of(struct audit *audit, size_t index);
 
 void audit_submit(struct audit_lane *lane, const struct audit_record *record);

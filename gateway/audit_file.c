@@ -102,6 +102,11 @@ bool audit_descriptor_lock(int descriptor, char why[AUDIT_WHY_SIZE])
 	return false;
 }
 
+void audit_descriptor_unlock(int descriptor)
+{
+	(void)flock(descriptor, LOCK_UN);
+}
+
 int audit_file_open_again(const struct audit_file *file, char why[AUDIT_WHY_SIZE])
 {
 	why[0] = '\0';

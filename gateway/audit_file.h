@@ -41,6 +41,7 @@ bool audit_file_on(const struct audit_file *file);
 
 // One process writes a chain: false when another has the file.
 MUST_USE bool audit_descriptor_lock(int descriptor, char why[AUDIT_WHY_SIZE]);
+void audit_descriptor_unlock(int descriptor);
 
 // For logrotate: opens the path again. -1 with an empty `why` when it still is the same file, -1
 // with the reason when it cannot be opened; else a descriptor for audit_file_replace.

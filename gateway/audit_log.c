@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "gateway/audit_tail.h"
 
+enum { COMPLAIN_S = 10 };
+
 void audit_log_append(struct audit_log *log, const struct audit_taken *taken)
 {
 	char extra[160] = "", first[CLOCK_TEXT_SIZE], last[CLOCK_TEXT_SIZE];
@@ -70,16 +72,75 @@ static bool go_on(struct audit_log *log, char why[AUDIT_WHY_SIZE])
 	return true;
 }
 
-bool audit_log_open(
-        struct audit_log *log, const struct config_output *output, char why[AUDIT_WHY_SIZE])
+bool audit_log_open(struct audit_log *log, const struct config_output *output,
+        enum audit_sharing sharing, char why[AUDIT_WHY_SIZE])
 {
 	audit_chain_init(&log->chain);
+	log->sharing = sharing;
 	if (!audit_file_open(&log->file, output, why))
 		return false;
-	if (!log->file.repairable || go_on(log, why))
+	if (!log->file.repairable || sharing == AUDIT_SHARED || go_on(log, why))
 		return true;
 	audit_file_close(&log->file);
 	return false;
+}
+
+// The other may have rotated it.
+static void follow_path(struct audit_log *log)
+{
+	char why[AUDIT_WHY_SIZE];
+	int descriptor = audit_file_open_again(&log->file, why);
+	if (descriptor >= 0)
+		audit_file_replace(&log->file, descriptor);
+}
+
+static void complain(struct audit_log *log, const char *why)
+{
+	int64_t now_ns = clock_monotonic_ns();
+	if (log->complained_ns && now_ns - log->complained_ns < COMPLAIN_S * (int64_t)NS_PER_S)
+		return;
+	log->complained_ns = now_ns;
+	log_event(LOG_WARN, "the audit log that two gateways share cannot be had, records wait",
+	        "path=\"%s\" problem=\"%s\"", log->file.name, why);
+}
+
+bool audit_log_claim(struct audit_log *log)
+{
+	char why[AUDIT_WHY_SIZE];
+	if (log->sharing == AUDIT_ALONE || log->claimed || !log->file.repairable)
+		return true;
+	follow_path(log);
+	if (!audit_descriptor_lock(log->file.descriptor, why))
+		return false;
+	log->claimed = go_on(log, why);
+	if (!log->claimed) {
+		complain(log, why);
+		audit_descriptor_unlock(log->file.descriptor);
+	}
+	return log->claimed;
+}
+
+void audit_log_yield(struct audit_log *log)
+{
+	if (log->sharing == AUDIT_ALONE || !log->claimed || buffer_len(&log->file.pending))
+		return;
+	log->claimed = false;
+	audit_descriptor_unlock(log->file.descriptor);
+}
+
+void audit_log_share(struct audit_log *log)
+{
+	log->claimed = log->sharing == AUDIT_ALONE;
+	log->sharing = AUDIT_SHARED;
+}
+
+bool audit_log_own(struct audit_log *log)
+{
+	if (!audit_log_claim(log))
+		return false;
+	log->sharing = AUDIT_ALONE;
+	log->claimed = false;
+	return true;
 }
 
 // Is the file new, or does it end in the very line that ours ended in?
@@ -101,6 +162,8 @@ static bool goes_on_in(const struct audit_log *log, int descriptor, char why[AUD
 void audit_log_reopen(struct audit_log *log)
 {
 	char why[AUDIT_WHY_SIZE];
+	if (log->sharing == AUDIT_SHARED)
+		return;  // every claim looks at the path
 	audit_file_flush(&log->file);  // what the old file refuses goes to the new one
 	int descriptor = audit_file_open_again(&log->file, why);
 	if (descriptor >= 0 && goes_on_in(log, descriptor, why)) {

@@ -7,13 +7,13 @@
 #include "gateway/exchange.h"
 #include "gateway/http/h1.h"
 #include "gateway/http/h2.h"
-#include "gateway/net/socket.h"
 #include "gateway/reject.h"
 
 enum {
 	REFUSED_WAIT_MS = 2000,    // for the one request of a refused caller
 	REFUSED_REPORT_MS = 1000,  // until its refusal is recorded even without a request
 	REFUSED_HEADER_BYTES = 8 * 1024,
+	LAST_CALL_MS = 1000,  // for the next request of a connection that is to end
 };
 
 static struct downstream *downstream_of(struct link *link)
@@ -23,7 +23,7 @@ static struct downstream *downstream_of(struct link *link)
 
 const struct config_listener *downstream_config(const struct downstream *downstream)
 {
-	return &downstream->snapshot->config->listeners[downstream->listener->index];
+	return &downstream->snapshot->config->listeners[downstream->listener_index];
 }
 
 static void set_deadline(struct downstream *downstream, int64_t after_ns)
@@ -32,6 +32,18 @@ static void set_deadline(struct downstream *downstream, int64_t after_ns)
 	turn_stop_timer(turn, &downstream->timer);
 	if (after_ns > 0)
 		turn_set_timer(turn, &downstream->timer, after_ns);
+}
+
+// While draining over HTTP/1.1 the next request may be under way already.
+static int64_t idle_ns(const struct downstream *downstream)
+{
+	int64_t idle_ns = downstream_config(downstream)->timeouts.idle_ns;
+	if (downstream->standing != REASON_NONE)
+		return (int64_t)REFUSED_WAIT_MS * NS_PER_MS;
+	if (!downstream->draining || downstream->codec->h2)
+		return idle_ns;
+	int64_t last_ns = (int64_t)LAST_CALL_MS * NS_PER_MS;
+	return idle_ns && idle_ns < last_ns ? idle_ns : last_ns;
 }
 
 static void enter(struct downstream *downstream, enum downstream_phase phase)
@@ -46,8 +58,7 @@ static void enter(struct downstream *downstream, enum downstream_phase phase)
 		set_deadline(downstream, timeouts->handshake_ns);
 		break;
 	case DOWNSTREAM_IDLE:
-		set_deadline(downstream,
-		        refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS : timeouts->idle_ns);
+		set_deadline(downstream, idle_ns(downstream));
 		break;
 	case DOWNSTREAM_HEAD:
 		set_deadline(downstream, refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS
@@ -116,6 +127,8 @@ void downstream_drain(struct downstream *downstream)
 	downstream->draining = true;
 	if (!downstream->codec)
 		return;  // the handshake has its deadline; then settle shuts the codec down
+	if (downstream->phase == DOWNSTREAM_IDLE)
+		set_deadline(downstream, idle_ns(downstream));
 	downstream_settle(downstream);
 	link_mark_dirty(&downstream->link);
 }
@@ -215,8 +228,7 @@ static void on_opened(struct link *link)
 	struct worker *worker = downstream->worker;
 	downstream_identify(downstream);
 	open_codec(downstream);
-	metrics_handshake(worker->metrics,
-	        worker->snapshot->listeners[downstream->listener->index].label,
+	metrics_handshake(worker->metrics, downstream->label,
 	        downstream->standing == REASON_NONE ? "ok" : reason_name(downstream->standing));
 	if (downstream->standing != REASON_NONE)
 		turn_set_timer(
@@ -293,6 +305,7 @@ static void bury(struct grave *grave)
 	CHECK(list_empty(&downstream->exchanges));
 	list_remove(&downstream->node);
 	worker->downstream_count--;
+	downstream->listener->downstream_count--;
 	arena_fini(&downstream->arena);
 	arena_fini(&downstream->identity_arena);
 	snapshot_unref(downstream->snapshot);
@@ -307,9 +320,8 @@ static void on_closed(struct link *link)
 	turn_stop_timer(&worker->turn, &downstream->timer);
 	turn_stop_timer(&worker->turn, &downstream->expiry);
 	turn_stop_timer(&worker->turn, &downstream->report);
-	atomic_fetch_sub(downstream->listener->connections, 1);
-	metrics_connections(worker->metrics,
-	        worker->snapshot->listeners[downstream->listener->index].label, -1);
+	atomic_fetch_sub(&downstream->listener->listening->connections, 1);
+	metrics_connections(worker->metrics, downstream->label, -1);
 	if (downstream->codec)
 		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);
 	downstream->grave.bury = bury;
@@ -325,35 +337,6 @@ static const struct link_events link_events = {
         .closed = on_closed,
 };
 
-static void split_address(struct downstream *downstream)
-{
-	socket_peer_text(&downstream->link.handle.any, downstream->address);
-	struct str text = str_from(downstream->address);
-	const char *colon = strrchr(downstream->address, ':');
-	if (colon)
-		text.len = (size_t)(colon - downstream->address);
-	if (text.len > 2 && *text.at == '[')
-		text = str_of(text.at + 1, text.len - 2);
-	snprintf(downstream->source_ip, sizeof(downstream->source_ip), "%.*s", STR_FMT(text));
-}
-
-// Past a ceiling a few more are let in to be told so; beyond those the door is shut.
-static bool over_ceiling(struct downstream *downstream, size_t count)
-{
-	enum memory_level memory = memory_level(downstream->worker->memory);
-	if (memory != MEMORY_ROOM) {
-		downstream->standing = REASON_overloaded;
-		downstream->standing_detail = STR(MEMORY_DETAIL);
-		return memory == MEMORY_GONE;
-	}
-	uint64_t most = downstream_config(downstream)->limits.connections;
-	if (most == 0 || count <= most)
-		return false;
-	downstream->standing = REASON_overloaded;
-	downstream->standing_detail = STR("the listener has all the connections it may have");
-	return count > most + most / 8 + 16;
-}
-
 void downstream_accept(struct worker_listener *listener, int descriptor)
 {
 	struct worker *worker = listener->worker;
@@ -362,6 +345,8 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 	downstream->worker = worker;
 	downstream->listener = listener;
 	downstream->snapshot = snapshot_ref(snapshot);
+	downstream->listener_index = listener->index;
+	downstream->label = snapshot->listeners[listener->index].label;
 	downstream->phase = DOWNSTREAM_IDLE;
 	timer_init(&downstream->timer, on_timer);
 	timer_init(&downstream->expiry, downstream_on_expiry);
@@ -369,15 +354,17 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 	list_init(&downstream->exchanges);
 	list_push(&worker->downstreams, &downstream->node);
 	worker->downstream_count++;
-	size_t count = atomic_fetch_add(listener->connections, 1) + 1;
-	metrics_connections(worker->metrics, snapshot->listeners[listener->index].label, 1);
-	link_init(&downstream->link, &worker->turn, &link_events, listener->unix_socket);
+	listener->downstream_count++;
+	size_t count = atomic_fetch_add(&listener->listening->connections, 1) + 1;
+	metrics_connections(worker->metrics, downstream->label, 1);
+	link_init(&downstream->link, &worker->turn, &link_events,
+	        listener->listening->address.kind == ADDRESS_UNIX);
 	if (link_accept(&downstream->link, descriptor) < 0) {
 		link_close(&downstream->link);
 		return;
 	}
-	split_address(downstream);
-	if (over_ceiling(downstream, count)) {
+	downstream_note_address(downstream);
+	if (downstream_over_ceiling(downstream, count)) {
 		report_standing(downstream);
 		link_close(&downstream->link);
 		return;

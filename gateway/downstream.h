@@ -26,12 +26,15 @@ struct downstream {
 	struct worker *worker;
 	struct worker_listener *listener;
 	struct snapshot *snapshot;  // under which `identity` was judged
+	size_t listener_index;      // which of its listeners
+	const char *label;          // of the listener it came in by
 	struct codec *codec;        // NULL until the handshake is over
 	struct arena arena;
 	struct arena identity_arena;  // of `identity`
 	enum downstream_phase phase;
 	struct timer timer;   // of the phase
-	struct timer expiry;  // the certificate's not_after
+	struct timer expiry;  // of its right to be here
+	int64_t ends_s;       // when that ends: not_after, or when trust was withdrawn
 	struct timer report;  // a refusal that no request has made visible yet
 	struct list exchanges;
 	size_t exchange_count;
@@ -54,8 +57,16 @@ void downstream_close(struct downstream *downstream);  // now
 void downstream_settle(
         struct downstream *downstream);  // an exchange began or ended: set the right deadline
 
+void downstream_note_address(struct downstream *downstream);
+// `count` connections of the listener are open, with this one.
+bool downstream_over_ceiling(struct downstream *downstream, size_t count);
+
+// Another configuration is in force: is the caller still let in? Else what is under way may finish,
+// within drain_timeout.
+void downstream_review(struct downstream *downstream);
 void downstream_watch_expiry(struct downstream *downstream);  // sets `expiry`
 void downstream_on_expiry(struct timer *timer);
+void downstream_expel(struct downstream *downstream);  // its right to be here ends now
 
 const struct config_listener *downstream_config(const struct downstream *downstream);
 // Judges the caller again if another configuration came into force since.

@@ -1,25 +1,58 @@
 // Who the caller is by the policy in force, asked anew when that changes.
 #include "gateway/downstream.h"
 
-void downstream_identify(struct downstream *downstream)
+// The bundle, the lists and the patterns may be others now.
+static void follow_snapshot(struct downstream *downstream)
 {
 	struct worker *worker = downstream->worker;
-	if (downstream->snapshot == worker->snapshot && downstream->codec)
-		return;
-	const struct tls_peer *presented = tls_session_peer(downstream->link.tls);
-	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
 	snapshot_unref(downstream->snapshot);
 	downstream->snapshot = snapshot_ref(worker->snapshot);
-	// Whoever asks now is the only one to look at it: a connection that outlives many reloads
-	// does not gather their words.
-	if (downstream->exchange_count <= 1)
-		arena_fini(&downstream->identity_arena);
-	policy_identify(worker->snapshot->policy, downstream->listener->index, &peer,
+	downstream->listener_index = downstream->listener->index;
+	tls_session_judge_again(downstream->link.tls,
+	        worker->snapshot->listeners[downstream->listener_index].tls);
+}
+
+static void identify(struct downstream *downstream)
+{
+	const struct tls_peer *presented = tls_session_peer(downstream->link.tls);
+	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
+	policy_identify(downstream->snapshot->policy, downstream->listener_index, &peer,
 	        &downstream->identity_arena, &downstream->identity);
+}
+
+void downstream_identify(struct downstream *downstream)
+{
+	bool follows = downstream->snapshot != downstream->worker->snapshot &&
+	               !downstream->listener->removed;
+	if (!follows && downstream->codec)
+		return;
+	if (follows)
+		follow_snapshot(downstream);
+	// While nobody else looks at it: a connection that outlives many reloads does not gather
+	// their words.
+	if (downstream->exchange_count == 0)
+		arena_fini(&downstream->identity_arena);
+	identify(downstream);
 	if (downstream->standing == REASON_overloaded)
 		return;
 	downstream->standing = downstream->identity.reason;
 	downstream->standing_detail = downstream->identity.detail;
+}
+
+void downstream_review(struct downstream *downstream)
+{
+	if (!downstream->codec || downstream->phase == DOWNSTREAM_CLOSING) {
+		// Whoever is still shaking hands is judged when that is over.
+		downstream->draining |= downstream->listener->removed;
+		return;
+	}
+	downstream_identify(downstream);
+	if (downstream->listener->removed)
+		downstream_drain(downstream);
+	else if (downstream->standing == REASON_NONE)
+		downstream_watch_expiry(downstream);
+	else
+		downstream_expel(downstream);
 }
 
 // In `alert` mode the handshake itself asks who may pass.
@@ -27,7 +60,7 @@ enum reason downstream_judge(void *owner, const struct tls_peer *presented)
 {
 	struct downstream *downstream = owner;
 	struct policy_peer peer = {presented->reason, presented->detail, presented->uri};
-	policy_identify(downstream->snapshot->policy, downstream->listener->index, &peer,
+	policy_identify(downstream->snapshot->policy, downstream->listener_index, &peer,
 	        &downstream->identity_arena, &downstream->identity);
 	return downstream->identity.reason;
 }

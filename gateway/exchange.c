@@ -28,8 +28,7 @@ static struct turn *turn_of(const struct exchange *exchange)
 
 static const struct config_timeouts *timeouts_of(const struct exchange *exchange)
 {
-	return &exchange->snapshot->config->listeners[exchange->downstream->listener->index]
-	                .timeouts;
+	return &exchange->snapshot->config->listeners[exchange->listener].timeouts;
 }
 
 // Taken bytes leave room at the source: that is how the slower side slows the faster one.
@@ -112,7 +111,9 @@ struct exchange *exchange_new(struct downstream *downstream, struct stream *clie
 {
 	struct exchange *exchange = must_spare(sizeof(*exchange));
 	exchange->downstream = downstream;
-	exchange->snapshot = snapshot_ref(downstream->worker->snapshot);
+	downstream_identify(downstream);
+	exchange->snapshot = snapshot_ref(downstream->snapshot);
+	exchange->listener = downstream->listener_index;
 	exchange->client = client;
 	exchange->grpc = head_is_grpc(&client->head);
 	exchange->grpc_status = -1;
@@ -191,12 +192,14 @@ void exchange_send_held(struct exchange *exchange)
 	struct codec *codec = exchange->downstream->codec;
 	exchange->state = EXCHANGE_ANSWERING;
 	exchange_progress(exchange);
-	// Nothing that follows a malformed request on an HTTP/1.1 connection is served; the answer
-	// says so.
-	if (exchange->refused == REASON_malformed_request && !codec->h2)
+	bool last = exchange->downstream->standing != REASON_NONE ||
+	            exchange->refused == REASON_overloaded;
+	// Nothing that follows a malformed request on an HTTP/1.1 connection is served. The answer
+	// says so, if that comes first.
+	if (!codec->h2 && (last || exchange->refused == REASON_malformed_request))
 		codec->ops->shutdown(codec);
 	stream_send_head(exchange->client, &exchange->held, body_done(&exchange->down));
-	if (exchange->downstream->standing != REASON_NONE || exchange->refused == REASON_overloaded)
+	if (codec->h2 && last)
 		codec->ops->shutdown(codec);
 }
 

@@ -27,6 +27,7 @@ struct exchange {
 	struct grave grave;
 	struct downstream *downstream;
 	struct snapshot *snapshot;
+	size_t listener;  // which of the snapshot's
 	struct arena arena;
 	enum exchange_state state;
 	struct stream *client;   // NULL once cut

@@ -30,7 +30,6 @@ static bool refuse(struct exchange *exchange, enum reason reason, struct str det
 static bool caller_stands(struct exchange *exchange)
 {
 	struct downstream *downstream = exchange->downstream;
-	downstream_identify(downstream);
 	const struct config *config = exchange->snapshot->config;
 	if (downstream->standing != REASON_NONE) {
 		downstream->reported = true;
@@ -59,11 +58,10 @@ static bool target_is_plain(struct exchange *exchange)
 static void count_limits(struct exchange *exchange)
 {
 	const struct policy_decision *decision = &exchange->decision;
-	size_t listener = exchange->downstream->listener->index;
 	if (!decision->route ||
 	        (decision->reason != REASON_NONE && decision->reason != REASON_rate_limited))
 		return;
-	const struct snapshot_listener *labels = &exchange->snapshot->listeners[listener];
+	const struct snapshot_listener *labels = &exchange->snapshot->listeners[exchange->listener];
 	for (size_t i = 0; i < decision->route->rate_limit_count; i++)
 		if (decision->reason == REASON_NONE || (int)i == decision->limit_index)
 			metrics_limit_decision(exchange->downstream->worker->metrics,
@@ -90,8 +88,7 @@ static bool policy_allows(struct exchange *exchange)
 	        .header = header_value,
 	        .headers = &head->fields,
 	};
-	policy_decide(exchange->snapshot->policy, downstream->listener->index,
-	        &downstream->identity, &request, downstream->worker->turn.now_ns, &exchange->arena,
+	policy_decide(exchange->snapshot->policy, exchange->listener, &downstream->identity, &request, downstream->worker->turn.now_ns, &exchange->arena,
 	        &exchange->decision);
 	count_limits(exchange);
 	if (exchange->decision.reason != REASON_NONE)

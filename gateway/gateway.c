@@ -7,13 +7,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/net/listen.h"
 #include "gateway/privilege.h"
 #include "gateway/sandbox.h"
 #include "gateway/version.h"
 
 enum {
-	TICK_MS = 1000,
 	ABANDON_MS = 2000,  // for workers to close what is left
 };
 
@@ -30,12 +28,15 @@ static void wind_up(struct gateway *gateway)
 	uv_close((uv_handle_t *)&gateway->terminate, NULL);
 	uv_close((uv_handle_t *)&gateway->interrupt, NULL);
 	uv_close((uv_handle_t *)&gateway->hangup, NULL);
-	uv_close((uv_handle_t *)&gateway->upgrade, NULL);
+	uv_close((uv_handle_t *)&gateway->successor, NULL);
 	uv_close((uv_handle_t *)&gateway->bell, NULL);
 	turn_stop_timer(&gateway->turn, &gateway->tick);
 	turn_stop_timer(&gateway->turn, &gateway->look);
 	turn_stop_timer(&gateway->turn, &gateway->drain_deadline);
 	turn_stop_timer(&gateway->turn, &gateway->abandon);
+	service_manager_end(&gateway->manager);
+	upgrade_cancel(gateway);
+	handover_close(&gateway->handover);
 	if (gateway->admin)
 		admin_close(gateway->admin);
 	gateway->admin = NULL;
@@ -84,17 +85,43 @@ static void on_drain_deadline(struct timer *timer)
 	stop(gateway);
 }
 
+static void begin_drain(struct gateway *gateway)
+{
+	gateway->draining = true;
+	log_event(LOG_INFO, "draining", "timeout_s=%lld",
+	        (long long)(gateway->snapshot->config->drain_timeout_ns / NS_PER_S));
+	service_manager_end(&gateway->manager);
+	for (size_t i = 0; i < gateway->worker_count; i++)
+		worker_drain(&gateway->workers[i]);
+	for (size_t i = 0; i < gateway->snapshot->config->listener_count; i++)
+		listening_shut(gateway->snapshot->listeners[i].listening);
+	turn_set_timer(&gateway->turn, &gateway->drain_deadline,
+	        gateway->snapshot->config->drain_timeout_ns);
+}
+
 void gateway_drain(struct gateway *gateway)
 {
 	if (gateway->draining)
 		return;
-	gateway->draining = true;
-	log_event(LOG_INFO, "draining", "timeout_s=%lld",
-	        (long long)(gateway->snapshot->config->drain_timeout_ns / NS_PER_S));
-	for (size_t i = 0; i < gateway->worker_count; i++)
-		worker_drain(&gateway->workers[i]);
-	turn_set_timer(&gateway->turn, &gateway->drain_deadline,
-	        gateway->snapshot->config->drain_timeout_ns);
+	upgrade_cancel(gateway);
+	service_manager_stopping();
+	begin_drain(gateway);
+}
+
+void gateway_give_way(struct gateway *gateway)
+{
+	if (gateway->admin)
+		admin_give_way(gateway->admin);
+	gateway->admin = NULL;
+	begin_drain(gateway);
+}
+
+// The gateway before this one has ended.
+static void on_predecessor_gone(void *owner)
+{
+	struct gateway *gateway = owner;
+	log_event(LOG_INFO, "the gateway before this one has ended", "%s", "");
+	audit_share(gateway->audit, false);
 }
 
 static void on_terminate(uv_signal_t *handle, int number)
@@ -107,101 +134,10 @@ static void on_terminate(uv_signal_t *handle, int number)
 		gateway_drain(gateway);
 }
 
-static struct snapshot *load_next(struct gateway *gateway, struct config_problems *problems)
-{
-	const char *why;
-	struct snapshot *next = snapshot_load(gateway->config_path, gateway->store, problems);
-	if (!next || snapshot_can_follow(gateway->snapshot, next, &why))
-		return next;
-	config_problem_add(problems, (struct config_mark){1, 1}, STR(""),
-	        "%s changed, which needs a restart; the configuration in force stays", why);
-	snapshot_unref(next);
-	return NULL;
-}
-
-static void put_in_force(struct gateway *gateway, struct snapshot *next)
-{
-	for (size_t i = 0; i < gateway->worker_count; i++)
-		worker_offer(&gateway->workers[i], snapshot_ref(next));
-	snapshot_unref(gateway->snapshot);
-	gateway->snapshot = next;
-	watch_begin(&gateway->watch, next->config);
-}
-
-static void say_problems(const struct config_problems *problems, struct buffer *out)
-{
-	for (size_t i = 0; i < problems->count; i++) {
-		const struct config_problem *problem = &problems->items[i];
-		buffer_printf(out, "%.*s:%d:%d: %.*s: %.*s\n", STR_FMT(problems->file),
-		        problem->mark.line, problem->mark.column, STR_FMT(problem->key),
-		        STR_FMT(problem->what));
-	}
-}
-
-bool gateway_reload(struct gateway *gateway, struct buffer *out)
-{
-	struct config_problems problems = {0};
-	struct snapshot *next = load_next(gateway, &problems);
-	gateway->last_reload_good = next != NULL;
-	audit_reopen(gateway->audit);  // whoever rotates logs does not ask what the configuration
-	                               // is like
-	if (next) {
-		put_in_force(gateway, next);
-		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
-		        (unsigned long long)next->generation);
-	} else {
-		say_problems(&problems, out);
-		log_event(LOG_ERROR, "reload refused, the old configuration stays",
-		        "problems=%zu first=\"%.*s\"", problems.count,
-		        problems.count ? (int)problems.items[0].what.len : 0,
-		        problems.count ? problems.items[0].what.at : "");
-	}
-	config_problems_fini(&problems);
-	return next != NULL;
-}
-
-static void on_hangup(uv_signal_t *handle, int number)
-{
-	struct buffer problems = {0};
-	(void)number;
-	if (!gateway_reload(handle->data, &problems)) {
-		ssize_t written = write(
-		        STDERR_FILENO, buffer_data(&problems), buffer_len(&problems));
-		(void)written;
-	}
-	buffer_fini(&problems);
-}
-
-// Left alone it would kill us.
 static void on_upgrade(uv_signal_t *handle, int number)
 {
-	(void)handle, (void)number;
-	log_event(LOG_WARN, "SIGUSR2 ignored: this version does not upgrade in place", "%s", "");
-}
-
-// Replaced material is taken up by itself, under the configuration in force: what the file has
-// become since waits for SIGHUP. A pair caught half-way does not load: the old one stays, and the
-// next second looks again; so it does when something changed while it was read.
-static void on_tick(struct timer *timer)
-{
-	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, tick);
-	struct config_problems problems = {0};
-	bool changed = watch_changed(&gateway->watch, gateway->snapshot->config);
-	if (changed || gateway->watch_failed || gateway->watch_again) {
-		uint64_t before = gateway->watch.seen;
-		struct snapshot *next = snapshot_renew(gateway->snapshot, gateway->store, &problems);
-		if (next) {
-			put_in_force(gateway, next);
-			log_event(LOG_INFO, "replaced certificates are in force", "%s", "");
-		} else if (!gateway->watch_failed) {
-			log_event(LOG_ERROR, "replaced certificates do not load, the old ones stay",
-			        "first=\"%.*s\"", STR_FMT(problems.items[0].what));
-		}
-		gateway->watch_again = next && gateway->watch.seen != before;
-		gateway->watch_failed = !next;
-	}
-	config_problems_fini(&problems);
-	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
+	(void)number;
+	upgrade_begin(handle->data);
 }
 
 static void on_look(struct timer *timer)
@@ -219,32 +155,6 @@ static void watch_signal(
 	CHECK(uv_signal_start(handle, callback, number) == 0);
 }
 
-// Sockets of all listeners for all workers: sockets[worker * listeners + listener].
-static int *open_sockets(struct gateway *gateway)
-{
-	const struct config *config = gateway->snapshot->config;
-	size_t listeners = config->listener_count, workers = gateway->worker_count;
-	int *sockets = must_alloc(listeners * workers * sizeof(*sockets));
-	int *of_one = must_alloc(workers * sizeof(*of_one));
-	bool good = true;
-	for (size_t i = 0; good && i < listeners; i++) {
-		const char *why = "";
-		good = listen_open(&config->listeners[i].address, workers, of_one, &why);
-		for (size_t k = 0; good && k < workers; k++)
-			sockets[k * listeners + i] = of_one[k];
-		if (!good)
-			log_event(LOG_ERROR, "cannot listen",
-			        "listener=%.*s address=%.*s error=\"%s\"",
-			        STR_FMT(config->listeners[i].name.text),
-			        STR_FMT(config->listeners[i].address.text), why);
-	}
-	free(of_one);
-	if (good)
-		return sockets;
-	free(sockets);
-	return NULL;
-}
-
 static void announce(const struct gateway *gateway)
 {
 	const struct config *config = gateway->snapshot->config;
@@ -259,6 +169,31 @@ static void announce(const struct gateway *gateway)
 	        gateway->worker_count, config->backend_count);
 }
 
+static void begin_workers(struct gateway *gateway)
+{
+	gateway->workers = must_alloc(gateway->worker_count * sizeof(*gateway->workers));
+	for (size_t i = 0; i < gateway->worker_count; i++) {
+		struct worker *worker = &gateway->workers[i];
+		worker_init(worker, i, gateway->worker_count, gateway->snapshot, gateway->audit);
+		worker->on_finished = on_worker_finished;
+		worker->owner = gateway;
+		worker->memory = &gateway->memory;
+	}
+}
+
+static bool begin_admin(struct gateway *gateway, struct config_problems *problems)
+{
+	const struct config *config = gateway->snapshot->config;
+	int *sockets = must_alloc((gateway->inherited.count + 1) * sizeof(*sockets));
+	size_t count = inherited_take(&gateway->inherited, &config->admin, STR("admin"), sockets);
+	for (size_t i = 1; i < count; i++)
+		close(sockets[i]);
+	gateway->admin = admin_open(&gateway->turn, &config->admin, count ? sockets[0] : -1,
+	        &gateway_status_hooks, gateway, problems);
+	free(sockets);
+	return gateway->admin != NULL;
+}
+
 static bool start(struct gateway *gateway, struct config_problems *problems)
 {
 	const struct config *config = gateway->snapshot->config;
@@ -266,27 +201,15 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 	if (!privilege_make_logs(config, problems))
 		return false;
 	// One lane more than workers: main's own.
-	gateway->audit = audit_open(config, gateway->worker_count + 1, problems);
-	if (!gateway->audit)
+	gateway->audit = audit_open(config, gateway->worker_count + 1,
+	        handover_expected(&gateway->handover), problems);
+	if (!gateway->audit || !snapshot_listen(gateway->snapshot, NULL, &gateway->inherited, problems))
 		return false;
-	int *sockets = open_sockets(gateway);
-	if (!sockets)
+	begin_workers(gateway);
+	if (config->admin.kind != ADDRESS_NONE && !begin_admin(gateway, problems))
 		return false;
-	gateway->connections = must_alloc(config->listener_count * sizeof(*gateway->connections));
-	gateway->workers = must_alloc(gateway->worker_count * sizeof(*gateway->workers));
-	for (size_t i = 0; i < gateway->worker_count; i++) {
-		worker_init(&gateway->workers[i], i, gateway->snapshot,
-		        &sockets[i * config->listener_count], gateway->connections, gateway->audit);
-		gateway->workers[i].on_finished = on_worker_finished;
-		gateway->workers[i].owner = gateway;
-		gateway->workers[i].memory = &gateway->memory;
-	}
-	free(sockets);
-	if (config->admin.kind == ADDRESS_NONE)
-		return true;
-	gateway->admin = admin_open(
-	        &gateway->turn, &config->admin, &gateway_status_hooks, gateway, problems);
-	return gateway->admin != NULL;
+	inherited_fini(&gateway->inherited);
+	return true;
 }
 
 static void serve(struct gateway *gateway)
@@ -295,19 +218,23 @@ static void serve(struct gateway *gateway)
 	gateway->bell.data = gateway;
 	watch_signal(gateway, &gateway->terminate, SIGTERM, on_terminate);
 	watch_signal(gateway, &gateway->interrupt, SIGINT, on_terminate);
-	watch_signal(gateway, &gateway->hangup, SIGHUP, on_hangup);
-	watch_signal(gateway, &gateway->upgrade, SIGUSR2, on_upgrade);
-	timer_init(&gateway->tick, on_tick);
+	watch_signal(gateway, &gateway->hangup, SIGHUP, gateway_on_hangup);
+	watch_signal(gateway, &gateway->successor, SIGUSR2, on_upgrade);
+	timer_init(&gateway->tick, gateway_on_tick);
 	timer_init(&gateway->drain_deadline, on_drain_deadline);
 	timer_init(&gateway->abandon, on_abandon);
 	timer_init(&gateway->look, on_look);
 	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
-	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
 	watch_begin(&gateway->watch, gateway->snapshot->config);
+	gateway_on_tick(&gateway->tick);
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_start(&gateway->workers[i]);
 	sandbox_close_calls(gateway->snapshot->config);
 	announce(gateway);
+	service_manager_begin(&gateway->manager, &gateway->turn, gateway->workers,
+	        gateway->worker_count, "serving");
+	if (handover_expected(&gateway->handover))
+		handover_watch(&gateway->handover, &gateway->turn, on_predecessor_gone, gateway);
 	turn_run(&gateway->turn);
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_join(&gateway->workers[i]);
@@ -325,41 +252,56 @@ static void release(struct gateway *gateway)
 	snapshot_unref(gateway->snapshot);
 	bucket_store_free(gateway->store);
 	free(gateway->workers);
-	free(gateway->connections);
+	upgrade_fini(&gateway->upgrade);
 }
 
-int gateway_run(const char *config_path)
+// All of it, as `check` says it.
+static void say_why_not(const char *config_path, struct config_problems *problems)
+{
+	if (config_path) {
+		config_problems_fini(problems);
+		*problems = (struct config_problems){0};
+		(void)!snapshot_check(config_path, problems);
+	}
+	config_problems_print(problems, STDERR_FILENO);
+	config_problems_fini(problems);
+}
+
+static bool become_ready(struct gateway *gateway, struct config_problems *problems)
+{
+	if (!start(gateway, problems) ||
+	        !privilege_drop(gateway->snapshot->config, gateway->config_path))
+		return false;
+	return !handover_expected(&gateway->handover) ||
+	       handover_take(&gateway->handover, gateway->store);
+}
+
+int gateway_run(const char *config_path, struct launcher launcher)
 {
 	struct config_problems problems = {0};
 	struct gateway gateway = {.config_path = config_path, .last_reload_good = true};
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);  // others reopen logs at it; here SIGHUP does, and nothing is
 	                           // worth dying for
-	gateway.store = bucket_store_new();
+	inherited_receive(&gateway.inherited);
+	handover_receive(&gateway.handover);
+	gateway.store = handover_store(&gateway.handover);
 	gateway.snapshot = snapshot_load(config_path, gateway.store, &problems);
 	if (!gateway.snapshot) {
-		if (config_path) {  // say all of it, as `check` does
-			config_problems_fini(&problems);
-			problems = (struct config_problems){0};
-			(void)!snapshot_check(config_path, &problems);
-		}
-		config_problems_print(&problems, STDERR_FILENO);
-		config_problems_fini(&problems);
+		say_why_not(config_path, &problems);
 		bucket_store_free(gateway.store);
 		return 2;
 	}
+	upgrade_prepare(&gateway.upgrade, launcher);
 	memory_init(&gateway.memory);
 	sandbox_close_files(gateway.snapshot->config, config_path);
 	turn_init(&gateway.turn);
-	bool started = start(&gateway, &problems) &&
-	               privilege_drop(gateway.snapshot->config, config_path);
-	if (started) {
-		serve(&gateway);
-	} else {
+	if (!become_ready(&gateway, &problems)) {
 		config_problems_print(&problems, STDERR_FILENO);
 		_exit(1);  // nothing has been served and nothing needs to be undone
 	}
 	config_problems_fini(&problems);
+	serve(&gateway);
 	release(&gateway);
 	return 0;
 }

@@ -5,6 +5,9 @@
 #define GATEWAY_GATEWAY_H
 
 #include "gateway/admin.h"
+#include "gateway/handover.h"
+#include "gateway/service_manager.h"
+#include "gateway/upgrade.h"
 #include "gateway/watch.h"
 #include "gateway/worker.h"
 
@@ -17,10 +20,13 @@ struct gateway {
 	struct worker *workers;
 	size_t worker_count;
 	atomic_size_t finished_workers;
-	atomic_size_t *connections;  // by listener
+	struct inherited inherited;  // at the start only
+	struct handover handover;    // from the gateway before this one
+	struct upgrade upgrade;      // to the one after it
+	struct service_manager manager;
 	struct admin *admin;
 	struct watch watch;
-	uv_signal_t terminate, interrupt, hangup, upgrade;
+	uv_signal_t terminate, interrupt, hangup, successor;
 	uv_async_t bell;    // a worker has finished
 	struct timer tick;  // watches files
 	struct memory memory;
@@ -34,11 +40,17 @@ struct gateway {
 };
 
 // Serves until it is told to stop: 0 after a clean drain, 1 could not start, 2 bad configuration.
-MUST_USE int gateway_run(const char *config_path);
+// The launcher is taken over.
+MUST_USE int gateway_run(const char *config_path, struct launcher launcher);
 
 // For the admin listener and signals, on the main thread.
 bool gateway_reload(struct gateway *gateway, struct buffer *problems);  // all or nothing
 void gateway_drain(struct gateway *gateway);
+void gateway_give_way(struct gateway *gateway);  // a successor serves from now on
+
+// gateway_reload.c, called by the loop.
+void gateway_on_hangup(uv_signal_t *handle, int number);
+void gateway_on_tick(struct timer *timer);
 
 extern const struct admin_hooks gateway_status_hooks;
 

@@ -69,11 +69,13 @@ static int read_config_option(
 	return EXIT_OK;
 }
 
+static struct launcher launcher = {-1};  // of `run`
+
 static int command_run(const struct command *command, int argc, char **argv)
 {
 	const char *path;
 	int bad = read_config_option(command, argc, argv, &path);
-	return bad ? bad : gateway_run(path);
+	return bad ? bad : gateway_run(path, launcher);
 }
 
 static int command_check(const struct command *command, int argc, char **argv)
@@ -164,6 +166,10 @@ static int main_help(FILE *out, int status)
 
 int main(int argc, char **argv)
 {
+	if (argc == 1 && strcmp(argv[0], LAUNCHER_NAME) == 0)
+		return launcher_main();
+	if (argc > 1 && strcmp(argv[1], "run") == 0 && !asks_help(argc - 1, argv + 1))
+		launcher_begin(&launcher, argv);
 	privilege_harden();
 	tls_memory_use_spares();
 	if (argc < 2)

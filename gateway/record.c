@@ -6,7 +6,7 @@
 static const char *route_label(const struct exchange *exchange)
 {
 	const struct snapshot_listener *listener =
-	        &exchange->snapshot->listeners[exchange->downstream->listener->index];
+	        &exchange->snapshot->listeners[exchange->listener];
 	return exchange->decision.route ? listener->route_labels[exchange->decision.route_index]
 	                                : metrics_label(STR("none"));
 }
@@ -14,14 +14,13 @@ static const char *route_label(const struct exchange *exchange)
 static void count(struct exchange *exchange, int64_t now_ns)
 {
 	struct worker *worker = exchange->downstream->worker;
-	size_t index = exchange->downstream->listener->index;
 	const struct snapshot *snapshot = exchange->snapshot;
 	enum metrics_protocol protocol = exchange->grpc                    ? METRICS_GRPC
 	                                 : exchange->downstream->codec->h2 ? METRICS_HTTP2
 	                                                                   : METRICS_HTTP1;
 	int code = exchange->grpc && exchange->grpc_status >= 0 ? exchange->grpc_status
 	                                                        : exchange->status;
-	metrics_request(worker->metrics, snapshot->listeners[index].label, route_label(exchange),
+	metrics_request(worker->metrics, snapshot->listeners[exchange->listener].label, route_label(exchange),
 	        protocol, code, now_ns - exchange->time.start_ns);
 	if (!exchange->endpoint)
 		return;

@@ -65,7 +65,7 @@ static void submit(struct downstream *downstream, const struct audit_record *rec
 	struct worker *worker = downstream->worker;
 	audit_submit(worker->lane, record);
 	metrics_rejection(worker->metrics,
-	        downstream->snapshot->listeners[downstream->listener->index].label, record->reason);
+	        downstream->snapshot->listeners[downstream->listener_index].label, record->reason);
 }
 
 static struct str problem_json(struct exchange *exchange, const struct refusal *refusal, int status)
@@ -165,7 +165,7 @@ void reject_connection(struct downstream *downstream, enum reason reason, struct
 		record.answer.tls_alert = tls_session_alert(downstream->link.tls);
 	if (!downstream->codec)
 		metrics_handshake(downstream->worker->metrics,
-		        downstream->snapshot->listeners[downstream->listener->index].label,
+		        downstream->snapshot->listeners[downstream->listener_index].label,
 		        reason_name(reason));
 	submit(downstream, &record);
 }

@@ -3,9 +3,7 @@
 // others (seccomp). Each is closed by the main thread, for good and for every thread; `sandbox:
 // off` leaves both open, and so does a build with sanitizers, whose run-time needs more.
 // A kernel without them is no reason not to serve: the log says what is in force.
-// A binary that is to replace itself (SIGUSR2) needs execve, which both refuse, and its successor
-// inherits what was closed and cannot open it again: let execve in here together with a Landlock
-// rule for the own file, or leave the execve to a helper forked before.
+// Running another binary (SIGUSR2) is the launcher's, which was begun before and is not closed in.
 #ifndef GATEWAY_SANDBOX_H
 #define GATEWAY_SANDBOX_H
 

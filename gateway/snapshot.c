@@ -129,9 +129,11 @@ void snapshot_unref(struct snapshot *snapshot)
 		return;
 	if (snapshot->policy)
 		policy_free(snapshot->policy);
-	for (size_t i = 0; i < snapshot->config->listener_count; i++)
+	for (size_t i = 0; i < snapshot->config->listener_count; i++) {
 		if (snapshot->listeners[i].tls)
 			tls_context_unref(snapshot->listeners[i].tls);
+		listening_unref(snapshot->listeners[i].listening);
+	}
 	config_free(snapshot->config);
 	arena_fini(&snapshot->arena);
 	free(snapshot);
@@ -154,11 +156,5 @@ bool snapshot_can_follow(const struct snapshot *now, const struct snapshot *next
 	else if (a->access_log.kind != b->access_log.kind ||
 	         !str_eq(a->access_log.path, b->access_log.path))
 		*why = "access_log.path";
-	else if (a->listener_count != b->listener_count)
-		*why = "the number of listeners";
-	for (size_t i = 0; !*why && i < a->listener_count; i++)
-		if (!str_eq(a->listeners[i].name.text, b->listeners[i].name.text) ||
-		        !str_eq(a->listeners[i].address.text, b->listeners[i].address.text))
-			*why = "a listener's name or address";
 	return !*why;
 }

@@ -1,5 +1,5 @@
-// One configuration made ready to serve: config, compiled policy, TLS contexts. Immutable and
-// counted; any thread. Each worker holds one reference to the one in force, each connection and
+// One configuration made ready to serve: config, compiled policy, TLS contexts, sockets. Immutable
+// and counted; any thread. Each worker holds one reference to the one in force, each connection and
 // exchange one to the one it began under; a reload is a new snapshot handed to every worker. The
 // buckets live outside, in the store, so that they survive.
 #ifndef GATEWAY_SNAPSHOT_H
@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 
 #include "conf/config.h"
+#include "gateway/inherited.h"
+#include "gateway/listening.h"
 #include "policy/policy.h"
 #include "tls/tls.h"
 
@@ -17,6 +19,7 @@ struct snapshot_listener {
 	const char **route_labels;   // by route
 	const char ***limit_labels;  // by route, by limit
 	struct tls_context *tls;
+	struct listening *listening;  // one reference, since snapshot_listen
 };
 
 struct snapshot_backend {
@@ -43,6 +46,11 @@ MUST_USE struct snapshot *snapshot_load(
 // The same configuration with what its files hold now: certificates, keys, bundles, lists.
 MUST_USE struct snapshot *snapshot_renew(const struct snapshot *now, struct bucket_store *store,
         struct config_problems *problems);
+// Opens the sockets of every listener, or takes over those of `now` (NULL: there is none) that stay
+// and those a predecessor left. False after adding a problem for each that cannot be had.
+MUST_USE bool snapshot_listen(struct snapshot *next, const struct snapshot *now,
+        struct inherited *inherited, struct config_problems *problems);
+bool snapshot_listens(const struct snapshot *snapshot, const struct listening *listening);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot);
 

@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/spare.h"
 #include "gateway/downstream.h"
 #include "gateway/http/h2_memory.h"
 #include "gateway/upstream.h"
 #include "tls/digest.h"
+
+enum { REVIEW_MS = 2 };
 
 uint64_t worker_random(struct worker *worker)  // xoshiro256++
 {
@@ -24,25 +27,19 @@ uint64_t worker_random(struct worker *worker)  // xoshiro256++
 	return result;
 }
 
-static void on_knock(struct door *door, int descriptor)
+// Who came in by another configuration is judged by this one, a few at a time: chains that were
+// never seen under this bundle have to be verified anew.
+static void on_review(struct timer *timer)
 {
-	downstream_accept(door->owner, descriptor);
-}
-
-static void open_listener(struct worker *worker, struct worker_listener *listener, int socket)
-{
-	const struct config_address *address =
-	        &worker->snapshot->config->listeners[listener->index].address;
-	listener->unix_socket = address->kind == ADDRESS_UNIX;
-	listener->door.owner = listener;
-	listener->door.knock = on_knock;
-	door_open(&listener->door, &worker->turn, socket);
-}
-
-static void close_listeners(struct worker *worker)
-{
-	for (size_t i = 0; i < worker->listener_count; i++)
-		door_shut(&worker->listeners[i].door);
+	struct worker *worker = CONTAINER_OF(timer, struct worker, review);
+	int64_t until_ns = clock_monotonic_ns() + (int64_t)REVIEW_MS * NS_PER_MS;
+	struct list *node;
+	while (clock_monotonic_ns() < until_ns && (node = list_pop(&worker->unreviewed))) {
+		list_push(&worker->downstreams, node);
+		downstream_review(LIST_ITEM(node, struct downstream, node));
+	}
+	if (!list_empty(&worker->unreviewed))
+		turn_set_timer(&worker->turn, &worker->review, (int64_t)REVIEW_MS * NS_PER_MS);
 }
 
 static void take_offer(struct worker *worker)
@@ -50,15 +47,20 @@ static void take_offer(struct worker *worker)
 	struct snapshot *next = atomic_exchange(&worker->offered, NULL);
 	if (!next)
 		return;
+	worker_listeners_leave(worker, next);
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = next;
 	upstream_pools_retire(worker);
+	worker_listeners_join(worker);
+	list_splice(&worker->unreviewed, &worker->downstreams);
+	turn_set_timer(&worker->turn, &worker->review, (int64_t)REVIEW_MS * NS_PER_MS);
 }
 
 static void begin_drain(struct worker *worker)
 {
+	worker_listeners_shut(worker);
 	worker->draining = true;
-	close_listeners(worker);
+	list_splice(&worker->downstreams, &worker->unreviewed);
 	LIST_EACH (&worker->downstreams, node)
 		downstream_drain(LIST_ITEM(node, struct downstream, node));
 }
@@ -66,6 +68,7 @@ static void begin_drain(struct worker *worker)
 static void begin_stop(struct worker *worker)
 {
 	worker->stopping = true;
+	list_splice(&worker->downstreams, &worker->unreviewed);
 	LIST_EACH (&worker->downstreams, node)
 		downstream_close(LIST_ITEM(node, struct downstream, node));
 }
@@ -74,6 +77,7 @@ static void on_bell(uv_async_t *bell)
 {
 	struct worker *worker = bell->data;
 	turn_wake(&worker->turn);
+	atomic_store(&worker->pulse, atomic_load(&worker->pulse_asked));
 	take_offer(worker);
 	if (atomic_load(&worker->drain_asked) && !worker->draining)
 		begin_drain(worker);
@@ -91,6 +95,7 @@ void worker_settle(struct worker *worker)
 		return;
 	}
 	worker->finished = true;
+	turn_stop_timer(&worker->turn, &worker->review);
 	uv_close((uv_handle_t *)&worker->bell, NULL);
 	turn_close(&worker->turn);
 }
@@ -101,28 +106,24 @@ static void on_worked(struct turn *turn, int64_t worked_ns)
 	metrics_turn(worker->metrics, worked_ns);
 }
 
-void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot, const int *sockets,
-        atomic_size_t *connections, struct audit *audit)
+void worker_init(struct worker *worker, size_t index, size_t peers, struct snapshot *snapshot,
+        struct audit *audit)
 {
-	*worker = (struct worker){.index = index, .audit = audit};
+	*worker = (struct worker){.index = index, .peers = peers, .audit = audit};
 	worker->snapshot = snapshot_ref(snapshot);
 	worker->lane = audit_lane_of(audit, index);
 	worker->metrics = metrics_new();
 	digest_random(worker->random, sizeof(worker->random));
 	turn_init(&worker->turn);
 	worker->turn.worked = on_worked;
+	list_init(&worker->listeners);
 	list_init(&worker->downstreams);
+	list_init(&worker->unreviewed);
 	list_init(&worker->pools);
+	timer_init(&worker->review, on_review);
 	CHECK(uv_async_init(&worker->turn.loop, &worker->bell, on_bell) == 0);
 	worker->bell.data = worker;
-	worker->listener_count = snapshot->config->listener_count;
-	worker->listeners = must_alloc(worker->listener_count * sizeof(*worker->listeners));
-	for (size_t i = 0; i < worker->listener_count; i++) {
-		worker->listeners[i].worker = worker;
-		worker->listeners[i].index = i;
-		worker->listeners[i].connections = &connections[i];
-		open_listener(worker, &worker->listeners[i], sockets[i]);
-	}
+	worker_listeners_join(worker);
 }
 
 static void run(void *argument)
@@ -160,8 +161,8 @@ void worker_fini(struct worker *worker)
 	turn_fini(&worker->turn);
 	snapshot_unref(atomic_exchange(&worker->offered, NULL));
 	snapshot_unref(worker->snapshot);
+	worker_listeners_free(worker);
 	metrics_free(worker->metrics);
-	free(worker->listeners);
 }
 
 void worker_offer(struct worker *worker, struct snapshot *snapshot)
@@ -180,4 +181,13 @@ void worker_stop(struct worker *worker)
 {
 	atomic_store(&worker->stop_asked, true);
 	worker_drain(worker);
+}
+
+bool worker_has_pulse(struct worker *worker)
+{
+	uint64_t asked = atomic_load(&worker->pulse_asked);
+	bool answered = atomic_load(&worker->pulse) == asked;
+	atomic_store(&worker->pulse_asked, asked + 1);
+	uv_async_send(&worker->bell);
+	return answered;
 }

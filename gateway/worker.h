@@ -10,31 +10,21 @@
 #include "gateway/audit.h"
 #include "gateway/memory.h"
 #include "gateway/metrics.h"
-#include "gateway/net/door.h"
 #include "gateway/net/turn.h"
 #include "gateway/snapshot.h"
-
-struct worker;
-
-// A listening socket of one worker.
-struct worker_listener {
-	struct door door;
-	bool unix_socket;
-	struct worker *worker;
-	size_t index;                // in config.listeners
-	atomic_size_t *connections;  // of this listener over all workers
-};
+#include "gateway/worker_listener.h"
 
 struct worker {
 	struct turn turn;
-	size_t index;
+	size_t index, peers;  // which of how many
 	uv_thread_t thread;
 	bool threaded;
 	uv_async_t bell;
 	struct snapshot *snapshot;  // in force
-	struct worker_listener *listeners;
-	size_t listener_count;
+	struct list listeners;
 	struct list downstreams;
+	struct list unreviewed;     // downstreams too, from before the last reload
+	struct timer review;
 	struct list pools;
 	size_t downstream_count, upstream_count;
 	struct audit *audit;
@@ -48,12 +38,12 @@ struct worker {
 	// The mailbox: written by main, taken by the worker when the bell rings.
 	_Atomic(struct snapshot *) offered;
 	atomic_bool drain_asked, stop_asked;
+	atomic_uint_fast64_t pulse_asked, pulse;  // the last question whether it lives, and answer
 };
 
-// `sockets[i]` is a bound, listening socket for listener i; handed over. Takes a reference on the
-// snapshot.
-void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot, const int *sockets,
-        atomic_size_t *connections, struct audit *audit);
+// Takes a reference on the snapshot, which has its sockets by now.
+void worker_init(struct worker *worker, size_t index, size_t peers, struct snapshot *snapshot,
+        struct audit *audit);
 void worker_start(struct worker *worker);  // its thread
 void worker_join(struct worker *worker);   // after on_finished
 void worker_fini(struct worker *worker);   // after join
@@ -62,6 +52,8 @@ void worker_fini(struct worker *worker);   // after join
 void worker_offer(struct worker *worker, struct snapshot *snapshot);  // takes over one reference
 void worker_drain(struct worker *worker);  // no new connections; what is under way finishes
 void worker_stop(struct worker *worker);   // now
+// Whether it has answered the question before this one.
+bool worker_has_pulse(struct worker *worker);
 
 // Something ended: when draining and nothing is left the loop winds up.
 void worker_settle(struct worker *worker);

@@ -27,8 +27,8 @@ void bucket_store_free(struct bucket_store *store)
 	free(store);
 }
 
-static struct bucket_limit *limit_new(struct bucket_store *store, struct str name,
-        struct bucket_rate rate, bool keyed, uint64_t max_keys)
+struct bucket_limit *limit_new(struct bucket_store *store, struct str name, struct bucket_rate rate,
+        bool keyed, uint64_t max_keys)
 {
 	struct bucket_limit *limit = must_alloc(sizeof(*limit));
 	limit->gcra = gcra_of(rate);
@@ -69,7 +69,7 @@ static void unlink_limit(struct bucket_limit *limit)
 		*at = limit->next;
 }
 
-static struct bucket_limit *find(struct bucket_store *store, struct str name)
+struct bucket_limit *limit_find(struct bucket_store *store, struct str name)
 {
 	struct bucket_limit *limit = *chain_of(store, name);
 	while (limit && !str_eq(limit->name, name))
@@ -77,7 +77,7 @@ static struct bucket_limit *find(struct bucket_store *store, struct str name)
 	return limit;
 }
 
-static bool is_kind(const struct bucket_limit *limit, bool keyed)
+bool limit_is_kind(const struct bucket_limit *limit, bool keyed)
 {
 	return (limit->split != NULL) == keyed;
 }
@@ -93,15 +93,15 @@ struct bucket_limit *bucket_limit_get(struct bucket_store *store, struct str nam
         struct bucket_rate rate, bool keyed, uint64_t max_keys, int64_t now_ns)
 {
 	pthread_mutex_lock(&store->mutex);
-	struct bucket_limit *limit = find(store, name);
-	if (limit && is_kind(limit, keyed) && is_same(limit, rate, max_keys)) {
+	struct bucket_limit *limit = limit_find(store, name);
+	if (limit && limit_is_kind(limit, keyed) && is_same(limit, rate, max_keys)) {
 		limit->references++;
 	} else {
 		struct bucket_limit *former = limit;
 		limit = limit_new(store, name, rate, keyed, max_keys);
 		if (former)
 			unlink_limit(former);
-		if (former && is_kind(former, keyed)) {
+		if (former && limit_is_kind(former, keyed)) {
 			limit->order = former->order;
 			limit->references++;
 			limit_carry(former, limit, now_ns);

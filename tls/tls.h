@@ -94,6 +94,9 @@ struct str tls_session_alert(const struct tls_session *session);
 
 const struct tls_peer *tls_session_peer(
         const struct tls_session *session);  // good once the handshake is over or failed
+// Judges the chain that the client once presented by the bundle and lists of another context. What
+// tls_session_peer returned before is gone, with its words. Only once the handshake is over.
+void tls_session_judge_again(struct tls_session *session, const struct tls_context *context);
 bool tls_session_is_h2(
         const struct tls_session *session);  // what ALPN agreed on; http/1.1 without ALPN
 bool tls_session_resumed(const struct tls_session *session);

@@ -222,9 +222,9 @@ static enum reason check_leaf(struct tls_peer *peer, X509_STORE_CTX *store,
 	return reason;
 }
 
-static void examine(struct tls_session *session, X509_STORE_CTX *store)
+static void examine(
+        struct tls_peer *peer, const struct tls_context *context, X509_STORE_CTX *store)
 {
-	struct tls_peer *peer = &session->peer;
 	struct facts_totals totals;
 	peer->presented = true;
 	peer->reason = REASON_certificate_invalid;  // until all of it is found good
@@ -233,27 +233,24 @@ static void examine(struct tls_session *session, X509_STORE_CTX *store)
 	        &totals);
 	if (totals.san_extensions == 1 && totals.uris == 1)
 		peer->uri = peer->leaf.uri_sans[0];
-	enum reason reason = check_leaf(peer, store, session->context, &totals);
+	enum reason reason = check_leaf(peer, store, context, &totals);
 	if (reason == REASON_NONE)
 		peer->detail = str_of("", 0);
 	peer->reason = reason;
 }
 
-static void read_peer(struct tls_session *session, X509_STORE_CTX *store)
+static void read_peer(
+        struct tls_session *session, const struct tls_context *context, X509_STORE_CTX *store)
 {
-	struct verdict_table *verdicts = session->context->verdicts;
+	struct verdict_table *verdicts = context->verdicts;
 	unsigned char key[VERDICT_KEY_SIZE];
 	bool keyed = verdict_key(X509_STORE_CTX_get0_untrusted(store), key);
 	if (keyed)
 		session->verdict = verdict_find(verdicts, key, clock_wall_ns() / NS_PER_S);
 	if (!session->verdict)
-		examine(session, store);
+		examine(&session->peer, context, store);
 	if (keyed && session->peer.presented && session->peer.reason == REASON_NONE)
 		session->verdict = verdict_keep(verdicts, key, &session->peer);
-	if (session->verdict) {
-		decode_keep(X509_STORE_CTX_get0_untrusted(store));
-		resume_offer(session);
-	}
 }
 
 // `alert` mode: the verdict ends the handshake.
@@ -279,10 +276,46 @@ int verify_client(X509_STORE_CTX *store, void *unused)
 	struct tls_session *session = SSL_get_app_data(ssl);
 	// Sessions are not renegotiated, so an identity never changes under its connection.
 	CHECK(!session->peer.presented && !session->verdict);
-	read_peer(session, store);
+	read_peer(session, session->context, store);
+	if (session->verdict) {
+		decode_keep(X509_STORE_CTX_get0_untrusted(store));
+		resume_offer(session);
+	}
 	ERR_clear_error();
 	if (session->context->alert && !answer(session, store))
 		return 0;
 	X509_STORE_CTX_set_error(store, X509_V_OK);
 	return 1;
+}
+
+// As the client sent it, the leaf first; the library keeps the two apart. NULL: it sent none.
+static STACK_OF(X509) * presented_chain(const struct tls_session *session)
+{
+	X509 *leaf = SSL_get0_peer_certificate(session->ssl);
+	const STACK_OF(X509) *issuers = SSL_get_peer_cert_chain(session->ssl);
+	STACK_OF(X509) *chain = leaf ? sk_X509_new_null() : NULL;
+	if (!leaf)
+		return NULL;
+	CHECK(chain && sk_X509_push(chain, leaf) > 0);
+	for (int i = 0; i < sk_X509_num(issuers); i++)
+		CHECK(sk_X509_push(chain, sk_X509_value(issuers, i)) > 0);
+	return chain;
+}
+
+void tls_session_judge_again(struct tls_session *session, const struct tls_context *context)
+{
+	STACK_OF(X509) *presented = presented_chain(session);
+	if (!presented)
+		return;
+	X509_STORE_CTX *store = X509_STORE_CTX_new();
+	CHECK(store && X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(context->library),
+	                       sk_X509_value(presented, 0), presented) == 1);
+	verdict_unref(session->verdict);
+	session->verdict = NULL;
+	arena_fini(&session->peer.arena);
+	session->peer = (struct tls_peer){0};
+	read_peer(session, context, store);
+	X509_STORE_CTX_free(store);
+	sk_X509_free(presented);
+	ERR_clear_error();
 }

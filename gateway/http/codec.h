@@ -89,8 +89,8 @@ struct codec_ops {
 	        enum stream_abort why);  // the connection is gone: every stream ends so
 	void (*stall)(
 	        struct codec *codec, const char *why);  // server: the head being read took too long
-	// No new requests; those under way finish. Once more: without waiting for the peer to
-	// agree.
+	// No new requests; those under way finish, and those that the peer sent before it could
+	// know. Once more: without waiting for the peer to agree.
 	void (*shutdown)(struct codec *codec);
 	void (*free)(struct codec *codec);
 };

@@ -89,8 +89,6 @@ static void h1_pull(struct codec *codec, size_t mark)
 		if (h1->stream == stream && buffer_len(&h1->in) == pending)
 			break;
 	}
-	if (codec->server && codec->shutting_down && !h1->stream && !buffer_len(&h1->in))
-		codec->finished = true;
 }
 
 static bool h1_wants_bytes(const struct codec *codec)
@@ -159,11 +157,13 @@ static void h1_release(struct stream *stream)
 	h1->codec.events->dirty(&h1->codec);
 }
 
+// A client's next request may be under way already: it is answered, and told that it was the last.
 static void h1_shutdown(struct codec *codec)
 {
 	struct h1 *h1 = h1_of(codec);
+	bool again = codec->shutting_down;
 	codec->shutting_down = true;
-	if (!h1->stream && !(codec->server && buffer_len(&h1->in)))
+	if (!h1->stream && !buffer_len(&h1->in) && (!codec->server || again))
 		codec->finished = true;
 	codec->events->dirty(codec);
 }

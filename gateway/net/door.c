@@ -8,7 +8,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { AT_ONCE = 64 };  // then the other connections of the loop have their turn
+enum {
+	AT_ONCE = 64,        // then the other connections of the loop have their turn
+	WAITING_MAX = 4096,  // as many as a queue usually holds
+};
 
 static void rest(struct door *door, int error)
 {
@@ -23,22 +26,32 @@ static void rest(struct door *door, int error)
 	turn_set_timer(door->turn, &door->rest, (int64_t)DOOR_REST_MS * NS_PER_MS);
 }
 
+// 0, or why nobody more comes in: EAGAIN when nobody waits.
+static int take_in(struct door *door, size_t most)
+{
+	for (size_t i = 0; i < most && !door->held && !door->shut; i++) {
+		int descriptor = accept4(door->socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (descriptor >= 0)
+			door->knock(door, descriptor);
+		else if (errno != EINTR && errno != ECONNABORTED)
+			return errno;
+	}
+	return 0;
+}
+
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct door *door = poll->data;
 	(void)status, (void)events;
 	turn_wake(door->turn);
-	for (int i = 0; i < AT_ONCE && !door->held && !door->shut; i++) {
-		int descriptor = accept4(door->socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (descriptor >= 0) {
-			door->knock(door, descriptor);
-		} else if (errno == EAGAIN) {
-			return;
-		} else if (errno != EINTR && errno != ECONNABORTED) {
-			rest(door, errno);
-			return;
-		}
-	}
+	int error = take_in(door, AT_ONCE);
+	if (error && error != EAGAIN)
+		rest(door, error);
+}
+
+void door_take_waiting(struct door *door)
+{
+	(void)take_in(door, WAITING_MAX);
 }
 
 static void look(struct door *door)

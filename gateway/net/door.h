@@ -27,6 +27,7 @@ struct door {
 // owner before.
 void door_open(struct door *door, struct turn *turn, int socket);
 void door_hold(struct door *door, bool on);
-void door_shut(struct door *door);  // idempotent
+void door_take_waiting(struct door *door);  // whoever is in the kernel's queue by now
+void door_shut(struct door *door);          // idempotent
 
 #endif

@@ -64,33 +64,41 @@ static bool open_unix(const struct config_address *address, size_t count, int so
 	return true;
 }
 
-static bool open_inet(const struct config_address *address, size_t count, int sockets[])
+// Without SO_REUSEPORT: with it, a second gateway would silently share the first one's address.
+static bool is_free(const struct config_address *address)
 {
-	// Without SO_REUSEPORT first: with it, a second gateway would silently share the first
-	// one's address.
 	int probe = bound_socket(address, false);
-	if (probe < 0)
+	if (probe >= 0)
+		close(probe);
+	return probe >= 0;
+}
+
+static bool open_inet(
+        const struct config_address *address, size_t count, bool beside, int sockets[])
+{
+	if (!beside && !is_free(address))
 		return false;
-	close(probe);
 	for (size_t i = 0; i < count; i++) {
 		sockets[i] = bound_socket(address, true);
 		if (sockets[i] >= 0 && listen(sockets[i], BACKLOG) == 0)
 			continue;
 		int error = errno;
-		for (size_t k = 0; k <= i; k++)
+		for (size_t k = 0; k <= i; k++) {
 			if (sockets[k] >= 0)
 				close(sockets[k]);
+			sockets[k] = -1;
+		}
 		errno = error;
 		return false;
 	}
 	return true;
 }
 
-bool listen_open(
-        const struct config_address *address, size_t count, int sockets[], const char **why)
+bool listen_open(const struct config_address *address, size_t count, bool beside,
+        int sockets[], const char **why)
 {
 	bool good = address->kind == ADDRESS_UNIX ? open_unix(address, count, sockets)
-	                                          : open_inet(address, count, sockets);
+	                                          : open_inet(address, count, beside, sockets);
 	if (!good)
 		*why = strerror(errno);
 	return good;

@@ -8,8 +8,8 @@
 
 // Opens `count` bound, listening, non-blocking sockets into sockets[]. False with the system's
 // words in *why; then none is left open. A stale unix socket file is removed, a live one is an
-// address in use.
-MUST_USE bool listen_open(
-        const struct config_address *address, size_t count, int sockets[], const char **why);
+// address in use. So is a port that another process listens on; `beside`: one that may be ours.
+MUST_USE bool listen_open(const struct config_address *address, size_t count, bool beside,
+        int sockets[], const char **why);
 
 #endif

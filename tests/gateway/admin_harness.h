@@ -162,7 +162,7 @@ static inline struct harness *harness_open(void (*use_address)(struct harness *h
 	assert_int_equal(uv_async_init(&harness->turn.loop, &harness->stop, on_stop), 0);
 	harness->stop.data = harness;
 	harness->admin = admin_open(
-	        &harness->turn, &harness->address, &fake_hooks, harness, &problems);
+	        &harness->turn, &harness->address, -1, &fake_hooks, harness, &problems);
 	assert_non_null(harness->admin);
 	config_problems_fini(&problems);
 	socklen_t len = sizeof(harness->listening);

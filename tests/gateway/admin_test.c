@@ -313,7 +313,7 @@ static void assert_refused_to_listen(const struct config_address *address, const
 	struct turn turn;
 	struct config_problems problems = {0};
 	turn_init(&turn);
-	assert_null(admin_open(&turn, address, &fake_hooks, NULL, &problems));
+	assert_null(admin_open(&turn, address, -1, &fake_hooks, NULL, &problems));
 	assert_int_equal(problems.count, 1);
 	char *what = must_copy(problems.items[0].what.at, problems.items[0].what.len);
 	print_message("%s\n", what);

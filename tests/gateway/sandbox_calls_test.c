@@ -133,7 +133,7 @@ static const struct deed calls[] = {
         {"mounting", mount_something, KILLED + SIGSYS},
         {"a new process", begin_process, EPERM},
         {"a new thread", begin_thread, EPERM},
-        {"a new listener", listen_anew, EPERM},
+        {"a new listener", listen_anew, DONE},
         {"a raw socket", open_raw_socket, EPERM},
         {"memory that becomes code", make_code, EPERM},
         {"memory that is written and code", map_code_to_write, EPERM},

@@ -161,15 +161,38 @@ static void a_204_has_neither_length_nor_coding(void **state)
 	side_close(&side);
 }
 
-static void an_idle_connection_shuts_down_at_once_and_a_busy_one_after_its_answer(void **state)
+static void an_idle_connection_that_shuts_down_answers_what_was_under_way(void **state)
 {
 	(void)state;
 	struct side side;
 	side_open(&side, SERVER | H1, HABIT_WATCH);
 	side.codec->ops->shutdown(side.codec);
 	side_settle(&side);
+	assert_false(side.codec->finished);
+	side_say(&side, GET "\r\n");
+	user_answer(user_at(&side, 1), 200, "ok");
+	side_settle(&side);
+	assert_non_null(strstr(c_string(&side.out), "connection: close\r\n"));
 	assert_true(side.codec->finished);
 	side_close(&side);
+}
+
+static void an_idle_connection_told_twice_shuts_down_at_once(void **state)
+{
+	(void)state;
+	struct side side;
+	side_open(&side, SERVER | H1, HABIT_WATCH);
+	side.codec->ops->shutdown(side.codec);
+	side.codec->ops->shutdown(side.codec);
+	side_settle(&side);
+	assert_true(side.codec->finished);
+	side_close(&side);
+}
+
+static void a_busy_connection_shuts_down_after_its_answer(void **state)
+{
+	(void)state;
+	struct side side;
 	side_open(&side, SERVER | H1, HABIT_WATCH);
 	side_say(&side, GET "\r\n");
 	side.codec->ops->shutdown(side.codec);
@@ -182,7 +205,7 @@ static void an_idle_connection_shuts_down_at_once_and_a_busy_one_after_its_answe
 	side_close(&side);
 }
 
-static void a_shutdown_amid_an_answer_ends_after_it(void **state)
+static void a_shutdown_amid_an_answer_says_so_with_the_next(void **state)
 {
 	(void)state;
 	struct side side;
@@ -199,8 +222,14 @@ static void a_shutdown_amid_an_answer_ends_after_it(void **state)
 	assert_false(side.codec->finished);
 	user_say(user, "e", true);
 	side_settle(&side);
-	assert_true(side.codec->finished);
+	assert_false(side.codec->finished);
 	assert_non_null(strstr(c_string(&side.out), "2\r\non\r\n1\r\ne\r\n0\r\n\r\n"));
+	assert_null(strstr(c_string(&side.out), "connection: close"));
+	side_say(&side, GET "\r\n");
+	user_answer(user_at(&side, 2), 200, "ok");
+	side_settle(&side);
+	assert_non_null(strstr(c_string(&side.out), "connection: close"));
+	assert_true(side.codec->finished);
 	side_close(&side);
 }
 
@@ -344,9 +373,10 @@ int main(void)
 	        cmocka_unit_test(a_client_that_did_not_wait_for_its_100_keeps_the_connection),
 	        cmocka_unit_test(no_body_and_no_1xx_where_none_may_be),
 	        cmocka_unit_test(a_204_has_neither_length_nor_coding),
-	        cmocka_unit_test(
-	                an_idle_connection_shuts_down_at_once_and_a_busy_one_after_its_answer),
-	        cmocka_unit_test(a_shutdown_amid_an_answer_ends_after_it),
+	        cmocka_unit_test(an_idle_connection_that_shuts_down_answers_what_was_under_way),
+	        cmocka_unit_test(an_idle_connection_told_twice_shuts_down_at_once),
+	        cmocka_unit_test(a_busy_connection_shuts_down_after_its_answer),
+	        cmocka_unit_test(a_shutdown_amid_an_answer_says_so_with_the_next),
 	        cmocka_unit_test(a_websocket_that_is_accepted_becomes_a_tunnel),
 	        cmocka_unit_test(a_tunnel_its_backend_ended_does_not_wait_for_the_client),
 	        cmocka_unit_test(a_websocket_that_is_declined_leaves_an_ordinary_connection),

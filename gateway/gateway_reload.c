@@ -1,0 +1,136 @@
+// Another configuration, or other files under the same one: prepared whole, sockets included, then
+// put in force whole, or not at all.
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/gateway.h"
+
+enum { TICK_MS = 1000 };
+
+static struct snapshot *prepare(struct gateway *gateway, struct config_problems *problems)
+{
+	struct inherited none = {0};
+	const char *why;
+	struct snapshot *next = snapshot_load(gateway->config_path, gateway->store, problems);
+	if (!next)
+		return NULL;
+	if (!snapshot_can_follow(gateway->snapshot, next, &why))
+		config_problem_add(problems, (struct config_mark){1, 1}, STR(""),
+		        "%s changed, which needs a restart or an upgrade (SIGUSR2); the "
+		        "configuration in force stays",
+		        why);
+	else if (snapshot_listen(next, gateway->snapshot, &none, problems))
+		return next;
+	snapshot_unref(next);
+	return NULL;
+}
+
+static void shut_removed(const struct snapshot *former, const struct snapshot *next)
+{
+	for (size_t i = 0; i < former->config->listener_count; i++) {
+		struct listening *listening = former->listeners[i].listening;
+		if (snapshot_listens(next, listening))
+			continue;
+		log_event(LOG_INFO, "listener removed, its connections drain", "address=%.*s",
+		        STR_FMT(listening->address.text));
+		listening_shut(listening);
+	}
+}
+
+static void put_in_force(struct gateway *gateway, struct snapshot *next)
+{
+	struct snapshot *former = gateway->snapshot;
+	for (size_t i = 0; i < gateway->worker_count; i++)
+		worker_offer(&gateway->workers[i], snapshot_ref(next));
+	shut_removed(former, next);
+	snapshot_unref(former);
+	gateway->snapshot = next;
+	watch_begin(&gateway->watch, next->config);
+}
+
+static void say_problems(const struct config_problems *problems, struct buffer *out)
+{
+	for (size_t i = 0; i < problems->count; i++) {
+		const struct config_problem *problem = &problems->items[i];
+		buffer_printf(out, "%.*s:%d:%d: %.*s: %.*s\n", STR_FMT(problems->file),
+		        problem->mark.line, problem->mark.column, STR_FMT(problem->key),
+		        STR_FMT(problem->what));
+	}
+}
+
+bool gateway_reload(struct gateway *gateway, struct buffer *out)
+{
+	struct config_problems problems = {0};
+	service_manager_reloading();
+	struct snapshot *next = prepare(gateway, &problems);
+	gateway->last_reload_good = next != NULL;
+	audit_reopen(gateway->audit);  // whoever rotates logs does not ask what the configuration
+	                               // is like
+	if (next) {
+		put_in_force(gateway, next);
+		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
+		        (unsigned long long)next->generation);
+	} else {
+		say_problems(&problems, out);
+		log_event(LOG_ERROR, "reload refused, the old configuration stays",
+		        "problems=%zu first=\"%.*s\"", problems.count,
+		        problems.count ? (int)problems.items[0].what.len : 0,
+		        problems.count ? problems.items[0].what.at : "");
+	}
+	service_manager_reloaded(next ? "serving" : "serving; the last reload was refused");
+	config_problems_fini(&problems);
+	return next != NULL;
+}
+
+void gateway_on_hangup(uv_signal_t *handle, int number)
+{
+	struct buffer problems = {0};
+	(void)number;
+	if (!gateway_reload(handle->data, &problems)) {
+		ssize_t written = write(
+		        STDERR_FILENO, buffer_data(&problems), buffer_len(&problems));
+		(void)written;
+	}
+	buffer_fini(&problems);
+}
+
+static struct snapshot *renew(struct gateway *gateway, struct config_problems *problems)
+{
+	struct inherited none = {0};
+	struct snapshot *next = snapshot_renew(gateway->snapshot, gateway->store, problems);
+	if (!next || snapshot_listen(next, gateway->snapshot, &none, problems))
+		return next;
+	snapshot_unref(next);
+	return NULL;
+}
+
+// Replaced material is taken up by itself, under the configuration in force: what the file has
+// become since waits for SIGHUP. A pair caught half-way does not load: the old one stays, and the
+// next second looks again; so it does when something changed while it was read.
+static void look_for_changes(struct gateway *gateway)
+{
+	struct config_problems problems = {0};
+	bool changed = watch_changed(&gateway->watch, gateway->snapshot->config);
+	if (!changed && !gateway->watch_failed && !gateway->watch_again)
+		return;
+	uint64_t before = gateway->watch.seen;
+	struct snapshot *next = renew(gateway, &problems);
+	if (next) {
+		put_in_force(gateway, next);
+		log_event(LOG_INFO, "replaced certificates are in force", "%s", "");
+	} else if (!gateway->watch_failed) {
+		log_event(LOG_ERROR, "replaced certificates do not load, the old ones stay",
+		        "first=\"%.*s\"", STR_FMT(problems.items[0].what));
+	}
+	gateway->watch_again = next && gateway->watch.seen != before;
+	gateway->watch_failed = !next;
+	config_problems_fini(&problems);
+}
+
+void gateway_on_tick(struct timer *timer)
+{
+	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, tick);
+	look_for_changes(gateway);
+	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
+}

@@ -1,0 +1,171 @@
+// The launcher's own process. Its channel is its standard input.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/log.h"
+#include "gateway/launcher.h"
+#include "gateway/launcher_channel.h"
+
+enum { CHANNEL = STDIN_FILENO, FIRST = STDERR_FILENO + 1, STATUS_NOT_RUN = 127 };
+
+struct program {
+	char text[CHANNEL_ARGUMENTS_MAX + 1];
+	char *path, **arguments;
+};
+
+static bool read_program(struct program *program)
+{
+	ssize_t len = recv(CHANNEL, program->text, CHANNEL_ARGUMENTS_MAX, 0);
+	size_t count = 0;
+	if (len <= 0 || program->text[len - 1] != '\0')
+		return false;
+	program->arguments = must_alloc(((size_t)len + 1) * sizeof(*program->arguments));
+	program->path = program->text;
+	for (char *word = program->text; word < program->text + len; word += strlen(word) + 1)
+		if (word != program->path)
+			program->arguments[count++] = word;
+	return count > 0;
+}
+
+// One number behind the other, from the first on, and open for the program.
+static void arrange(int descriptors[], size_t count)
+{
+	int beyond = FIRST + (int)count;
+	for (size_t i = 0; i < count; i++) {
+		int aside = fcntl(descriptors[i], F_DUPFD_CLOEXEC, beyond);
+		CHECK(aside >= 0);
+		close(descriptors[i]);
+		descriptors[i] = aside;
+	}
+	for (size_t i = 0; i < count; i++)
+		CHECK(dup2(descriptors[i], FIRST + (int)i) >= 0);
+}
+
+static void set_number(const char *name, long number)
+{
+	char text[24];
+	snprintf(text, sizeof(text), "%ld", number);
+	CHECK(setenv(name, text, 1) == 0);
+}
+
+// As systemd says it: sd_listen_fds(3), sd_watchdog_enabled(3).
+static void describe(size_t listening, size_t private_count)
+{
+	struct buffer text = {0};
+	for (size_t i = 0; i < listening; i++)
+		buffer_append_str(&text, i ? STR(":inherited") : STR("inherited"));
+	buffer_append(&text, "", 1);
+	CHECK(setenv("LISTEN_FDNAMES", buffer_data(&text), 1) == 0);
+	set_number("LISTEN_FDS", (long)listening);
+	set_number("LISTEN_PID", getpid());
+	if (getenv("WATCHDOG_PID"))
+		set_number("WATCHDOG_PID", getpid());
+	buffer_clear(&text);
+	for (size_t i = 0; i < private_count; i++)
+		buffer_printf(&text, "%s%zu", i ? "," : "", FIRST + listening + i);
+	buffer_append(&text, "", 1);
+	CHECK(setenv(LAUNCHER_PRIVATE, buffer_data(&text), 1) == 0);
+	buffer_fini(&text);
+}
+
+static void reset_signals(void)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+}
+
+// The private ones come first over the channel and last in the numbers, where systemd has none.
+static void rotate(int descriptors[], size_t count, size_t by)
+{
+	int *first = must_alloc((by + 1) * sizeof(*first));
+	memcpy(first, descriptors, by * sizeof(*first));
+	memmove(descriptors, descriptors + by, (count - by) * sizeof(*descriptors));
+	memcpy(descriptors + count - by, first, by * sizeof(*first));
+	free(first);
+}
+
+static void become(
+        const struct program *program, int descriptors[], size_t count, size_t private_count)
+{
+	rotate(descriptors, count, private_count);
+	arrange(descriptors, count);
+	describe(count - private_count, private_count);
+	reset_signals();
+	close(CHANNEL);
+	CHECK(open("/dev/null", O_RDONLY) == STDIN_FILENO);
+	execv(program->path, program->arguments);
+	log_event(LOG_ERROR, "the new binary cannot be run", "path=\"%s\" error=\"%s\"",
+	        program->path, strerror(errno));
+	_exit(STATUS_NOT_RUN);
+}
+
+static void close_descriptors(const int descriptors[], size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		close(descriptors[i]);
+}
+
+static void launch(
+        const struct program *program, int descriptors[], size_t count, size_t private_count)
+{
+	pid_t child = fork();
+	if (child == 0)
+		become(program, descriptors, count, private_count);
+	if (child < 0)
+		log_event(LOG_ERROR, "the new binary cannot be started", "error=\"%s\"",
+		        strerror(errno));
+	close_descriptors(descriptors, count);
+}
+
+// One successor for each whole set of descriptors.
+static void serve(const struct program *program)
+{
+	struct channel_packet packet;
+	int *descriptors = must_alloc(
+	        (LAUNCHER_DESCRIPTORS_MAX + CHANNEL_DESCRIPTORS_MAX) * sizeof(*descriptors));
+	size_t have = 0, some;
+	while (channel_receive(CHANNEL, &packet, descriptors + have, &some)) {
+		have += some;
+		if (packet.following > some && have < LAUNCHER_DESCRIPTORS_MAX)
+			continue;
+		if (packet.following == some && packet.private_count <= have)
+			launch(program, descriptors, have, packet.private_count);
+		else
+			close_descriptors(descriptors, have);
+		have = 0;
+	}
+	free(descriptors);
+}
+
+// Whatever stops the gateway is the gateway's to hear; the end of the channel ends the launcher.
+static void be_deaf(void)
+{
+	static const int deaf[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
+	        SIGTSTP, SIGCHLD};
+	for (size_t i = 0; i < ARRAY_LEN(deaf); i++)
+		signal(deaf[i], SIG_IGN);
+}
+
+int launcher_main(void)
+{
+	static struct program program;
+	be_deaf();
+	(void)prctl(PR_SET_NAME, LAUNCHER_NAME);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	(void)close_range(FIRST, ~0U, 0);
+	if (!read_program(&program))
+		return 1;
+	serve(&program);
+	free(program.arguments);
+	return 0;
+}

@@ -1,0 +1,108 @@
+#include "gateway/worker_listener.h"
+
+#include <stdlib.h>
+
+#include "gateway/downstream.h"
+
+static void on_knock(struct door *door, int descriptor)
+{
+	downstream_accept(door->owner, descriptor);
+}
+
+static void on_door_closed(struct door *door)
+{
+	struct worker_listener *listener = door->owner;
+	listener->doors_open--;
+}
+
+static void open_doors(struct worker_listener *listener)
+{
+	struct worker *worker = listener->worker;
+	listener->door_count = listener->doors_open = listening_share(
+	        listener->listening, worker->index, worker->peers);
+	listener->doors = must_alloc(listener->door_count * sizeof(*listener->doors));
+	for (size_t i = 0; i < listener->door_count; i++) {
+		struct door *door = &listener->doors[i];
+		door->owner = listener;
+		door->knock = on_knock;
+		door->closed = on_door_closed;
+		door_open(door, &worker->turn,
+		        listening_take(listener->listening, worker->index, worker->peers, i));
+	}
+}
+
+static void add(struct worker *worker, struct listening *listening, size_t index)
+{
+	struct worker_listener *listener = must_alloc(sizeof(*listener));
+	listener->worker = worker;
+	listener->listening = listening_ref(listening);
+	listener->index = index;
+	list_push(&worker->listeners, &listener->node);
+	open_doors(listener);
+}
+
+static void free_listener(struct worker_listener *listener)
+{
+	list_remove(&listener->node);
+	listening_unref(listener->listening);
+	free(listener->doors);
+	free(listener);
+}
+
+// Whoever is in the queue was told by the kernel that the connection stands.
+static void shut_doors(struct worker_listener *listener)
+{
+	for (size_t i = 0; i < listener->door_count; i++) {
+		door_take_waiting(&listener->doors[i]);
+		door_shut(&listener->doors[i]);
+	}
+}
+
+void worker_listeners_leave(struct worker *worker, const struct snapshot *next)
+{
+	LIST_EACH (&worker->listeners, node) {
+		struct worker_listener *listener = LIST_ITEM(node, struct worker_listener, node);
+		if (!listener->removed && !snapshot_listens(next, listener->listening)) {
+			shut_doors(listener);
+			listener->removed = true;
+		} else if (listener->removed && listener->doors_open == 0 &&
+		           listener->downstream_count == 0) {
+			free_listener(listener);
+		}
+	}
+}
+
+static struct worker_listener *find(struct worker *worker, const struct listening *listening)
+{
+	LIST_EACH (&worker->listeners, node) {
+		struct worker_listener *listener = LIST_ITEM(node, struct worker_listener, node);
+		if (listener->listening == listening)
+			return listener;
+	}
+	return NULL;
+}
+
+void worker_listeners_join(struct worker *worker)
+{
+	const struct snapshot *snapshot = worker->snapshot;
+	for (size_t i = 0; i < snapshot->config->listener_count; i++) {
+		struct listening *listening = snapshot->listeners[i].listening;
+		struct worker_listener *listener = find(worker, listening);
+		if (listener)
+			listener->index = i;
+		else if (!worker->draining)
+			add(worker, listening, i);
+	}
+}
+
+void worker_listeners_shut(struct worker *worker)
+{
+	LIST_EACH (&worker->listeners, node)
+		shut_doors(LIST_ITEM(node, struct worker_listener, node));
+}
+
+void worker_listeners_free(struct worker *worker)
+{
+	LIST_EACH (&worker->listeners, node)
+		free_listener(LIST_ITEM(node, struct worker_listener, node));
+}
