@@ -34,6 +34,7 @@ type setup struct {
 	audit      string            // {path: audit.jsonl}
 	files      map[string][]byte // more files beside the configuration
 	keepErrors bool              // the test itself looks at how the process ended
+	successors bool              // others will take its place: what they all say goes to a file
 }
 
 type servedPair struct {

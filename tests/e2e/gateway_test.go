@@ -117,6 +117,11 @@ func (g *gateway) run() {
 	g.command = exec.Command(words[0], words[1:]...)
 	g.command.Env = append(os.Environ(), g.setup.env...)
 	g.command.Stdout, g.command.Stderr = g.stderr, g.stderr
+	if g.setup.successors {
+		file := must(os.OpenFile(filepath.Join(g.dir, "stderr"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600))
+		defer func() { _ = file.Close() }()
+		g.command.Stdout, g.command.Stderr = file, file
+	}
 	g.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := g.command.Start(); err != nil {
 		g.t.Fatal(err)

@@ -57,11 +57,11 @@ func TestHangupTakesTheNewConfiguration(t *testing.T) {
 func TestBadConfigurationIsRefusedWhole(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string][2]string{
-		"unknown key":      {"    routes:", "    rotes: []\n    routes:"},
-		"no YAML":          {"listeners:", "listeners: [}"},
-		"missing file":     {"trusted_ca: ca.pem", "trusted_ca: none.pem"},
-		"other workers":    {"workers: 2", "workers: 3"}, // takes a restart
-		"not an address":   {"    address:", "    address: \"192.0.2.1:1\" #"}, // of another machine
+		"unknown key":    {"    routes:", "    rotes: []\n    routes:"},
+		"no YAML":        {"listeners:", "listeners: [}"},
+		"missing file":   {"trusted_ca: ca.pem", "trusted_ca: none.pem"},
+		"other workers":  {"workers: 2", "workers: 3"},                       // takes a restart
+		"not an address": {"    address:", "    address: \"192.0.2.1:1\" #"}, // of another machine
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
