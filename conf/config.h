@@ -176,6 +176,7 @@ struct config {
 	struct config_run_as run_as;
 	enum config_sandbox sandbox;
 	int64_t drain_timeout_ns;
+	bool watch_config;
 	struct config_address admin;  // ADDRESS_NONE: no admin listener
 	bool admin_allow_remote;
 	struct config_redis redis;

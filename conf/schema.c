@@ -19,7 +19,7 @@ static const struct schema_object schema_admin = {
 static const char *const audit_failures[] = {"continue", "refuse", NULL};
 
 static const struct schema_key audit_keys[] = {
-        {"path", TYPE(type_output), AT(config, audit), .fallback = "stderr",
+        {"path", .reload = RELOAD_RESTART, TYPE(type_output), AT(config, audit), .fallback = "stderr",
                 DOC("Where records go, one JSON object a line.")},
         {"fold_after", TYPE(type_count), AT(config, audit_fold_after), RANGE(1, 1000000000),
                 .fallback = "1000",
@@ -35,7 +35,8 @@ static const struct schema_object schema_audit = {
         DOC("The record of every refusal."), .size = sizeof(struct config), KEYS(audit_keys)};
 
 static const struct schema_key access_log_keys[] = {
-        {"path", .presence = PRESENCE_REQUIRED, TYPE(type_output), AT(config, access_log),
+        {"path", .reload = RELOAD_RESTART, .presence = PRESENCE_REQUIRED, TYPE(type_output),
+                AT(config, access_log),
                 DOC("Where lines go, one JSON object each.")},
 };
 
@@ -107,6 +108,9 @@ static const struct schema_key config_keys[] = {
                     "group has.")},
         {"drain_timeout", TYPE(type_duration), AT(config, drain_timeout_ns), RANGE(0, DAY_NS),
                 .fallback = "30s", DOC("How long calls in flight may go on after SIGTERM.")},
+        {"watch_config", TYPE(type_flag), AT(config, watch_config), .fallback = "false",
+                DOC("Reloads by itself when this file has changed and then rested for a second. "
+                    "Certificates, keys, bundles and lists are watched in any case.")},
         {"admin", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_admin),
                 DOC("Health, metrics and inspection.")},
         {"audit", .shape = SHAPE_OBJECT, OBJECT(schema_audit), DOC("The record of every refusal.")},

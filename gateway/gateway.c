@@ -208,6 +208,7 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 	begin_workers(gateway);
 	if (config->admin.kind != ADDRESS_NONE && !begin_admin(gateway, problems))
 		return false;
+	inherited_say_rest(&gateway->inherited);
 	inherited_fini(&gateway->inherited);
 	return true;
 }
@@ -226,6 +227,7 @@ static void serve(struct gateway *gateway)
 	timer_init(&gateway->look, on_look);
 	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
 	watch_begin(&gateway->watch, gateway->snapshot->config);
+	watch_config_begin(&gateway->watch, gateway->config_path);
 	gateway_on_tick(&gateway->tick);
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_start(&gateway->workers[i]);
@@ -289,6 +291,7 @@ int gateway_run(const char *config_path, struct launcher launcher)
 	gateway.snapshot = snapshot_load(config_path, gateway.store, &problems);
 	if (!gateway.snapshot) {
 		say_why_not(config_path, &problems);
+		inherited_fini(&gateway.inherited);
 		bucket_store_free(gateway.store);
 		return 2;
 	}

@@ -63,6 +63,7 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 {
 	struct config_problems problems = {0};
 	service_manager_reloading();
+	watch_config_begin(&gateway->watch, gateway->config_path);
 	struct snapshot *next = prepare(gateway, &problems);
 	gateway->last_reload_good = next != NULL;
 	audit_reopen(gateway->audit);  // whoever rotates logs does not ask what the configuration
@@ -83,16 +84,21 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	return next != NULL;
 }
 
-void gateway_on_hangup(uv_signal_t *handle, int number)
+static void reload_aloud(struct gateway *gateway)
 {
 	struct buffer problems = {0};
-	(void)number;
-	if (!gateway_reload(handle->data, &problems)) {
+	if (!gateway_reload(gateway, &problems)) {
 		ssize_t written = write(
 		        STDERR_FILENO, buffer_data(&problems), buffer_len(&problems));
 		(void)written;
 	}
 	buffer_fini(&problems);
+}
+
+void gateway_on_hangup(uv_signal_t *handle, int number)
+{
+	(void)number;
+	reload_aloud(handle->data);
 }
 
 static struct snapshot *renew(struct gateway *gateway, struct config_problems *problems)
@@ -132,5 +138,8 @@ void gateway_on_tick(struct timer *timer)
 {
 	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, tick);
 	look_for_changes(gateway);
+	if (watch_config_rests_changed(&gateway->watch, gateway->config_path) &&
+	        gateway->snapshot->config->watch_config)
+		reload_aloud(gateway);
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
 }

@@ -73,17 +73,21 @@ size_t inherited_take(struct inherited *inherited, const struct config_address *
 	return taken;
 }
 
+void inherited_say_rest(const struct inherited *inherited)
+{
+	for (size_t i = 0; i < inherited->count; i++)
+		if (inherited->items[i].socket >= 0)
+			log_event(LOG_WARN,
+			        "a socket that was handed over belongs to no listener, closed",
+			        "name=\"%s\"", inherited->items[i].name);
+}
+
 void inherited_fini(struct inherited *inherited)
 {
 	for (size_t i = 0; i < inherited->count; i++) {
-		struct inherited_socket *item = &inherited->items[i];
-		if (item->socket >= 0) {
-			log_event(LOG_WARN,
-			        "a socket that was handed over belongs to no listener, closed",
-			        "name=\"%s\"", item->name);
-			close(item->socket);
-		}
-		free(item->name);
+		if (inherited->items[i].socket >= 0)
+			close(inherited->items[i].socket);
+		free(inherited->items[i].name);
 	}
 	free(inherited->items);
 	*inherited = (struct inherited){0};

@@ -18,6 +18,7 @@ void inherited_receive(struct inherited *inherited);
 // How many of `sockets` are the listener's; they are the caller's then. `sockets` has room for all.
 size_t inherited_take(struct inherited *inherited, const struct config_address *address,
         struct str name, int sockets[]);
-void inherited_fini(struct inherited *inherited);  // closes what nobody took, and says so
+void inherited_say_rest(const struct inherited *inherited);  // what nobody took, in the log
+void inherited_fini(struct inherited *inherited);            // closes that
 
 #endif

@@ -49,3 +49,16 @@ bool watch_changed(struct watch *watch, const struct config *config)
 	watch->seen = now;
 	return changed;
 }
+
+void watch_config_begin(struct watch *watch, const char *path)
+{
+	watch->config_seen = watch->config_loaded = path ? look_at(str_from(path), 1) : 0;
+}
+
+bool watch_config_rests_changed(struct watch *watch, const char *path)
+{
+	uint64_t now = path ? look_at(str_from(path), 1) : 0;
+	bool rests = now == watch->config_seen;
+	watch->config_seen = now;
+	return rests && now != watch->config_loaded;
+}

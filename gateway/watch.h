@@ -12,10 +12,18 @@
 
 struct watch {
 	uint64_t seen;  // a digest of what the files looked like
+	uint64_t config_seen, config_loaded;
 };
 
 void watch_begin(struct watch *watch, const struct config *config);
 // True when anything looks different since the last call; then that is the new normal.
 bool watch_changed(struct watch *watch, const struct config *config);
+
+
+// The same of the configuration's own file: how it looks when it is loaded, and whether it has
+// changed since and looks as it did at the last call, so that nobody is caught in the middle of
+// writing it. `path` NULL: there is none.
+void watch_config_begin(struct watch *watch, const char *path);
+bool watch_config_rests_changed(struct watch *watch, const char *path);
 
 #endif

@@ -71,6 +71,7 @@ static void the_dump_fills_in_what_is_in_force(void **state)
 	static const char *const lines[] = {
 	        "workers: 3\n",
 	        "drain_timeout: 30s\n",
+	        "watch_config: false\n",
 	        "  address: \"unix:/etc/tollgate/run/admin\"\n",
 	        "  allow_remote: true\n",
 	        "  path: stdout\n",

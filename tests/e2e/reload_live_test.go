@@ -206,3 +206,33 @@ func TestWithdrawnTrustLetsCallsFinishWithinTheDrainTimeout(t *testing.T) {
 		t.Errorf("the call without end ended with %v after %v", err, time.Since(began))
 	}
 }
+
+func TestChangedConfigurationIsTakenUpByItselfWhereAsked(t *testing.T) {
+	t.Parallel()
+	for name, asked := range map[string]bool{"asked": true, "not asked": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, setup{top: []string{fmt.Sprint("watch_config: ", asked)}, routes: []string{marked("path: /*", "old")}})
+			c := g.client(t, "h1", common().web)
+			body := func() string { return c.get("/x").body }
+			began := time.Now()
+			g.rewrite(t, `body: "old"`, `body: "new"`)
+			if !asked {
+				waitFor(t, "three looks at the file", patience, func() bool { return time.Since(began) > 3500*time.Millisecond })
+				if got := body(); got != "old" {
+					t.Errorf("the configuration in force is %q", got)
+				}
+				return
+			}
+			waitFor(t, "the new configuration", 5*time.Second, func() bool { return body() == "new" })
+			g.rewrite(t, "routes:", "rotes:")
+			waitFor(t, "the refusal", 5*time.Second, func() bool { return g.metric(t, reloadSuccess) == 0 })
+			if got := body(); got != "new" {
+				t.Errorf("after a broken one %q is in force", got)
+			}
+			g.rewrite(t, "rotes:", "routes:")
+			g.rewrite(t, `body: "new"`, `body: "mended"`)
+			waitFor(t, "the mended configuration", 5*time.Second, func() bool { return body() == "mended" })
+		})
+	}
+}
