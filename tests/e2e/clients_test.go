@@ -44,6 +44,11 @@ func (g *gateway) dialTCP(t *testing.T) net.Conn {
 	return conn
 }
 
+// tryTLS is dialTLS where nobody may be listening.
+func (g *gateway) tryTLS(config *tls.Config) (*tls.Conn, error) {
+	return tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", g.address, config)
+}
+
 // dialTLS connects and shakes hands; the error is the handshake's.
 func (g *gateway) dialTLS(t *testing.T, config *tls.Config) (*tls.Conn, error) {
 	t.Helper()
