@@ -63,6 +63,36 @@ static bool check_strength(const struct pem_place *place, EVP_PKEY *key)
 	}
 }
 
+static bool issued_one_before(const struct material_pair *pair, int index)
+{
+	X509 *issuer = sk_X509_value(pair->chain, index);
+	bool issued = X509_check_issued(issuer, pair->leaf) == X509_V_OK;
+	for (int i = 0; !issued && i < index; i++)
+		issued = X509_check_issued(issuer, sk_X509_value(pair->chain, i)) == X509_V_OK;
+	return issued;
+}
+
+// Clients build their way to a root of theirs from what is sent: what leads nowhere (the
+// intermediate of last year) lets them fail.
+static bool check_chain(
+        const struct pem_place *place, const struct material_pair *pair, struct arena *arena)
+{
+	for (int i = 0; i < sk_X509_num(pair->chain); i++) {
+		if (issued_one_before(pair, i))
+			continue;
+		struct str subject = facts_name(
+		        arena, X509_get_subject_name(sk_X509_value(pair->chain, i)));
+		pem_complain(place,
+		        "certificate %d (%.*s) issued none of those before it; expected the "
+		        "gateway's own, then its issuer, and so on",
+		        i + 2, STR_FMT(subject));
+		ERR_clear_error();
+		return false;
+	}
+	ERR_clear_error();
+	return true;
+}
+
 // Whose key is it then? The usual mistake is a chain in the wrong order.
 static bool check_match(const struct pem_place *place, const struct material_pair *pair,
         const struct config_certificate *files)
@@ -103,7 +133,7 @@ bool material_pair_load(struct material_pair *pair, const struct config_certific
 	if (pair->key)
 		good &= check_strength(&key, pair->key);
 	if (pair->leaf && pair->key)
-		good &= check_match(&key, pair, files);
+		good &= check_match(&key, pair, files) && check_chain(&chain, pair, arena);
 	return good && pair->leaf && pair->key;
 }
 

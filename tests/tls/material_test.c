@@ -151,6 +151,12 @@ static void chain_upside_down(struct gate *gate)
 	        &gate->desk, "x.pem", (const struct paper *[]){&gate->root, &gate->gateway}, 2);
 }
 
+static void chain_with_a_stranger(struct gate *gate)
+{
+	first(gate)->certificate_chain = desk_certificates(&gate->desk, "x.pem",
+	        (const struct paper *[]){&gate->gateway, &gate->root, &gate->client}, 3);
+}
+
 static void no_bundle(struct gate *gate)
 {
 	gate->desk.tls.trusted_ca = desk_text(&gate->desk, "absent.pem");
@@ -250,6 +256,8 @@ static const struct {
                 "/x.key: ", "does not belong to the certificate (CN=gateway) in "},
         {"the chain upside down", chain_upside_down, KEY,
                 "/gateway0.key: ", "belongs to certificate 2 of "},
+        {"a stranger in the chain", chain_with_a_stranger, CHAIN, "/x.pem: ",
+                "issued none of those before it; expected the gateway's own, then its issuer"},
         {"no bundle", no_bundle, BUNDLE, "/absent.pem: ",
                 "cannot be read: No such file or directory; expected a PEM file with CERTIFICATE "
                 "blocks of the CAs to trust"},
