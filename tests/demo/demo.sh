@@ -122,7 +122,7 @@ write_config() {
 	    routes:
 	      - match: {grpc: user.UserService/Login}
 	        backend: users
-	        rate_limits: [{rate: 1/m, burst: $burst, per: [identity]}]
+	        rate_limits: [{rate: 1/h, burst: $burst, per: [identity]}]
 	      - match: {grpc: user.UserService/*}
 	        backend: users
 	      - match: {path: /hello}
@@ -202,6 +202,49 @@ curl_call() {
 	esac
 }
 
+# A client that asks without end, with a kept and a new connection each, until it is told to stop.
+keep_asking() {
+	: >"$work/asked"
+	while [ ! -e "$work/enough" ]; do
+		curl -sS --max-time 10 --cacert "$work/pki/ca.pem" --cert "$work/pki/web.pem" --key "$work/pki/web.key" \
+			-o /dev/null -o /dev/null -w '%{http_code}\n' "https://localhost:$port/hello" "https://localhost:$port/hello" \
+			>>"$work/asked" 2>&1 || true
+	done
+}
+
+begin_asking() {
+	rm -f "$work/enough"
+	keep_asking &
+	asking=$!
+	pids+=("$asking")
+	eventually test -s "$work/asked"
+}
+
+end_asking() {
+	touch "$work/enough"
+	wait "$asking" || true
+	tell "meanwhile $(wc -l <"$work/asked") requests"
+	expect "of them failed" 0 "$(grep -cvx 200 "$work/asked" || true)"
+}
+
+served_serial() {
+	openssl s_client -connect "localhost:$port" </dev/null 2>/dev/null | openssl x509 -noout -serial 2>/dev/null
+}
+serves_next() { [ "$(served_serial)" = "$(openssl x509 -noout -serial -in "$work/next/gateway.pem")" ]; }
+refuses_web() { [ "$(request web)" = 403 ]; }
+
+# The processes that run this configuration, without their launchers.
+gateways() {
+	local process words
+	for process in /proc/[0-9]*; do
+		mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || true
+		[ "${words[1]:-}" = run ] && [ "${words[3]:-}" = "$work/tollgate.yaml" ] && echo "${process#/proc/}"
+	done
+	return 0
+}
+replaced() { [ -n "$(gateways)" ] && [ "$(gateways)" != "$gateway" ] && [ "$(gateways | wc -l)" = 1 ]; }
+gone() { [ -z "$(gateways)" ]; }
+
 ended() { sed -n "s/^ *\([0-9]*\) x $1.*/\1/p" "$work/calls"; }
 
 # --- the story
@@ -244,11 +287,38 @@ scene "7. Another method passes all the same"
 calls /user.UserService/GetUser 5 | tee "$work/calls"
 expect "calls let through" 5 "$(ended OK)"
 
-scene "8. The gate closes, and the audit chain holds"
-kill -TERM "$gateway"
-code=0
-wait "$gateway" || code=$?
-expect "exit code after the drain" 0 "$code"
+scene "8. Another CA: its certificate is served, and trusted beside the old one, while clients call"
+"$tollgate" pki "$work/next" >/dev/null || die "tollgate pki failed"
+begin_asking
+cat "$work/pki/ca.pem" "$work/next/ca.pem" >"$work/pki/both.pem"
+mv "$work/pki/both.pem" "$work/pki/ca.pem"
+tell "served: $(served_serial)"
+cp "$work/next/gateway.key" "$work/next/gateway.pem" "$work/pki/"
+expect "within five seconds the new one is served" yes "$(eventually serves_next && echo yes || echo no)"
+tell "served: $(served_serial)"
+end_asking
+
+scene "9. Another binary: SIGUSR2, while clients call"
+begin_asking
+kill -USR2 "$gateway"
+expect "the process was replaced" yes "$(eventually replaced && echo yes || echo no)"
+successor=$(gateways)
+tell "process $gateway gave way to $successor"
+end_asking
+calls /user.UserService/Login 5 | tee "$work/calls"
+expect "tokens that the exchange brought those who had none" 5 "$(ended ResourceExhausted)"
+
+scene "10. The old CA goes: its certificates are not good any more"
+cp "$work/next/ca.pem" "$work/pki/ca.pem.next"
+mv "$work/pki/ca.pem.next" "$work/pki/ca.pem"
+expect "the old client is refused" yes "$(eventually refuses_web && echo yes || echo no)"
+cp "$work/next/web.pem" "$work/next/web.key" "$work/pki/"
+expect "the new client" 200 "$(request web)"
+
+scene "11. The gate closes, and the audit chain holds"
+kill -TERM "$successor"
+expect "it has ended" yes "$(eventually gone && echo yes || echo no)"
+expect "drains that came to a good end" 2 "$(grep -c 'msg="\?stopped"\? clean=true' "$work/gateway.log")"
 code=0
 "$tollgate" audit verify "$work/audit.jsonl" || code=$?
 expect "exit code of audit verify" 0 "$code"
