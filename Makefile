@@ -97,8 +97,9 @@ ifeq ($(VARIANT),release)
 endif
 	@mv $@.whole $@
 
-# The embedded default is read by the assembler, where -MMD cannot see it.
+# What is embedded is read by the assembler, where -MMD cannot see it.
 $(OUT)/conf/default.o: conf/default.yaml
+$(OUT)/gateway/admin_page_files.o: $(wildcard gateway/page/*)
 
 # What is compiled with other flags is compiled anew.
 $(OUT)/flags: always

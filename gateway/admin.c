@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "conf/address.h"
 #include "gateway/admin_connection.h"
 #include "gateway/net/listen.h"
 
@@ -20,6 +21,11 @@ static void die_if_last(struct admin *admin)
 {
 	if (admin->listener_closed && admin->connection_count == 0)
 		turn_mark_dead(admin->turn, &admin->grave);
+}
+
+struct tls_context *admin_tls(const struct admin *admin)
+{
+	return admin->hooks.tls ? admin->hooks.tls(admin->gate.gateway) : NULL;
 }
 
 static void on_knock(struct door *door, int descriptor)
@@ -109,8 +115,26 @@ struct admin *admin_open(struct turn *turn, const struct config_address *address
 		free(admin);
 		return NULL;
 	}
-	log_event(LOG_INFO, "admin listener open", "address=%.*s", STR_FMT(address->text));
+	bool tls = admin_tls(admin) != NULL;
+	log_event(LOG_INFO, "admin listener open", "address=%.*s tls=%s", STR_FMT(address->text),
+	        tls ? "true" : "false");
+	if (!tls && !address_is_local(address))
+		log_event(LOG_WARN,
+		        "whoever reaches the admin address may look, reload and drain: it has "
+		        "neither TLS nor a password; give admin.tls or a loopback address",
+		        "address=%.*s", STR_FMT(address->text));
 	return admin;
+}
+
+void admin_renew(struct admin *admin)
+{
+	const struct tls_context *now = admin_tls(admin);
+	LIST_EACH (&admin->connections, node) {
+		struct admin_connection *connection = LIST_ITEM(
+		        node, struct admin_connection, node);
+		if (connection->tls != now)
+			admin_connection_drain(connection);
+	}
 }
 
 void admin_close(struct admin *admin)

@@ -11,6 +11,7 @@
 #include "base/spare.h"
 #include "gateway/audit_lane.h"
 #include "gateway/audit_log.h"
+#include "gateway/audit_recent.h"
 
 enum {
 	BATCH_MS = 50,  // lines gather this long, so that many leave in one write
@@ -26,6 +27,7 @@ enum {
 struct audit {
 	struct audit_log log;
 	struct audit_file access;
+	struct audit_recent recent;
 	struct audit_bell bell, finished;
 	uint64_t access_told;  // of the access lines dropped, how many the process log spoke of
 	int64_t access_told_ns;
@@ -63,7 +65,9 @@ static void drain_records(struct audit *audit)
 	for (struct audit_lane *lane; (lane = earliest_record(audit, &taken));) {
 		if (!has_room(&audit->log.file))
 			return;
+		size_t before = buffer_len(&audit->log.file.pending);
 		audit_log_append(&audit->log, &taken);
+		audit_recent_add(&audit->recent, str_skip(buffer_str(&audit->log.file.pending), before));
 		audit_lane_pop(lane);
 	}
 }
@@ -240,6 +244,7 @@ struct audit *audit_open(
 		free(audit);
 		return NULL;
 	}
+	audit_recent_init(&audit->recent, config->admin.kind != ADDRESS_NONE);
 	audit_bell_init(&audit->bell);
 	audit_bell_init(&audit->finished);
 	audit->lanes = must_alloc(lanes * sizeof(*audit->lanes));
@@ -262,6 +267,11 @@ bool audit_failing(const struct audit *audit)
 	int64_t since_ns = atomic_load_explicit(&file->writing_since_ns, memory_order_relaxed);
 	return atomic_load_explicit(&file->failing, memory_order_relaxed) ||
 	       (since_ns && clock_monotonic_ns() - since_ns > (int64_t)STUCK_S * NS_PER_S);
+}
+
+void audit_write_recent(struct audit *audit, size_t most, struct buffer *out)
+{
+	audit_recent_write(&audit->recent, most, out);
 }
 
 void audit_reopen(struct audit *audit)
@@ -319,6 +329,7 @@ void audit_close(struct audit *audit)
 	for (size_t i = 0; i < audit->lane_count; i++)
 		audit_lane_fini(&audit->lanes[i]);
 	free(audit->lanes);
+	audit_recent_fini(&audit->recent);
 	audit_bell_fini(&audit->bell);
 	audit_bell_fini(&audit->finished);
 	audit_log_close(&audit->log);

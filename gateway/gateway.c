@@ -125,6 +125,8 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 		worker_offer(&gateway->workers[i], snapshot_ref(next));
 	snapshot_unref(gateway->snapshot);
 	gateway->snapshot = next;
+	if (gateway->admin)
+		admin_renew(gateway->admin);
 	watch_begin(&gateway->watch, next->config);
 }
 
@@ -138,11 +140,19 @@ static void say_problems(const struct config_problems *problems, struct buffer *
 	}
 }
 
+static void note_problems(const struct config_problems *problems, struct buffer *noted)
+{
+	buffer_clear(noted);
+	say_problems(problems, noted);
+}
+
 bool gateway_reload(struct gateway *gateway, struct buffer *out)
 {
 	struct config_problems problems = {0};
 	struct snapshot *next = load_next(gateway, &problems);
 	gateway->last_reload_good = next != NULL;
+	gateway->last_reload_ns = clock_wall_ns();
+	note_problems(&problems, &gateway->last_reload_problems);
 	audit_reopen(gateway->audit);  // whoever rotates logs does not ask what the configuration
 	                               // is like
 	if (next) {
@@ -150,7 +160,7 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
 		        (unsigned long long)next->generation);
 	} else {
-		say_problems(&problems, out);
+		buffer_append_str(out, buffer_str(&gateway->last_reload_problems));
 		log_event(LOG_ERROR, "reload refused, the old configuration stays",
 		        "problems=%zu first=\"%.*s\"", problems.count,
 		        problems.count ? (int)problems.items[0].what.len : 0,
@@ -199,6 +209,7 @@ static void on_tick(struct timer *timer)
 		}
 		gateway->watch_again = next && gateway->watch.seen != before;
 		gateway->watch_failed = !next;
+		note_problems(&problems, &gateway->watch_problems);
 	}
 	config_problems_fini(&problems);
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
@@ -272,6 +283,7 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 	int *sockets = open_sockets(gateway);
 	if (!sockets)
 		return false;
+	gateway->metrics = metrics_new();
 	gateway->connections = must_alloc(config->listener_count * sizeof(*gateway->connections));
 	gateway->workers = must_alloc(gateway->worker_count * sizeof(*gateway->workers));
 	for (size_t i = 0; i < gateway->worker_count; i++) {
@@ -326,12 +338,17 @@ static void release(struct gateway *gateway)
 	bucket_store_free(gateway->store);
 	free(gateway->workers);
 	free(gateway->connections);
+	metrics_free(gateway->metrics);
+	buffer_fini(&gateway->last_reload_problems);
+	buffer_fini(&gateway->watch_problems);
 }
 
 int gateway_run(const char *config_path)
 {
 	struct config_problems problems = {0};
-	struct gateway gateway = {.config_path = config_path, .last_reload_good = true};
+	struct gateway gateway = {.config_path = config_path,
+	        .last_reload_good = true,
+	        .started_ns = clock_monotonic_ns()};
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);  // others reopen logs at it; here SIGHUP does, and nothing is
 	                           // worth dying for
