@@ -19,8 +19,7 @@ static const struct schema_key admin_tls_keys[] = {
                 DOC("PEM file with revocation lists.")},
         {"match_subject_alt_names", .shape = SHAPE_TEXTS, .presence = PRESENCE_REQUIRED,
                 TYPE(type_pattern), AT(config_admin_tls, tls.match_subject_alt_names),
-                RANGE(1, ADMIN_PATTERNS_MAX),
-                .missing = "without patterns nobody would be let in",
+                RANGE(1, ADMIN_PATTERNS_MAX), .missing = "without patterns nobody would be let in",
                 DOC("The SPIFFE IDs of those who may look, reload and drain.")},
 };
 
@@ -41,9 +40,9 @@ static const struct schema_key admin_keys[] = {
                 DOC("HTTPS and client certificates; with it others may reach `address`.")},
 };
 
-static const struct schema_object schema_admin = {
-        DOC("Health, metrics and inspection, over plain HTTP unless `tls` is given; off without the "
-            "key."),
+static const struct schema_object schema_admin = {DOC("Health, metrics and inspection, over plain "
+                                                      "HTTP unless `tls` is given; off without the "
+                                                      "key."),
         .size = sizeof(struct config), KEYS(admin_keys), .check = check_admin};
 
 static const char *const audit_failures[] = {"continue", "refuse", NULL};

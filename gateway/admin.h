@@ -1,10 +1,10 @@
-// The admin listener: HTTP for probes, scrapes and people (CONTRACT section 5), on the main thread's
-// loop; HTTPS with a client certificate from everybody where the configuration has `admin.tls`. It
-// owns its connections and speaks through the same link and HTTP/1 codec as the data path, but
-// knows the gateway only through its hooks. It never blocks and never waits for a worker. Every
-// connection and request has a deadline and a cap. A web page must not reach it through a visitor's
-// browser: without TLS the Host has to be an address or localhost, and a POST that names another
-// Origin is refused.
+// The admin listener: HTTP for probes, scrapes and people (CONTRACT section 5), on the main
+// thread's loop; HTTPS with a client certificate from everybody where the configuration has
+// `admin.tls`. It owns its connections and speaks through the same link and HTTP/1 codec as the
+// data path, but knows the gateway only through its hooks. It never blocks and never waits for a
+// worker. Every connection and request has a deadline and a cap. A web page must not reach it
+// through a visitor's browser: without TLS the Host has to be an address or localhost, and a POST
+// that names another Origin is refused.
 #ifndef GATEWAY_ADMIN_H
 #define GATEWAY_ADMIN_H
 
@@ -28,7 +28,8 @@ struct admin_hooks {
 	bool (*reload)(void *gateway, struct buffer *out);        // false: refused, `out` says why
 	void (*drain)(void *gateway);
 	// What newcomers are held against, in force now and borrowed; NULL: plain HTTP. With it
-	// callers are asked for their identity, at every request, and whoever is refused is told of.
+	// callers are asked for their identity, at every request, and whoever is refused is told
+	// of.
 	struct tls_context *(*tls)(void *gateway);
 	void (*identify)(void *gateway, const struct policy_peer *peer, struct arena *arena,
 	        struct policy_identity *identity);

@@ -97,12 +97,11 @@ static void serve_audit(
 	        (!str_to_u64(str_skip(query, limit.len), UINT32_MAX, &most) || most == 0))
 		most = AUDIT_LINES;
 	answer->type = "application/json";
-	gate->hooks->audit(gate->gateway, most < AUDIT_LINES_MAX ? most : AUDIT_LINES_MAX,
-	        &answer->body);
+	gate->hooks->audit(
+	        gate->gateway, most < AUDIT_LINES_MAX ? most : AUDIT_LINES_MAX, &answer->body);
 }
 
-static void serve_page(
-        const struct admin_gate *gate, struct str query, struct admin_answer *answer)
+static void serve_page(const struct admin_gate *gate, struct str query, struct admin_answer *answer)
 {
 	(void)query;
 	struct buffer metrics = {0};
@@ -114,8 +113,7 @@ static void serve_page(
 	buffer_fini(&metrics);
 }
 
-static void do_reload(
-        const struct admin_gate *gate, struct str query, struct admin_answer *answer)
+static void do_reload(const struct admin_gate *gate, struct str query, struct admin_answer *answer)
 {
 	(void)query;
 	answer->type = plain_text;
@@ -125,8 +123,7 @@ static void do_reload(
 		buffer_printf(&answer->body, "%s\n", taken ? "reloaded" : "refused");
 }
 
-static void do_drain(
-        const struct admin_gate *gate, struct str query, struct admin_answer *answer)
+static void do_drain(const struct admin_gate *gate, struct str query, struct admin_answer *answer)
 {
 	(void)query;
 	gate->hooks->drain(gate->gateway);
@@ -138,8 +135,7 @@ enum endpoint_kind { ENDPOINT_SHOWS, ENDPOINT_ACTS };
 static const struct endpoint {
 	const char *path;
 	enum endpoint_kind kind;
-	void (*serve)(const struct admin_gate *gate, struct str query,
-	        struct admin_answer *answer);
+	void (*serve)(const struct admin_gate *gate, struct str query, struct admin_answer *answer);
 } endpoints[] = {
         {"/", ENDPOINT_SHOWS, serve_page},
         {"/healthz", ENDPOINT_SHOWS, serve_health},

@@ -260,9 +260,9 @@ void admin_connection_accept(struct admin *admin, int descriptor)
 	socket_peer_text(&connection->link.handle.any, connection->address);
 	set_deadline(connection, admin->deadline_ns);
 	connection->tls = admin_tls(admin);
-	link_start(&connection->link,
-	        connection->tls ? tls_session_new(connection->tls, &connection->link.wire, NULL, NULL)
-	                        : NULL);
+	link_start(&connection->link, connection->tls ? tls_session_new(connection->tls,
+	                                                        &connection->link.wire, NULL, NULL)
+	                                              : NULL);
 }
 
 void admin_connection_drain(struct admin_connection *connection)

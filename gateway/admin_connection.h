@@ -45,7 +45,7 @@ struct admin_connection {
 	struct tls_context *tls;  // under which it began; its session's; NULL: plain
 	struct arena arena;       // of `identity`
 	struct policy_identity identity;
-	bool judged;      // a request came, or its refusal has its record
+	bool judged;  // a request came, or its refusal has its record
 	char address[64];
 	bool peer_ended;  // it will send nothing more, but what it asked for is still to be
 	                  // answered

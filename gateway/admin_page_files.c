@@ -13,4 +13,4 @@
 EMBED("admin_page_html", FILE_OF_PAGE("page.html"));
 EMBED("admin_page_style", FILE_OF_PAGE("page.css"));
 EMBED("admin_page_script", FILE_OF_PAGE("model.js") FILE_OF_PAGE("chart.js") FILE_OF_PAGE("view.js")
-                FILE_OF_PAGE("page.js"));
+                                   FILE_OF_PAGE("page.js"));

@@ -67,7 +67,8 @@ static void drain_records(struct audit *audit)
 			return;
 		size_t before = buffer_len(&audit->log.file.pending);
 		audit_log_append(&audit->log, &taken);
-		audit_recent_add(&audit->recent, str_skip(buffer_str(&audit->log.file.pending), before));
+		audit_recent_add(
+		        &audit->recent, str_skip(buffer_str(&audit->log.file.pending), before));
 		audit_lane_pop(lane);
 	}
 }

@@ -106,7 +106,8 @@ static void append_line(struct buffer *out, const struct series *series, const c
 
 // The count is the sum of the buckets as read, so that it always equals the last of them whatever
 // was counted meanwhile.
-static void append_histogram(struct buffer *out, const struct series *series, const struct metric_sum *sum)
+static void append_histogram(
+        struct buffer *out, const struct series *series, const struct metric_sum *sum)
 {
 	uint64_t count = 0;
 	for (size_t i = 0; i < METRIC_BUCKETS; i++) {
@@ -122,7 +123,8 @@ static void append_histogram(struct buffer *out, const struct series *series, co
 	append_line(out, series, "_count", NULL, count);
 }
 
-static void append_series(struct buffer *out, const struct series *series, const struct metric_sum *sum)
+static void append_series(
+        struct buffer *out, const struct series *series, const struct metric_sum *sum)
 {
 	switch (metric_rows[series->metric].type) {
 	case METRIC_TYPE_COUNTER:

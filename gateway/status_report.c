@@ -103,7 +103,8 @@ static void write_process(struct json *json, const struct gateway *gateway)
 	json_key(json, "audit");
 	json_open(json, '{');
 	json_member_int(json, "records", (int64_t)audit_records_total(gateway->audit));
-	json_member_int(json, "write_failures", (int64_t)audit_write_failures_total(gateway->audit));
+	json_member_int(
+	        json, "write_failures", (int64_t)audit_write_failures_total(gateway->audit));
 	json_member_bool(json, "failing", audit_failing(gateway->audit));
 	json_close(json, '}');
 }
@@ -167,8 +168,7 @@ static void open_metric(struct series_writer *writer, enum metric metric)
 	json_open(&writer->json, '[');
 }
 
-static void write_series(
-        const struct series *series, const struct metric_sum *sum, void *argument)
+static void write_series(const struct series *series, const struct metric_sum *sum, void *argument)
 {
 	struct series_writer *writer = argument;
 	struct json *json = &writer->json;

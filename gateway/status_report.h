@@ -1,5 +1,5 @@
-// What /status tells of the running gateway, as JSON: its state, how the last reload went, and every
-// counted series, from the very values that a scrape of /metrics reads. The main thread.
+// What /status tells of the running gateway, as JSON: its state, how the last reload went, and
+// every counted series, from the very values that a scrape of /metrics reads. The main thread.
 #ifndef GATEWAY_STATUS_REPORT_H
 #define GATEWAY_STATUS_REPORT_H
 

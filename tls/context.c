@@ -110,9 +110,10 @@ static bool load(struct tls_context *context, const struct config_tls *tls, stru
 	context->pair_count = tls->certificate_count;
 	context->pairs = must_alloc(tls->certificate_count * sizeof(*context->pairs));
 	for (size_t i = 0; i < tls->certificate_count; i++) {
-		struct str key = tls->admin ? key_path
-		                            : arena_printf(&context->arena,
-		                                      "%.*s.certificates[%zu]", STR_FMT(key_path), i);
+		struct str key = tls->admin
+		                         ? key_path
+		                         : arena_printf(&context->arena, "%.*s.certificates[%zu]",
+		                                   STR_FMT(key_path), i);
 		loaded &= material_pair_load(
 		        &context->pairs[i], &tls->certificates[i], key, &context->arena, problems);
 	}

@@ -1,5 +1,5 @@
-// SHA-256 for the audit chain and the policy of the admin page, behind our own type so that nobody else includes OpenSSL. One thread
-// per state.
+// SHA-256 for the audit chain and the policy of the admin page, behind our own type so that nobody
+// else includes OpenSSL. One thread per state.
 #ifndef TLS_DIGEST_H
 #define TLS_DIGEST_H
 

@@ -88,8 +88,7 @@ int select_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *chose
         const unsigned char *offered, unsigned offered_len, void *unused)
 {
 	(void)ssl, (void)unused;
-	return select_from(
-	        STR("\x02h2\x08http/1.1"), chosen, chosen_len, offered, offered_len);
+	return select_from(STR("\x02h2\x08http/1.1"), chosen, chosen_len, offered, offered_len);
 }
 
 int select_http1(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,

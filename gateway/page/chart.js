@@ -4,6 +4,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const PLOT_WIDTH = 600;
 const PLOT_HEIGHT = 120;
+const SPAN_LEAST_S = 60; // of a page just opened
 
 function svg(name, attributes) {
 	const element = document.createElementNS(SVG, name);
@@ -20,9 +21,19 @@ function roundUp(value) {
 	return [1, 2, 5, 10].map((step) => step * power).find((top) => top >= value * 0.9999);
 }
 
-function place(point, end, top) {
-	const x = PLOT_WIDTH * (1 - (end - point.at) / WINDOW_S);
-	const y = PLOT_HEIGHT * (1 - Math.min(1, point.value / top));
+// The last minutes that are known of, up to the window.
+function axesOf(points) {
+	const times = points.map((point) => point.at);
+	const values = points.map((point) => point.value).filter(Number.isFinite);
+	const end = times.length ? Math.max(...times) : 0;
+	const known = times.length ? end - Math.min(...times) : 0;
+	const minutes = Math.ceil(Math.max(SPAN_LEAST_S, Math.min(WINDOW_S, known)) / 60);
+	return { end, span: minutes * 60, top: roundUp(Math.max(0, ...values)), empty: values.length === 0 };
+}
+
+function place(point, axes) {
+	const x = PLOT_WIDTH * (1 - (axes.end - point.at) / axes.span);
+	const y = PLOT_HEIGHT * (1 - Math.min(1, point.value / axes.top));
 	return x.toFixed(1) + "," + y.toFixed(1);
 }
 
@@ -38,11 +49,11 @@ function runsOf(points) {
 	return runs.filter((run) => run.length > 1);
 }
 
-function drawCurve(drawing, line, end, top) {
+function drawCurve(drawing, line, axes) {
 	for (const run of runsOf(line.points)) {
-		const path = run.map((point) => place(point, end, top)).join(" ");
+		const path = run.map((point) => place(point, axes)).join(" ");
 		if (line.filled) {
-			const x = (point) => place({ at: point.at, value: 0 }, end, top);
+			const x = (point) => place({ at: point.at, value: 0 }, axes);
 			drawing.append(svg("polygon", { class: "area " + line.kind,
 				points: x(run[0]) + " " + path + " " + x(run[run.length - 1]) }));
 		}
@@ -59,7 +70,6 @@ function frame(plot) {
 	const to = document.createElement("span");
 	scale.className = "scale";
 	times.className = "times";
-	from.textContent = WINDOW_S / 60 + " min ago";
 	to.textContent = "now";
 	times.append(from, to);
 	plot.append(svg("svg", { viewBox: `0 0 ${PLOT_WIDTH} ${PLOT_HEIGHT}`, preserveAspectRatio: "none", role: "img" }),
@@ -69,17 +79,16 @@ function frame(plot) {
 // `lines`: {kind, filled, points}; `label` says in words what the curves show.
 function drawChart(plot, lines, textOf, label) {
 	frame(plot);
-	const [drawing, scale] = plot.children;
-	const values = lines.flatMap((line) => line.points.map((point) => point.value)).filter(Number.isFinite);
-	const top = roundUp(Math.max(0, ...values));
-	const end = Math.max(0, ...lines.flatMap((line) => line.points.map((point) => point.at)));
+	const [drawing, scale, times] = plot.children;
+	const axes = axesOf(lines.flatMap((line) => line.points));
 	drawing.replaceChildren();
 	for (const share of [0, 0.5])
 		drawing.append(svg("line", { class: "grid", x1: 0, x2: PLOT_WIDTH, y1: PLOT_HEIGHT * share, y2: PLOT_HEIGHT * share }));
 	for (const line of lines)
-		drawCurve(drawing, line, end, top);
+		drawCurve(drawing, line, axes);
 	drawing.setAttribute("aria-label", label);
-	scale.textContent = values.length ? textOf(top) : "";
+	scale.textContent = axes.empty ? "" : textOf(axes.top);
+	times.firstChild.textContent = axes.span / 60 + " min ago";
 }
 
 function swatch(kind) {

@@ -23,10 +23,10 @@ function isFailure(protocol, code) {
 	return protocol === "grpc" ? GRPC_FAILURES.has(code) : /^5\d\d$/.test(code);
 }
 
-// A backend failed where it gave no answer (a word), or one that is its own fault. Who left early
-// is not the backend's failure.
+// A backend failed where it gave no answer (a word says why), or one that is its own fault. A caller
+// who left or was refused half-way is not the backend's failure.
 function isBackendFailure(code) {
-	return !/^[1-4]\d\d$/.test(code) && code !== "cancelled" && code !== "none";
+	return !/^[1-4]\d\d$/.test(code) && code !== "client_cancelled" && code !== "other";
 }
 
 function countBy(list, key) {

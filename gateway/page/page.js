@@ -1,12 +1,12 @@
 // The life of the page: asks, shows, waits. A gateway that does not answer is asked less and less
 // often, and a page that nobody looks at does not ask at all.
 
-const TICK_MS = 2000;
 const SLOWEST_MS = 30000;
 const PATIENCE_MS = 5000;
 const CERTIFICATES_MS = 60000;
 
 const page = {
+	tickMs: 2000,
 	history: { started: "", samples: [] },
 	timer: 0,
 	failures: 0,
@@ -64,7 +64,8 @@ function wentWell() {
 	page.failures = 0;
 	page.lastGood = Date.now();
 	byId("live").hidden = false;
-	showLink("Live, every " + TICK_MS / 1000 + " seconds. Charts begin when the page is opened.", false);
+	if (!document.hidden)
+		showLink("Live, every " + page.tickMs / 1000 + " seconds. Charts begin when the page is opened.", false);
 }
 
 function wentWrong(error) {
@@ -78,7 +79,7 @@ function wentWrong(error) {
 }
 
 function waitMs() {
-	return Math.min(SLOWEST_MS, TICK_MS * 2 ** Math.max(0, page.failures - 1));
+	return Math.min(SLOWEST_MS, page.tickMs * 2 ** Math.max(0, page.failures - 1));
 }
 
 async function tick() {

@@ -153,7 +153,6 @@ function showRefusals(samples, pair) {
 		(top) => textOfRate(top) + "/s", "Refusals a second over the last minutes, now " + textOfRate(now));
 	const reasons = [...last.reasons].sort((a, b) =>
 		mapRate(pair, "reasons", b[0]) - mapRate(pair, "reasons", a[0]) || b[1] - a[1]);
-	fillKey("refusals-key", [{ name: "all reasons", kind: "bad", text: textOfRate(now) }]);
 	fillTable("reasons", reasons, (one) => one[0],
 		(one) => [one[0], textOfRate(mapRate(pair, "reasons", one[0])), grouped(one[1])], "mono");
 }
@@ -204,7 +203,7 @@ function fillCell(share) {
 function textOfLimitRate(limit) {
 	const perSecond = limit.rate_per_second;
 	const [number, unit] = perSecond >= 1 ? [perSecond, "/s"] : perSecond * 60 >= 1 ? [perSecond * 60, "/min"] : [perSecond * 3600, "/h"];
-	return (Number.isInteger(number) ? grouped(number) : number.toPrecision(3)) + unit + ", burst " + grouped(limit.burst);
+	return (number >= 1000 ? grouped(number) : String(Number(number.toPrecision(3)))) + unit + ", burst " + grouped(limit.burst);
 }
 
 function showLimits(limits) {
@@ -246,10 +245,10 @@ function auditItem(record) {
 	time.setAttribute("datetime", record.timestamp);
 	line.append(make("span", "why", record.reason + (record.count > 1 ? " ×" + grouped(record.count) : "")),
 		make("span", "what", callOf(record)), make("span", "who", callerOf(record)));
+	if (record.detail)
+		line.append(make("span", "detail", record.detail));
 	summary.append(time, line);
 	details.append(summary);
-	if (record.detail)
-		details.append(make("p", "detail", record.detail));
 	details.append(make("pre", "", JSON.stringify(record, null, 2)));
 	item.append(details);
 	return item;
