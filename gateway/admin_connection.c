@@ -268,6 +268,8 @@ void admin_connection_accept(struct admin *admin, int descriptor)
 void admin_connection_drain(struct admin_connection *connection)
 {
 	struct codec *codec = connection->codec;
+	if (connection->link.closing)
+		return;
 	bool idle = !connection->stream && !link_pending(&connection->link);
 	if (idle && !(connection->tls && connection->link.open)) {
 		link_close(&connection->link);
