@@ -13,27 +13,44 @@ function svg(name, attributes) {
 	return element;
 }
 
-// 1, 2 or 5 times a power of ten, at least `value`.
+// A round number, at least `value`.
 function roundUp(value) {
 	if (!(value > 0))
 		return 1;
 	const power = 10 ** Math.floor(Math.log10(value));
-	return [1, 2, 5, 10].map((step) => step * power).find((top) => top >= value * 0.9999);
+	return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((top) => top >= value * 0.9999);
+}
+
+// From 0, with a line at the half.
+function evenScale(values) {
+	const top = roundUp(Math.max(0, ...values));
+	return { marks: [top, top / 2, 0], height: (value) => value / top };
+}
+
+// Powers of ten: what is fast and what is slow both have room.
+function decadeScale(values) {
+	const known = values.filter((value) => value > 0);
+	const low = Math.floor(Math.log10(known.length ? Math.min(...known) : 0.001));
+	const high = Math.max(low + 2, Math.ceil(Math.log10(known.length ? Math.max(...known) : 0.1)));
+	const marks = [];
+	for (let power = high; power >= low; power--)
+		marks.push(10 ** power);
+	return { marks, height: (value) => (value > 0 ? (Math.log10(value) - low) / (high - low) : 0) };
 }
 
 // The last minutes that are known of, up to the window.
-function axesOf(points) {
+function axesOf(points, scaleOf) {
 	const times = points.map((point) => point.at);
 	const values = points.map((point) => point.value).filter(Number.isFinite);
 	const end = times.length ? Math.max(...times) : 0;
 	const known = times.length ? end - Math.min(...times) : 0;
 	const minutes = Math.ceil(Math.max(SPAN_LEAST_S, Math.min(WINDOW_S, known)) / 60);
-	return { end, span: minutes * 60, top: roundUp(Math.max(0, ...values)), empty: values.length === 0 };
+	return { end, span: minutes * 60, ...scaleOf(values) };
 }
 
 function place(point, axes) {
 	const x = PLOT_WIDTH * (1 - (axes.end - point.at) / axes.span);
-	const y = PLOT_HEIGHT * (1 - Math.min(1, point.value / axes.top));
+	const y = PLOT_HEIGHT * (1 - Math.max(0, Math.min(1, axes.height(point.value))));
 	return x.toFixed(1) + "," + y.toFixed(1);
 }
 
@@ -52,11 +69,9 @@ function runsOf(points) {
 function drawCurve(drawing, line, axes) {
 	for (const run of runsOf(line.points)) {
 		const path = run.map((point) => place(point, axes)).join(" ");
-		if (line.filled) {
-			const x = (point) => place({ at: point.at, value: 0 }, axes);
+		if (line.filled)
 			drawing.append(svg("polygon", { class: "area " + line.kind,
-				points: x(run[0]) + " " + path + " " + x(run[run.length - 1]) }));
-		}
+				points: place({ at: run[0].at, value: 0 }, axes) + " " + path + " " + place({ at: run[run.length - 1].at, value: 0 }, axes) }));
 		drawing.append(svg("polyline", { class: "curve " + line.kind, points: path }));
 	}
 }
@@ -64,30 +79,39 @@ function drawCurve(drawing, line, axes) {
 function frame(plot) {
 	if (plot.firstChild)
 		return;
-	const scale = document.createElement("span");
+	const scale = document.createElement("div");
 	const times = document.createElement("div");
-	const from = document.createElement("span");
 	const to = document.createElement("span");
 	scale.className = "scale";
 	times.className = "times";
 	to.textContent = "now";
-	times.append(from, to);
+	times.append(document.createElement("span"), to);
 	plot.append(svg("svg", { viewBox: `0 0 ${PLOT_WIDTH} ${PLOT_HEIGHT}`, preserveAspectRatio: "none", role: "img" }),
 		scale, times);
 }
 
-// `lines`: {kind, filled, points}; `label` says in words what the curves show.
-function drawChart(plot, lines, textOf, label) {
+function drawGrid(drawing, scale, marks, textOf) {
+	drawing.replaceChildren(...marks.slice(0, -1).map((mark, i) => {
+		const y = PLOT_HEIGHT * i / (marks.length - 1);
+		return svg("line", { class: "grid", x1: 0, x2: PLOT_WIDTH, y1: y, y2: y });
+	}));
+	while (scale.children.length < marks.length)
+		scale.append(document.createElement("span"));
+	while (scale.children.length > marks.length)
+		scale.lastChild.remove();
+	marks.forEach((mark, i) => { scale.children[i].textContent = textOf(mark); });
+}
+
+// `lines`: {kind, filled, points}; `scaleOf` makes the scale of all their values; `label` says in
+// words what the curves show.
+function drawChart(plot, lines, scaleOf, textOf, label) {
 	frame(plot);
 	const [drawing, scale, times] = plot.children;
-	const axes = axesOf(lines.flatMap((line) => line.points));
-	drawing.replaceChildren();
-	for (const share of [0, 0.5])
-		drawing.append(svg("line", { class: "grid", x1: 0, x2: PLOT_WIDTH, y1: PLOT_HEIGHT * share, y2: PLOT_HEIGHT * share }));
+	const axes = axesOf(lines.flatMap((line) => line.points), scaleOf);
+	drawGrid(drawing, scale, axes.marks, textOf);
 	for (const line of lines)
 		drawCurve(drawing, line, axes);
 	drawing.setAttribute("aria-label", label);
-	scale.textContent = axes.empty ? "" : textOf(axes.top);
 	times.firstChild.textContent = axes.span / 60 + " min ago";
 }
 

@@ -155,6 +155,14 @@ function textOfRate(value) {
 	return value === 0 ? "0" : value < 10 ? value.toFixed(value < 0.1 ? 2 : 1) : grouped(value);
 }
 
+function textOfMark(value) {
+	return value ? (value < 10 ? String(Number(value.toPrecision(2))) : grouped(value)) + "/s" : "0";
+}
+
+function textOfDecade(seconds) {
+	return seconds < 1 ? Number((seconds * 1000).toPrecision(1)) + " ms" : grouped(seconds) + " s";
+}
+
 function textOfSeconds(seconds) {
 	if (seconds === Infinity)
 		return "> 10 s";

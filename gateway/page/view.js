@@ -115,16 +115,22 @@ function showAlarm(status) {
 
 // --- the charts
 
+// Each protocol stands on those below it, so that the top line is the whole.
+function stackedLines(samples, kinds) {
+	const protocols = Object.keys(kinds);
+	return protocols.map((protocol, i) => ({ kind: kinds[protocol], filled: true,
+		points: pointsOf(samples, (step) => sumOf(protocols.slice(0, i + 1), (one) => mapRate(step, "protocols", one))) })).reverse();
+}
+
 function showTraffic(samples, pair) {
 	const kinds = { http1: "one", http2: "two", grpc: "three" };
 	const names = { http1: "HTTP/1.1", http2: "HTTP/2", grpc: "gRPC" };
-	const lines = Object.keys(kinds).map((protocol) => ({ kind: kinds[protocol], filled: true,
-		points: pointsOf(samples, (step) => mapRate(step, "protocols", protocol)) }));
 	const all = rate(pair, (sample) => sample.requests);
 	const failed = rate(pair, (sample) => sample.failures);
 	say("traffic-now", textOfRate(all));
 	say("traffic-aside", all ? textOfShare(failed / all) + " failed" : "no requests");
-	drawChart(byId("traffic-plot"), lines, (top) => grouped(top) === "0" ? textOfRate(top) : textOfRate(top) + "/s",
+	byId("traffic-aside").dataset.level = failed / all >= 0.05 ? "bad" : failed / all >= 0.01 ? "warn" : "";
+	drawChart(byId("traffic-plot"), stackedLines(samples, kinds), evenScale, textOfMark,
 		"Requests a second by protocol over the last minutes, now " + textOfRate(all));
 	fillKey("traffic-key", Object.keys(kinds).map((protocol) => ({ name: names[protocol], kind: kinds[protocol],
 		text: textOfRate(mapRate(pair, "protocols", protocol)) })));
@@ -139,7 +145,7 @@ function showLatency(samples, pair, uppers) {
 		points: steps.map((step) => ({ at: step.at, value: cap(step.value[name]) })) }));
 	say("latency-now", textOfSeconds(now.p99));
 	say("latency-aside", Number.isNaN(now.p50) ? "no requests" : "half of all within " + textOfSeconds(now.p50));
-	drawChart(byId("latency-plot"), lines, textOfSeconds,
+	drawChart(byId("latency-plot"), lines, decadeScale, textOfDecade,
 		"Latency over the last minutes, now p50 " + textOfSeconds(now.p50) + ", p99 " + textOfSeconds(now.p99));
 	fillKey("latency-key", Object.keys(kinds).map((name) => ({ name, kind: kinds[name], text: textOfSeconds(now[name]) })));
 }
@@ -150,7 +156,7 @@ function showRefusals(samples, pair) {
 	say("refusals-now", textOfRate(now));
 	say("refusals-aside", grouped(last.refused) + " since the start");
 	drawChart(byId("refusals-plot"), [{ kind: "bad", filled: true, points: pointsOf(samples, (step) => rate(step, (one) => one.refused)) }],
-		(top) => textOfRate(top) + "/s", "Refusals a second over the last minutes, now " + textOfRate(now));
+		evenScale, textOfMark, "Refusals a second over the last minutes, now " + textOfRate(now));
 	const reasons = [...last.reasons].sort((a, b) =>
 		mapRate(pair, "reasons", b[0]) - mapRate(pair, "reasons", a[0]) || b[1] - a[1]);
 	fillTable("reasons", reasons, (one) => one[0],
@@ -164,8 +170,9 @@ function backendHead(backend) {
 	const cell = make("th", "", backend.name);
 	row.setAttribute("role", "row");
 	cell.setAttribute("role", "rowheader");
+	cell.setAttribute("scope", "rowgroup");
 	cell.colSpan = 6;
-	cell.append(make("small", "", backend.protocol === "h2" ? "HTTP/2" : "HTTP/1.1"));
+	cell.append(make("small"));
 	row.append(cell);
 	return row;
 }
@@ -191,7 +198,12 @@ function showBackends(status, samples) {
 	byId("backends").closest("table").hidden = rows.length === 0;
 	keep(byId("backends"), rows, (one) => one.key,
 		(one) => (one.head ? backendHead(one.head) : tableRow("backends", "mono")),
-		(row, one) => { if (!one.head) fill(row, endpointValues(one, status, minute)); });
+		(row, one) => {
+			if (one.head)
+				row.querySelector("small").textContent = one.head.protocol === "h2" ? "HTTP/2" : "HTTP/1.1";
+			else
+				fill(row, endpointValues(one, status, minute));
+		});
 }
 
 function fillCell(share) {
@@ -207,6 +219,7 @@ function textOfLimitRate(limit) {
 }
 
 function showLimits(limits) {
+	limits.sort((a, b) => b.refused - a.refused || (a.limit < b.limit ? -1 : 1));
 	fillTable("limits", limits, (limit) => limit.limit, (limit) => [limit.limit, fillCell(limit.lowest_fill / limit.burst),
 		textOfLimitRate(limit), limit.max_keys > 1 ? grouped(limit.keys_used) + " of " + grouped(limit.max_keys) : "–",
 		grouped(limit.granted), limit.refused ? word({ level: "bad", text: grouped(limit.refused) }) : "0"], "mono");
