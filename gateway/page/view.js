@@ -256,11 +256,10 @@ function auditItem(record) {
 	const time = make("time", "", textOfClock(record.timestamp));
 	const line = make("span");
 	time.setAttribute("datetime", record.timestamp);
-	line.append(make("span", "why", record.reason + (record.count > 1 ? " ×" + grouped(record.count) : "")),
-		make("span", "what", callOf(record)), make("span", "who", callerOf(record)));
-	if (record.detail)
-		line.append(make("span", "detail", record.detail));
-	summary.append(time, line);
+	line.append(make("span", "why", record.reason + (record.count > 1 ? " ×" + grouped(record.count) : "")), " ",
+		make("span", "what", callOf(record)), " ", make("span", "who", callerOf(record)), " ",
+		make("span", "detail", record.detail || ""));
+	summary.append(time, " ", line);
 	details.append(summary);
 	details.append(make("pre", "", JSON.stringify(record, null, 2)));
 	item.append(details);
