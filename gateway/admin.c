@@ -133,7 +133,7 @@ void admin_renew(struct admin *admin)
 		struct admin_connection *connection = LIST_ITEM(
 		        node, struct admin_connection, node);
 		if (connection->tls != now)
-			admin_connection_drain(connection);
+			admin_connection_leave(connection);
 	}
 }
 

@@ -265,19 +265,25 @@ void admin_connection_accept(struct admin *admin, int descriptor)
 	                                              : NULL);
 }
 
+void admin_connection_leave(struct admin_connection *connection)
+{
+	struct link *link = &connection->link;
+	bool idle = !connection->stream && !link_pending(link);
+	if (link->closing)
+		return;
+	if (!idle) {
+		connection->codec->ops->shutdown(connection->codec);
+	} else if (connection->tls && link->open) {
+		set_deadline(connection, (int64_t)ADMIN_CLOSE_S * NS_PER_S);
+		link_finish(link);  // with TLS's goodbye
+	} else {
+		link_close(link);
+	}
+}
+
 void admin_connection_drain(struct admin_connection *connection)
 {
-	struct codec *codec = connection->codec;
-	if (connection->link.closing)
-		return;
-	bool idle = !connection->stream && !link_pending(&connection->link);
-	if (idle && !(connection->tls && connection->link.open)) {
-		link_close(&connection->link);
-		return;
-	}
-	set_deadline(connection, (int64_t)ADMIN_CLOSE_S * NS_PER_S);
-	if (idle)
-		link_finish(&connection->link);  // with TLS's goodbye
-	else
-		codec->ops->shutdown(codec);
+	admin_connection_leave(connection);
+	if (!connection->link.closing)
+		set_deadline(connection, (int64_t)ADMIN_CLOSE_S * NS_PER_S);
 }

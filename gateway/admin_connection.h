@@ -55,6 +55,8 @@ struct admin_connection {
 struct tls_context *admin_tls(const struct admin *admin);
 
 void admin_connection_accept(struct admin *admin, int descriptor);
+void admin_connection_leave(
+        struct admin_connection *connection);  // the answer under way in its time, then close
 void admin_connection_drain(
         struct admin_connection *connection);     // the answer under way, then close
 void admin_connection_gone(struct admin *admin);  // for admin_connection.c to tell: one less
