@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/address.h"
-#include "gateway/admin_connection.h"
+#include "gateway/admin_caller.h"
 #include "gateway/net/listen.h"
 
 static void bury(struct grave *grave)
@@ -28,10 +28,27 @@ struct tls_context *admin_tls(const struct admin *admin)
 	return admin->hooks.tls ? admin->hooks.tls(admin->gate.gateway) : NULL;
 }
 
+// Strangers must not hold all the places: where certificates are asked for, the one who has shown
+// none that is good for longest goes first.
+static void make_room(struct admin *admin)
+{
+	LIST_EACH (&admin->connections, node) {
+		struct admin_connection *connection = LIST_ITEM(
+		        node, struct admin_connection, node);
+		if (admin_caller_is_stranger(connection)) {
+			admin_caller_left(connection, LINK_BROKEN);
+			link_close(&connection->link);
+			return;
+		}
+	}
+}
+
 static void on_knock(struct door *door, int descriptor)
 {
 	struct admin *admin = door->owner;
 	admin_connection_accept(admin, descriptor);
+	if (admin->connection_count >= ADMIN_CONNECTIONS_MAX)
+		make_room(admin);
 	door_hold(door, admin->connection_count >= ADMIN_CONNECTIONS_MAX);
 }
 

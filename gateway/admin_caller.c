@@ -73,6 +73,12 @@ enum reason admin_caller_judge(struct admin_connection *connection, const struct
 	return reason;
 }
 
+bool admin_caller_is_stranger(const struct admin_connection *connection)
+{
+	bool known = connection->judged && connection->identity.reason == REASON_NONE;
+	return connection->link.tls && !known && !connection->link.closing;
+}
+
 void admin_caller_left(struct admin_connection *connection, enum link_end why)
 {
 	const struct link *link = &connection->link;

@@ -10,6 +10,9 @@
 // REASON_NONE: the request may be answered. Else it is on record.
 enum reason admin_caller_judge(struct admin_connection *connection, const struct head *request);
 
+// Nobody whose request was answered yet, on a connection that is not closing.
+bool admin_caller_is_stranger(const struct admin_connection *connection);
+
 // The caller is gone, or out of time: a handshake that failed, and a refusal that no request made
 // visible, are put on record. A connection that said nothing at all is none.
 void admin_caller_left(struct admin_connection *connection, enum link_end why);

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -153,6 +154,36 @@ func TestTheAdminDoorHasNoGaps(t *testing.T) {
 			t.Errorf("agreed on %q", got)
 		}
 		_ = conn.Close()
+	})
+	t.Run("strangers who fill the house", func(t *testing.T) {
+		known := tls.Client(must(net.Dial("tcp", o.admin)), o.config(o.operator))
+		defer func() { _ = known.Close() }()
+		asked := func() int {
+			_ = known.SetDeadline(time.Now().Add(patience))
+			_, _ = io.WriteString(known, "GET /readyz HTTP/1.1\r\nHost: admin.test\r\n\r\n")
+			answer, err := http.ReadResponse(bufio.NewReader(known), nil)
+			if err != nil {
+				return 0
+			}
+			_, _ = io.Copy(io.Discard, answer.Body)
+			return answer.StatusCode
+		}
+		if got := asked(); got != http.StatusOK {
+			t.Fatal(got)
+		}
+		for range 150 { // more than twice as many as it takes
+			conn := must(net.Dial("tcp", o.admin))
+			defer func() { _ = conn.Close() }()
+			_, _ = conn.Write([]byte("\x16\x03\x01"))
+		}
+		began := time.Now()
+		wantStatus(t, o.ask(o.operator, "GET", "/readyz"), http.StatusOK)
+		if took := time.Since(began); took > slow(3*time.Second) {
+			t.Errorf("an operator waited %v behind strangers", took)
+		}
+		if got := asked(); got != http.StatusOK {
+			t.Errorf("who was there before them got %d", got)
+		}
 	})
 	t.Run("another page's POST", func(t *testing.T) {
 		wantStatus(t, o.ask(o.operator, "POST", "/drain", "Origin", "https://evil.example"), http.StatusForbidden)
