@@ -49,6 +49,7 @@ func openBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal("no chromium: make test-deps installs it")
 	}
+	profile := harness.Must(os.MkdirTemp("", "chromium")) // not the test's own, whose removal may not fail while processes die
 	fromUs, out, err := os.Pipe()
 	toUs, in, err2 := os.Pipe()
 	if err != nil || err2 != nil {
@@ -56,7 +57,7 @@ func openBrowser(t *testing.T) *browser {
 	}
 	command := exec.Command(program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-extensions", "--hide-scrollbars",
-		"--force-color-profile=srgb", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
+		"--force-color-profile=srgb", "--user-data-dir="+profile, "--remote-debugging-pipe", "about:blank")
 	command.ExtraFiles = []*os.File{fromUs, in}
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := command.Start(); err != nil {
@@ -71,6 +72,7 @@ func openBrowser(t *testing.T) *browser {
 		_ = command.Wait()
 		_ = out.Close()
 		<-heard
+		_ = os.RemoveAll(profile)
 	})
 	b.attach()
 	return b
