@@ -26,7 +26,7 @@ MACHINE := $(shell uname -m)
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
 	libseccomp-dev libsystemd-dev curl openssl
-TEST_PACKAGES := libcmocka-dev clang nghttp2-client python3-venv procps valgrind strace
+TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd valgrind strace
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith -Wformat=2 \
@@ -97,8 +97,9 @@ ifeq ($(VARIANT),release)
 endif
 	@mv $@.whole $@
 
-# The embedded default is read by the assembler, where -MMD cannot see it.
+# What is embedded is read by the assembler, where -MMD cannot see it.
 $(OUT)/conf/default.o: conf/default.yaml
+$(OUT)/gateway/admin_page_files.o: $(wildcard gateway/page/*)
 
 # What is compiled with other flags is compiled anew.
 $(OUT)/flags: always
@@ -224,7 +225,7 @@ list-units:
 	@echo $(TESTS)
 # What runs on several threads: buckets, audit lanes, metrics, admin.
 TSAN_UNITS := $(filter %/bucket_keys_test %/bucket_reload_test %/bucket_threads_test %/limits_test %/audit_test %/audit_log_test \
-	%/audit_fold_test %/audit_disk_test %/audit_rotation_test %/metrics_threads_test %/admin_test %/admin_connection_test \
+	%/audit_fold_test %/audit_recent_test %/audit_disk_test %/audit_rotation_test %/metrics_threads_test %/admin_test %/admin_connection_test \
 	%/admin_deadline_test %/threads_test,$(TESTS))
 tsan-units: $(TSAN_UNITS)
 list-tsan-units:

@@ -6,11 +6,25 @@
 void check_admin(struct reader *reader, const struct tree *node, void *base)
 {
 	const struct config *config = base;
-	if (!address_is_local(&config->admin) && !config->admin_allow_remote)
+	if (!address_is_local(&config->admin) && !config->admin_allow_remote &&
+	        !tree_get(node, "tls"))
 		reader_problem_at(reader, node, "address",
 		        "found %s, which others can reach: the admin pages have no password; "
-		        "expected a loopback address or a unix socket, or allow_remote: true",
+		        "expected a loopback address or a unix socket, or tls beside it, or "
+		        "allow_remote: true",
 		        value_quote(config->admin.text).text);
+}
+
+// From here on it is a listener's `tls` with one certificate.
+void check_admin_tls(struct reader *reader, const struct tree *node, void *base)
+{
+	struct config_admin_tls *admin = base;
+	(void)reader;
+	admin->tls.certificates = &admin->certificate;
+	admin->tls.certificate_count = 1;
+	admin->tls.require_client_certificate = true;
+	admin->tls.admin = true;
+	admin->tls.mark = node->mark;
 }
 
 void check_tls(struct reader *reader, const struct tree *node, void *base)
@@ -168,6 +182,11 @@ void check_backend(struct reader *reader, const struct tree *node, void *base)
 bool shown_admin(const void *base)
 {
 	return ((const struct config *)base)->admin.kind != ADDRESS_NONE;
+}
+
+bool shown_admin_tls(const void *base)
+{
+	return ((const struct config *)base)->admin_tls.tls.certificate_count > 0;
 }
 
 bool shown_redis(const void *base)

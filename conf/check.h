@@ -7,6 +7,7 @@
 #include "conf/reader.h"
 
 void check_admin(struct reader *reader, const struct tree *node, void *config);
+void check_admin_tls(struct reader *reader, const struct tree *node, void *admin_tls);
 void check_tls(struct reader *reader, const struct tree *node, void *tls);
 void check_match(struct reader *reader, const struct tree *node, void *route);
 void check_respond(struct reader *reader, const struct tree *node, void *route);
@@ -15,6 +16,7 @@ void check_route(struct reader *reader, const struct tree *node, void *route);
 void check_backend(struct reader *reader, const struct tree *node, void *backend);
 
 bool shown_admin(const void *config);
+bool shown_admin_tls(const void *config);
 bool shown_redis(const void *redis);
 bool shown_answer(const void *route);   // the route answers by itself
 bool shown_forward(const void *route);  // the route has a backend

@@ -84,7 +84,14 @@ struct config_tls {
 	struct config_text trusted_ca;
 	struct config_text crl;  // empty text when not given
 	struct config_texts match_subject_alt_names;
+	bool admin;  // `admin.tls`: its keys stand in one mapping, and HTTP/1.1 alone is spoken
 	struct config_mark mark;
+};
+
+// `admin.tls`; without it `tls.certificate_count` is 0.
+struct config_admin_tls {
+	struct config_tls tls;
+	struct config_certificate certificate;  // what `tls.certificates` points to
 };
 
 struct config_timeouts {  // 0 = off
@@ -179,6 +186,7 @@ struct config {
 	bool watch_config;
 	struct config_address admin;  // ADDRESS_NONE: no admin listener
 	bool admin_allow_remote;
+	struct config_admin_tls admin_tls;
 	struct config_redis redis;
 	struct config_output audit, access_log;
 	uint64_t audit_fold_after;  // like records of one caller a second before folding

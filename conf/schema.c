@@ -1,19 +1,48 @@
 #include "conf/schema_row.h"
 
-enum { LISTENERS_MAX = 64, BACKENDS_MAX = 1000, ENDPOINTS_MAX = 256 };
+enum { LISTENERS_MAX = 64, BACKENDS_MAX = 1000, ENDPOINTS_MAX = 256, ADMIN_PATTERNS_MAX = 1000 };
 #define MS_NS UINT64_C(1000000)
 #define MINUTE_NS (UINT64_C(60) * 1000000000)
 
-static const struct schema_key admin_keys[] = {
-        {"address", .reload = RELOAD_RESTART, .presence = PRESENCE_REQUIRED, TYPE(type_address),
-                AT(config, admin), DOC("A loopback address or a unix socket.")},
-        {"allow_remote", .reload = RELOAD_RESTART, TYPE(type_flag), AT(config, admin_allow_remote),
-                .fallback = "false", .shown = shown_admin,
-                DOC("Lets `address` be one that others can reach; there is no password.")},
+static const struct schema_key admin_tls_keys[] = {
+        {"certificate_chain", .presence = PRESENCE_REQUIRED, TYPE(type_file),
+                AT(config_admin_tls, certificate.certificate_chain),
+                DOC("PEM file: the certificate of the admin listener first, then the "
+                    "intermediates.")},
+        {"private_key", .presence = PRESENCE_REQUIRED, TYPE(type_file),
+                AT(config_admin_tls, certificate.private_key),
+                DOC("PEM file: the key of that certificate, closed to others as a listener's.")},
+        {"trusted_ca", .presence = PRESENCE_REQUIRED, TYPE(type_file),
+                AT(config_admin_tls, tls.trusted_ca),
+                DOC("PEM file: only these roots vouch for operators.")},
+        {"crl", .presence = PRESENCE_OPTIONAL, TYPE(type_file), AT(config_admin_tls, tls.crl),
+                DOC("PEM file with revocation lists.")},
+        {"match_subject_alt_names", .shape = SHAPE_TEXTS, .presence = PRESENCE_REQUIRED,
+                TYPE(type_pattern), AT(config_admin_tls, tls.match_subject_alt_names),
+                RANGE(1, ADMIN_PATTERNS_MAX), .missing = "without patterns nobody would be let in",
+                DOC("The SPIFFE IDs of those who may look, reload and drain.")},
 };
 
-static const struct schema_object schema_admin = {
-        DOC("Health, metrics and inspection over plain HTTP; off unless given."),
+static const struct schema_object schema_admin_tls = {
+        DOC("HTTPS for the admin listener, with a client certificate from everybody; replaced "
+            "files are taken up as those of listeners are."),
+        .size = sizeof(struct config_admin_tls), KEYS(admin_tls_keys), .check = check_admin_tls};
+
+static const struct schema_key admin_keys[] = {
+        {"address", .reload = RELOAD_RESTART, .presence = PRESENCE_REQUIRED, TYPE(type_address),
+                AT(config, admin), DOC("A loopback address or a unix socket; with `tls` any.")},
+        {"allow_remote", .reload = RELOAD_RESTART, TYPE(type_flag), AT(config, admin_allow_remote),
+                .fallback = "false", .shown = shown_admin,
+                DOC("Lets `address` be one that others can reach without `tls`; there is no "
+                    "password.")},
+        {"tls", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_admin_tls),
+                AT(config, admin_tls), .shown = shown_admin_tls,
+                DOC("HTTPS and client certificates; with it others may reach `address`.")},
+};
+
+static const struct schema_object schema_admin = {DOC("Health, metrics and inspection, over plain "
+                                                      "HTTP unless `tls` is given; off without the "
+                                                      "key."),
         .size = sizeof(struct config), KEYS(admin_keys), .check = check_admin};
 
 static const char *const audit_failures[] = {"continue", "refuse", NULL};

@@ -108,6 +108,7 @@ void schema_run_as_spread(struct config *config)
 {
 	if (!config->run_as.user.text.len)
 		return;
+	config->admin_tls.certificate.reader = &config->run_as;
 	for (size_t i = 0; i < config->listener_count; i++) {
 		struct config_tls *tls = &config->listeners[i].tls;
 		for (size_t k = 0; k < tls->certificate_count; k++)

@@ -8,7 +8,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/admin_connection.h"
+#include "conf/address.h"
+#include "gateway/admin_caller.h"
 #include "gateway/net/listen.h"
 
 static void bury(struct grave *grave)
@@ -22,10 +23,32 @@ static void die_if_last(struct admin *admin)
 		turn_mark_dead(admin->turn, &admin->grave);
 }
 
+struct tls_context *admin_tls(const struct admin *admin)
+{
+	return admin->hooks.tls ? admin->hooks.tls(admin->gate.gateway) : NULL;
+}
+
+// Strangers must not hold all the places: where certificates are asked for, the one who has shown
+// none that is good for longest goes first.
+static void make_room(struct admin *admin)
+{
+	LIST_EACH (&admin->connections, node) {
+		struct admin_connection *connection = LIST_ITEM(
+		        node, struct admin_connection, node);
+		if (admin_caller_is_stranger(connection)) {
+			admin_caller_left(connection, LINK_BROKEN);
+			link_close(&connection->link);
+			return;
+		}
+	}
+}
+
 static void on_knock(struct door *door, int descriptor)
 {
 	struct admin *admin = door->owner;
 	admin_connection_accept(admin, descriptor);
+	if (admin->connection_count >= ADMIN_CONNECTIONS_MAX)
+		make_room(admin);
 	door_hold(door, admin->connection_count >= ADMIN_CONNECTIONS_MAX);
 }
 
@@ -109,7 +132,14 @@ struct admin *admin_open(struct turn *turn, const struct config_address *address
 		free(admin);
 		return NULL;
 	}
-	log_event(LOG_INFO, "admin listener open", "address=%.*s", STR_FMT(address->text));
+	bool tls = admin_tls(admin) != NULL;
+	log_event(LOG_INFO, "admin listener open", "address=%.*s tls=%s", STR_FMT(address->text),
+	        tls ? "true" : "false");
+	if (!tls && !address_is_local(address))
+		log_event(LOG_WARN,
+		        "whoever reaches the admin address may look, reload and drain: it has "
+		        "neither TLS nor a password; give admin.tls or a loopback address",
+		        "address=%.*s", STR_FMT(address->text));
 	return admin;
 }
 
@@ -123,6 +153,17 @@ void admin_give_way(struct admin *admin)
 	free(admin->socket_path);
 	admin->socket_path = NULL;
 	admin_close(admin);
+}
+
+void admin_renew(struct admin *admin)
+{
+	const struct tls_context *now = admin_tls(admin);
+	LIST_EACH (&admin->connections, node) {
+		struct admin_connection *connection = LIST_ITEM(
+		        node, struct admin_connection, node);
+		if (connection->tls != now)
+			admin_connection_leave(connection);
+	}
 }
 
 void admin_close(struct admin *admin)

@@ -16,15 +16,17 @@ struct admin_answer {
 };
 
 // Whom the request asks: the hooks, and whether it came through the unix socket, which no browser
-// can be led to.
+// can be led to, or through TLS, where a name that was rebound to us has no certificate.
 struct admin_gate {
 	const struct admin_hooks *hooks;
 	void *gateway;
-	bool unix_socket;
+	bool unix_socket, tls;
 };
 
 void admin_answer(
         const struct admin_gate *gate, const struct head *request, struct admin_answer *answer);
+// To a caller who is refused: the same words as on the data path.
+void admin_answer_refusal(struct admin_answer *answer, enum reason reason);
 // For what the codec could not take as a request.
 void admin_answer_text(struct admin_answer *answer, int status, const char *text);
 

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "gateway/admin_caller.h"
 #include "gateway/http/h1.h"
+#include "gateway/net/socket.h"
 
 static struct admin_connection *connection_of(struct link *link)
 {
@@ -43,6 +45,8 @@ static void answer_with(struct stream *stream, struct admin_answer *answer)
 	add_field(stream, &head, STR("allow"), answer->allow);
 	add_field(stream, &head, STR("content-security-policy"), answer->policy);
 	add_field(stream, &head, STR("x-content-type-options"), "nosniff");
+	add_field(stream, &head, STR("referrer-policy"), "no-referrer");
+	add_field(stream, &head, STR("cross-origin-resource-policy"), "same-origin");
 	add_field(stream, &head, STR("cache-control"), "no-store");
 	connection->body = (struct body){.bytes = answer->body, .ended = true};
 	stream->source = &connection->body;
@@ -61,7 +65,15 @@ static void on_head(struct stream *stream, bool end)
 	struct admin_answer answer;
 	(void)end;  // nothing here takes a body: it is skipped while and after the answer goes out
 	attach(connection, stream);  // before the hooks: they may close the listener
-	admin_answer(&connection->admin->gate, &stream->head, &answer);
+	struct admin_gate gate = connection->admin->gate;
+	gate.tls = connection->tls != NULL;
+	enum reason reason = admin_caller_judge(connection, &stream->head);
+	if (reason == REASON_NONE) {
+		admin_answer(&gate, &stream->head, &answer);
+	} else {
+		connection->codec->ops->shutdown(connection->codec);
+		admin_answer_refusal(&answer, reason);
+	}
 	answer_with(stream, &answer);
 }
 
@@ -72,7 +84,11 @@ static void on_faulty(struct stream *stream, enum reason reason, int status, con
 	if (stream->head_sent)
 		return;  // the fault is in a body that nobody waits for; the codec reads no further
 	attach(stream->codec->owner, stream);
-	admin_answer_text(&answer, status, why);
+	enum reason refusal = admin_caller_judge(stream->user, &stream->head);
+	if (refusal == REASON_NONE)
+		admin_answer_text(&answer, status, why);
+	else
+		admin_answer_refusal(&answer, refusal);
 	answer_with(stream, &answer);
 }
 
@@ -151,6 +167,11 @@ static void on_data(struct link *link, struct str bytes)
 static void on_ended(struct link *link, enum link_end why)
 {
 	struct admin_connection *connection = connection_of(link);
+	admin_caller_left(connection, why);
+	if (why == LINK_TLS_FAILED || (why == LINK_PEER_ENDED && !link->open)) {
+		link_finish(link);  // the alert still has to leave
+		return;
+	}
 	if (why != LINK_PEER_ENDED) {
 		link_close(link);
 		return;
@@ -182,6 +203,7 @@ static void bury(struct grave *grave)
 	struct admin_connection *connection = CONTAINER_OF(grave, struct admin_connection, grave);
 	struct admin *admin = connection->admin;
 	connection->codec->ops->free(connection->codec);
+	arena_fini(&connection->arena);
 	list_remove(&connection->node);
 	free(connection);
 	admin_connection_gone(admin);
@@ -212,6 +234,7 @@ static void on_deadline(struct timer *timer)
 	struct admin_connection *connection = CONTAINER_OF(
 	        timer, struct admin_connection, deadline);
 	struct codec *codec = connection->codec;
+	admin_caller_left(connection, LINK_BROKEN);
 	if (codec->head_pending && !connection->stream && !link_pending(&connection->link))
 		codec->ops->stall(codec, "the request took too long");
 	else
@@ -234,17 +257,33 @@ void admin_connection_accept(struct admin *admin, int descriptor)
 		link_close(&connection->link);
 		return;
 	}
+	socket_peer_text(&connection->link.handle.any, connection->address);
 	set_deadline(connection, admin->deadline_ns);
-	link_start(&connection->link, NULL);
+	connection->tls = admin_tls(admin);
+	link_start(&connection->link, connection->tls ? tls_session_new(connection->tls,
+	                                                        &connection->link.wire, NULL, NULL)
+	                                              : NULL);
+}
+
+void admin_connection_leave(struct admin_connection *connection)
+{
+	struct link *link = &connection->link;
+	bool idle = !connection->stream && !link_pending(link);
+	if (link->closing)
+		return;
+	if (!idle) {
+		connection->codec->ops->shutdown(connection->codec);
+	} else if (connection->tls && link->open) {
+		set_deadline(connection, (int64_t)ADMIN_CLOSE_S * NS_PER_S);
+		link_finish(link);  // with TLS's goodbye
+	} else {
+		link_close(link);
+	}
 }
 
 void admin_connection_drain(struct admin_connection *connection)
 {
-	struct codec *codec = connection->codec;
-	if (!connection->stream && !link_pending(&connection->link)) {
-		link_close(&connection->link);
-		return;
-	}
-	codec->ops->shutdown(codec);
-	set_deadline(connection, (int64_t)ADMIN_CLOSE_S * NS_PER_S);
+	admin_connection_leave(connection);
+	if (!connection->link.closing)
+		set_deadline(connection, (int64_t)ADMIN_CLOSE_S * NS_PER_S);
 }

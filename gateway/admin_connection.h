@@ -42,11 +42,21 @@ struct admin_connection {
 	struct timer deadline;
 	struct list node;  // in admin->connections
 	struct grave grave;
+	struct tls_context *tls;  // under which it began; its session's; NULL: plain
+	struct arena arena;       // of `identity`
+	struct policy_identity identity;
+	bool judged;  // a request came, or its refusal has its record
+	char address[64];
 	bool peer_ended;  // it will send nothing more, but what it asked for is still to be
 	                  // answered
 };
 
+// NULL: plain HTTP.
+struct tls_context *admin_tls(const struct admin *admin);
+
 void admin_connection_accept(struct admin *admin, int descriptor);
+void admin_connection_leave(
+        struct admin_connection *connection);  // the answer under way in its time, then close
 void admin_connection_drain(
         struct admin_connection *connection);     // the answer under way, then close
 void admin_connection_gone(struct admin *admin);  // for admin_connection.c to tell: one less

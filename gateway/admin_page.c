@@ -1,9 +1,12 @@
 #include "gateway/admin_page.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "gateway/admin_page_files.h"
+#include "tls/digest.h"
 
 enum { SECONDS_PER_DAY = 24 * 60 * 60 };
 
@@ -24,23 +27,6 @@ static const struct figure {
         {"Last reload taken", {"tollgate_config_last_reload_success", 35}, FOLD_YES_NO},
         {"Days until the first certificate expires",
                 {"tollgate_certificate_expiry_timestamp_seconds", 45}, FOLD_NEAREST_DAY},
-};
-
-static const char style[] =
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:42em;margin:2em auto;padding:0 1em;"
-        "color-scheme:light dark}table{border-collapse:collapse}th{font-weight:400;"
-        "text-align:left;padding-right:2em}td{text-align:right;font-variant-numeric:tabular-nums}"
-        ".serving{color:#18794e}.draining{color:#c2410c}";
-
-static const struct {
-	const char *path, *what;
-} links[] = {
-        {"/healthz", "alive"},
-        {"/readyz", "200 while serving, 503 while draining"},
-        {"/metrics", "for Prometheus"},
-        {"/config", "the configuration in force"},
-        {"/certificates", "what is served and trusted"},
-        {"/limits", "buckets, their fill and refusals"},
 };
 
 static struct str next_line(struct str *text)
@@ -101,26 +87,60 @@ static void append_figure(
 	buffer_append_str(out, STR("</td></tr>\n"));
 }
 
-void admin_page(struct buffer *out, bool ready, struct str metrics, int64_t now_s)
+static void append_figures(struct buffer *out, struct str metrics, int64_t now_s)
 {
-	const char *state = ready ? "serving" : "draining";
-	buffer_printf(out,
-	        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-	        "<meta http-equiv=\"refresh\" content=\"5\">\n<title>tollgate: %s</title>\n"
-	        "<style>%s</style>\n</head>\n<body>\n<h1>tollgate</h1>\n"
-	        "<p>The gateway is <strong class=\"%s\">%s</strong>.</p>\n<table>\n",
-	        state, style, state, state);
 	for (size_t i = 0; i < ARRAY_LEN(figures); i++) {
 		double value = 0;
 		if (fold(metrics, &figures[i], &value))
 			append_figure(out, &figures[i], value, now_s);
 	}
-	buffer_append_str(out, STR("</table>\n<ul>\n"));
-	for (size_t i = 0; i < ARRAY_LEN(links); i++)
-		buffer_printf(out, "<li><a href=\"%s\">%s</a>: %s</li>\n", links[i].path,
-		        links[i].path, links[i].what);
-	buffer_append_str(
-	        out, STR("</ul>\n<p><code>POST /reload</code> loads the configuration anew, "
-	                 "<code>POST /drain</code> stops taking connections.</p>\n"
-	                 "</body>\n</html>\n"));
+}
+
+// What stands in page.html between double braces.
+static void append_mark(
+        struct buffer *out, struct str mark, const char *state, struct str metrics, int64_t now_s)
+{
+	if (str_eq(mark, STR("style")))
+		buffer_append_str(out, str_from(admin_page_style));
+	else if (str_eq(mark, STR("script")))
+		buffer_append_str(out, str_from(admin_page_script));
+	else if (str_eq(mark, STR("state")))
+		buffer_append_str(out, str_from(state));
+	else if (str_eq(mark, STR("figures")))
+		append_figures(out, metrics, now_s);
+	else
+		CHECK(!"a mark of page.html that nobody fills in");
+}
+
+void admin_page(struct buffer *out, bool ready, struct str metrics, int64_t now_s)
+{
+	const char *state = ready ? "serving" : "draining", *at = admin_page_html;
+	for (const char *open; (open = strstr(at, "{{")); at = strstr(open, "}}") + 2) {
+		const char *mark = open + 2;
+		buffer_append(out, at, (size_t)(open - at));
+		append_mark(out, str_of(mark, (size_t)(strstr(mark, "}}") - mark)), state, metrics,
+		        now_s);
+	}
+	buffer_append_str(out, str_from(at));
+}
+
+static char policy[512];
+
+static void make_policy(void)
+{
+	char style[DIGEST_BASE64_SIZE], script[DIGEST_BASE64_SIZE];
+	digest_base64(str_from(admin_page_style), style);
+	digest_base64(str_from(admin_page_script), script);
+	snprintf(policy, sizeof(policy),
+	        "default-src 'none'; style-src 'sha256-%s'; script-src 'sha256-%s'; "
+	        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+	        "frame-ancestors 'none'",
+	        style, script);
+}
+
+const char *admin_page_policy(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, make_policy);
+	return policy;
 }

@@ -11,6 +11,7 @@
 #include "base/spare.h"
 #include "gateway/audit_lane.h"
 #include "gateway/audit_log.h"
+#include "gateway/audit_recent.h"
 
 enum {
 	BATCH_MS = 50,  // lines gather this long, so that many leave in one write
@@ -26,6 +27,7 @@ enum {
 struct audit {
 	struct audit_log log;
 	struct audit_file access;
+	struct audit_recent recent;
 	struct audit_bell bell, finished;
 	uint64_t access_told;  // of the access lines dropped, how many the process log spoke of
 	int64_t access_told_ns;
@@ -65,7 +67,10 @@ static bool drain_records(struct audit *audit)
 	for (struct audit_lane *lane; (lane = earliest_record(audit, &taken));) {
 		if (!audit_log_claim(&audit->log) || !has_room(&audit->log.file))
 			return false;
+		size_t before = buffer_len(&audit->log.file.pending);
 		audit_log_append(&audit->log, &taken);
+		audit_recent_add(
+		        &audit->recent, str_skip(buffer_str(&audit->log.file.pending), before));
 		audit_lane_pop(lane);
 	}
 	return true;
@@ -258,6 +263,7 @@ struct audit *audit_open(const struct config *config, size_t lanes, bool shared,
 		free(audit);
 		return NULL;
 	}
+	audit_recent_init(&audit->recent, config->admin.kind != ADDRESS_NONE);
 	audit_bell_init(&audit->bell);
 	audit_bell_init(&audit->finished);
 	audit->lanes = must_alloc(lanes * sizeof(*audit->lanes));
@@ -286,6 +292,11 @@ void audit_share(struct audit *audit, bool shared)
 {
 	atomic_store(&audit->shared, shared);
 	audit_bell_ring(&audit->bell, AUDIT_BELL_URGENT);
+}
+
+void audit_write_recent(struct audit *audit, size_t most, struct buffer *out)
+{
+	audit_recent_write(&audit->recent, most, out);
 }
 
 void audit_reopen(struct audit *audit)
@@ -343,6 +354,7 @@ void audit_close(struct audit *audit)
 	for (size_t i = 0; i < audit->lane_count; i++)
 		audit_lane_fini(&audit->lanes[i]);
 	free(audit->lanes);
+	audit_recent_fini(&audit->recent);
 	audit_bell_fini(&audit->bell);
 	audit_bell_fini(&audit->finished);
 	audit_log_close(&audit->log);

@@ -64,6 +64,9 @@ bool audit_failing(const struct audit
                 *audit);  // the disk refuses: with on_failure refuse, workers answer `overloaded`
 void audit_reopen(
         struct audit *audit);  // after SIGHUP, for logrotate; the chain goes on in the new file
+// For /audit: the last lines as a JSON array, newest first. The main thread, which may wait for the
+// writer to copy one line.
+void audit_write_recent(struct audit *audit, size_t most, struct buffer *out);
 uint64_t audit_records_total(const struct audit *audit);
 uint64_t audit_write_failures_total(const struct audit *audit);
 uint64_t audit_access_dropped_total(const struct audit *audit);

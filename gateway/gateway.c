@@ -205,6 +205,7 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 	        handover_expected(&gateway->handover), problems);
 	if (!gateway->audit || !snapshot_listen(gateway->snapshot, NULL, &gateway->inherited, problems))
 		return false;
+	gateway->metrics = metrics_new();
 	begin_workers(gateway);
 	if (config->admin.kind != ADDRESS_NONE && !begin_admin(gateway, problems))
 		return false;
@@ -255,6 +256,9 @@ static void release(struct gateway *gateway)
 	bucket_store_free(gateway->store);
 	free(gateway->workers);
 	upgrade_fini(&gateway->upgrade);
+	metrics_free(gateway->metrics);
+	buffer_fini(&gateway->last_reload_problems);
+	buffer_fini(&gateway->watch_problems);
 }
 
 // All of it, as `check` says it.
@@ -281,7 +285,9 @@ static bool become_ready(struct gateway *gateway, struct config_problems *proble
 int gateway_run(const char *config_path, struct launcher launcher)
 {
 	struct config_problems problems = {0};
-	struct gateway gateway = {.config_path = config_path, .last_reload_good = true};
+	struct gateway gateway = {.config_path = config_path,
+	        .last_reload_good = true,
+	        .started_ns = clock_monotonic_ns()};
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);  // others reopen logs at it; here SIGHUP does, and nothing is
 	                           // worth dying for

@@ -17,6 +17,7 @@ struct gateway {
 	struct bucket_store *store;
 	struct snapshot *snapshot;
 	struct audit *audit;
+	struct metrics *metrics;  // main's own: who was refused by the admin listener
 	struct worker *workers;
 	size_t worker_count;
 	atomic_size_t finished_workers;
@@ -34,7 +35,11 @@ struct gateway {
 	struct timer drain_deadline;
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
+	int64_t started_ns;  // monotonic
 	bool last_reload_good;
+	int64_t last_reload_ns;              // wall clock; 0: there was none
+	struct buffer last_reload_problems;  // why it was refused, a line each; empty: it was not
+	struct buffer watch_problems;        // why files on disk do not load
 	bool watch_failed;  // the files on disk do not load; said once
 	bool watch_again;   // something changed while it was read
 };

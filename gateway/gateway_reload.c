@@ -46,6 +46,8 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 	shut_removed(former, next);
 	snapshot_unref(former);
 	gateway->snapshot = next;
+	if (gateway->admin)
+		admin_renew(gateway->admin);
 	watch_begin(&gateway->watch, next->config);
 }
 
@@ -59,6 +61,12 @@ static void say_problems(const struct config_problems *problems, struct buffer *
 	}
 }
 
+static void note_problems(const struct config_problems *problems, struct buffer *noted)
+{
+	buffer_clear(noted);
+	say_problems(problems, noted);
+}
+
 bool gateway_reload(struct gateway *gateway, struct buffer *out)
 {
 	struct config_problems problems = {0};
@@ -66,6 +74,8 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	watch_config_begin(&gateway->watch, gateway->config_path);
 	struct snapshot *next = prepare(gateway, &problems);
 	gateway->last_reload_good = next != NULL;
+	gateway->last_reload_ns = clock_wall_ns();
+	note_problems(&problems, &gateway->last_reload_problems);
 	audit_reopen(gateway->audit);  // whoever rotates logs does not ask what the configuration
 	                               // is like
 	if (next) {
@@ -73,7 +83,7 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
 		        (unsigned long long)next->generation);
 	} else {
-		say_problems(&problems, out);
+		buffer_append_str(out, buffer_str(&gateway->last_reload_problems));
 		log_event(LOG_ERROR, "reload refused, the old configuration stays",
 		        "problems=%zu first=\"%.*s\"", problems.count,
 		        problems.count ? (int)problems.items[0].what.len : 0,
@@ -131,6 +141,7 @@ static void look_for_changes(struct gateway *gateway)
 	}
 	gateway->watch_again = next && gateway->watch.seen != before;
 	gateway->watch_failed = !next;
+	note_problems(&problems, &gateway->watch_problems);
 	config_problems_fini(&problems);
 }
 

@@ -254,6 +254,13 @@ void metrics_connections(struct metrics *metrics, const char *listener, int chan
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
 }
 
+void metrics_upstream_connections(
+        struct metrics *metrics, const char *backend, const char *endpoint, int change)
+{
+	const struct key key = {METRIC_upstream_connections_active, {backend, endpoint}};
+	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
+}
+
 void metrics_turn(struct metrics *metrics, int64_t duration_ns)
 {
 	observe(metrics, &(struct key){METRIC_loop_turn_duration_seconds, {NULL}}, duration_ns);

@@ -35,6 +35,8 @@ void metrics_limit_decision(
 void metrics_handshake(struct metrics *metrics, const char *listener,
         const char *result);  // "ok" or a reason's name
 void metrics_connections(struct metrics *metrics, const char *listener, int change);  // +1 or -1
+void metrics_upstream_connections(struct metrics *metrics, const char *backend,
+        const char *endpoint, int change);  // +1 or -1
 void metrics_turn(struct metrics *metrics, int64_t duration_ns);
 // `code`: the answer's HTTP status, or 0 with `failure` one of the fixed words ("connect_failed",
 // "reset", "timeout"...).

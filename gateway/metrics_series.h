@@ -52,6 +52,16 @@ struct metrics {
 	size_t index_size, series_count;
 };
 
+// One series as all workers counted it.
+struct metric_sum {
+	uint64_t values[METRIC_BUCKETS + 1];  // one, or a histogram's buckets, not cumulated
+	uint64_t sum_ns;
+};
+// Every series that was counted, in the order of the exposition and from the same values.
+void metrics_each(struct metrics *const workers[], size_t worker_count,
+        void (*visit)(const struct series *series, const struct metric_sum *sum, void *argument),
+        void *argument);
+
 static inline size_t metric_value_count(enum metric metric)
 {
 	return metric_rows[metric].type == METRIC_TYPE_HISTOGRAM ? METRIC_BUCKETS + 1 : 1;

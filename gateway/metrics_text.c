@@ -72,12 +72,7 @@ static struct collection collect(struct metrics *const workers[], size_t worker_
 	return all;
 }
 
-struct sum {
-	uint64_t values[METRIC_BUCKETS + 1];
-	uint64_t sum_ns;
-};
-
-static void add_up(struct sum *sum, const struct series *series)
+static void add_up(struct metric_sum *sum, const struct series *series)
 {
 	for (size_t i = 0; i < metric_value_count(series->metric); i++)
 		sum->values[i] += atomic_load_explicit(&series->values[i], memory_order_relaxed);
@@ -111,7 +106,8 @@ static void append_line(struct buffer *out, const struct series *series, const c
 
 // The count is the sum of the buckets as read, so that it always equals the last of them whatever
 // was counted meanwhile.
-static void append_histogram(struct buffer *out, const struct series *series, const struct sum *sum)
+static void append_histogram(
+        struct buffer *out, const struct series *series, const struct metric_sum *sum)
 {
 	uint64_t count = 0;
 	for (size_t i = 0; i < METRIC_BUCKETS; i++) {
@@ -127,7 +123,8 @@ static void append_histogram(struct buffer *out, const struct series *series, co
 	append_line(out, series, "_count", NULL, count);
 }
 
-static void append_series(struct buffer *out, const struct series *series, const struct sum *sum)
+static void append_series(
+        struct buffer *out, const struct series *series, const struct metric_sum *sum)
 {
 	switch (metric_rows[series->metric].type) {
 	case METRIC_TYPE_COUNTER:
@@ -144,18 +141,38 @@ static void append_series(struct buffer *out, const struct series *series, const
 	}
 }
 
-// All series of one metric, equal ones of several workers as one; they stand side by side from *at
-// on.
+// Equal series of several workers, which stand side by side from *at on, as one.
+static const struct series *next_series(
+        const struct collection *all, size_t *at, struct metric_sum *sum)
+{
+	const struct series *first = all->items[*at];
+	*sum = (struct metric_sum){0};
+	while (*at < all->count && compare_series(&all->items[*at], &first) == 0)
+		add_up(sum, all->items[(*at)++]);
+	return first;
+}
+
 static void append_counted(
         struct buffer *out, enum metric metric, const struct collection *all, size_t *at)
 {
 	while (*at < all->count && all->items[*at]->metric == metric) {
-		const struct series *first = all->items[*at];
-		struct sum sum = {0};
-		while (*at < all->count && compare_series(&all->items[*at], &first) == 0)
-			add_up(&sum, all->items[(*at)++]);
-		append_series(out, first, &sum);
+		struct metric_sum sum;
+		const struct series *series = next_series(all, at, &sum);
+		append_series(out, series, &sum);
 	}
+}
+
+void metrics_each(struct metrics *const workers[], size_t worker_count,
+        void (*visit)(const struct series *series, const struct metric_sum *sum, void *argument),
+        void *argument)
+{
+	struct collection all = collect(workers, worker_count);
+	for (size_t at = 0; at < all.count;) {
+		struct metric_sum sum;
+		const struct series *series = next_series(&all, &at, &sum);
+		visit(series, &sum, argument);
+	}
+	free(all.items);
 }
 
 static void append_value(struct buffer *out, double value)

@@ -114,17 +114,21 @@ static void review_log(const struct config_output *output)
 		        "path=\"%.*s\" error=\"%s\"", STR_FMT(output->path), strerror(errno));
 }
 
+static void review_tls(const struct config_tls *tls)
+{
+	for (size_t i = 0; i < tls->certificate_count; i++) {
+		review_file(tls->certificates[i].certificate_chain.text);
+		review_file(tls->certificates[i].private_key.text);
+	}
+	review_file(tls->trusted_ca.text);
+	review_file(tls->crl.text);
+}
+
 static void review(const struct config *config, const char *config_path)
 {
-	for (size_t i = 0; i < config->listener_count; i++) {
-		const struct config_tls *tls = &config->listeners[i].tls;
-		for (size_t k = 0; k < tls->certificate_count; k++) {
-			review_file(tls->certificates[k].certificate_chain.text);
-			review_file(tls->certificates[k].private_key.text);
-		}
-		review_file(tls->trusted_ca.text);
-		review_file(tls->crl.text);
-	}
+	for (size_t i = 0; i < config->listener_count; i++)
+		review_tls(&config->listeners[i].tls);
+	review_tls(&config->admin_tls.tls);
 	review_file(str_from(config_path));
 	review_log(&config->audit);
 	review_log(&config->access_log);

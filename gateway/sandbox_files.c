@@ -125,9 +125,8 @@ static void allow_text(const struct fence *fence, struct str path, uint64_t righ
 		allow_file(fence, path.at, rights);
 }
 
-static void allow_listener(const struct fence *fence, const struct config_listener *listener)
+static void allow_tls(const struct fence *fence, const struct config_tls *tls)
 {
-	const struct config_tls *tls = &listener->tls;
 	for (size_t i = 0; i < tls->certificate_count; i++) {
 		allow_text(fence, tls->certificates[i].certificate_chain.text, MAY_READ);
 		allow_text(fence, tls->certificates[i].private_key.text, MAY_READ);
@@ -157,9 +156,10 @@ static void allow_all(
 	allow(fence, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE);  // libuv's spare descriptor
 	allow_text(fence, str_from(config_path), MAY_READ);
 	for (size_t i = 0; i < config->listener_count; i++) {
-		allow_listener(fence, &config->listeners[i]);
+		allow_tls(fence, &config->listeners[i].tls);
 		allow_socket(fence, &config->listeners[i].address);
 	}
+	allow_tls(fence, &config->admin_tls.tls);
 	allow_socket(fence, &config->admin);
 	allow_log(fence, &config->audit);
 	allow_log(fence, &config->access_log);

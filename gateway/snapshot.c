@@ -23,6 +23,11 @@ static bool load_tls(struct snapshot *snapshot, struct config_problems *problems
 		        &snapshot->config->listeners[i].tls, key, problems);
 		good &= snapshot->listeners[i].tls != NULL;
 	}
+	const struct config_tls *admin = &snapshot->config->admin_tls.tls;
+	if (admin->certificate_count) {
+		snapshot->admin_tls = tls_context_new(admin, STR("admin.tls"), problems);
+		good &= snapshot->admin_tls != NULL;
+	}
 	return good;
 }
 
@@ -110,6 +115,9 @@ bool snapshot_check(const char *path, struct config_problems *problems)
 		struct str key = arena_printf(&arena, "listeners[%zu].tls", i);
 		tls_context_unref(tls_context_new(&config->listeners[i].tls, key, problems));
 	}
+	const struct config_tls *admin = &config->admin_tls.tls;
+	if (admin->certificate_count)
+		tls_context_unref(tls_context_new(admin, STR("admin.tls"), problems));
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);
 	arena_fini(&arena);
@@ -134,6 +142,7 @@ void snapshot_unref(struct snapshot *snapshot)
 			tls_context_unref(snapshot->listeners[i].tls);
 		listening_unref(snapshot->listeners[i].listening);
 	}
+	tls_context_unref(snapshot->admin_tls);
 	config_free(snapshot->config);
 	arena_fini(&snapshot->arena);
 	free(snapshot);

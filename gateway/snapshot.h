@@ -35,6 +35,7 @@ struct snapshot {
 	struct policy *policy;
 	struct snapshot_listener *listeners;
 	struct snapshot_backend *backends;
+	struct tls_context *admin_tls;  // NULL: the admin listener is plain
 };
 
 // Loads everything `run` needs; NULL after adding every problem. `path` NULL: the embedded default

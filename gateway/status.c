@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "gateway/gateway.h"
+#include "gateway/status_report.h"
 #include "gateway/version.h"
 
 static bool ready(void *argument)
@@ -61,9 +62,12 @@ static void metrics(void *argument, struct buffer *out)
 {
 	const struct gateway *gateway = argument;
 	struct gauges gauges = {0};
-	struct metrics **workers = must_alloc(gateway->worker_count * sizeof(*workers));
-	for (size_t i = 0; i < gateway->worker_count; i++)
-		workers[i] = gateway->workers[i].metrics;
+	size_t counter_count;
+	struct metrics **counters = status_counters(gateway, &counter_count);
+	if (gateway->snapshot->admin_tls) {
+		gauges.listener = "admin";
+		tls_context_each(gateway->snapshot->admin_tls, add_expiry, &gauges);
+	}
 	for (size_t i = 0; i < gateway->snapshot->config->listener_count; i++) {
 		gauges.listener = gateway->snapshot->listeners[i].label;
 		tls_context_each(gateway->snapshot->listeners[i].tls, add_expiry, &gauges);
@@ -81,15 +85,16 @@ static void metrics(void *argument, struct buffer *out)
 	        (double)audit_write_failures_total(gateway->audit));
 	add_gauge(&gauges, "build_info",
 	        arena_printf(&gauges.arena, "{version=\"%s\"}", version_text()).at, 1);
-	metrics_expose(workers, gateway->worker_count, gauges.items, gauges.count, out);
+	metrics_expose(counters, counter_count, gauges.items, gauges.count, out);
 	arena_fini(&gauges.arena);
 	free(gauges.items);
-	free(workers);
+	free(counters);
 }
 
 static void config(void *argument, struct buffer *out)
 {
 	const struct gateway *gateway = argument;
+	status_refused_reload(gateway, out);
 	config_dump(gateway->snapshot->config, out);
 }
 
@@ -116,6 +121,12 @@ static void certificates(void *argument, struct buffer *out)
 	struct json json;
 	json_init(&json, out);
 	json_open(&json, '{');
+	if (gateway->snapshot->admin_tls) {
+		json_key(&json, "admin");
+		json_open(&json, '[');
+		tls_context_each(gateway->snapshot->admin_tls, write_certificate, &json);
+		json_close(&json, ']');
+	}
 	for (size_t i = 0; i < gateway->snapshot->config->listener_count; i++) {
 		json_key(&json, gateway->snapshot->listeners[i].label);
 		json_open(&json, '[');
@@ -158,6 +169,38 @@ static void limits(void *argument, struct buffer *out)
 	buffer_append_str(out, STR("\n"));
 }
 
+static void status(void *argument, struct buffer *out)
+{
+	status_report(argument, out);
+}
+
+static void audit(void *argument, size_t most, struct buffer *out)
+{
+	const struct gateway *gateway = argument;
+	audit_write_recent(gateway->audit, most, out);
+}
+
+static struct tls_context *tls(void *argument)
+{
+	const struct gateway *gateway = argument;
+	return gateway->snapshot->admin_tls;
+}
+
+static void identify(void *argument, const struct policy_peer *peer, struct arena *arena,
+        struct policy_identity *identity)
+{
+	const struct gateway *gateway = argument;
+	policy_identify(gateway->snapshot->policy, POLICY_ADMIN, peer, arena, identity);
+}
+
+// By the lane that is main's own.
+static void refused(void *argument, const struct audit_record *record)
+{
+	const struct gateway *gateway = argument;
+	audit_submit(audit_lane_of(gateway->audit, gateway->worker_count), record);
+	metrics_rejection(gateway->metrics, "admin", record->reason);
+}
+
 static bool reload(void *argument, struct buffer *out)
 {
 	return gateway_reload(argument, out);
@@ -174,6 +217,11 @@ const struct admin_hooks gateway_status_hooks = {
         .config = config,
         .certificates = certificates,
         .limits = limits,
+        .status = status,
+        .audit = audit,
         .reload = reload,
         .drain = drain,
+        .tls = tls,
+        .identify = identify,
+        .refused = refused,
 };

@@ -18,6 +18,14 @@ static struct upstream *upstream_of(struct link *link)
 	return CONTAINER_OF(link, struct upstream, link);
 }
 
+static void count_connection(const struct upstream *upstream, int change)
+{
+	const struct pool *pool = upstream->pool;
+	const struct snapshot_backend *backend = &pool->snapshot->backends[pool->backend];
+	metrics_upstream_connections(pool->worker->metrics, backend->label,
+	        backend->endpoint_labels[upstream->endpoint], change);
+}
+
 static bool idle(const struct upstream *upstream)
 {
 	return upstream->codec->stream_count == 0;
@@ -180,6 +188,7 @@ static void bury(struct grave *grave)
 static void on_closed(struct link *link)
 {
 	struct upstream *upstream = upstream_of(link);
+	count_connection(upstream, -1);
 	upstream->grave.bury = bury;
 	turn_mark_dead(&upstream->pool->worker->turn, &upstream->grave);
 }
@@ -261,6 +270,7 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	                                    &limits);
 	pool->worker->upstream_count++;
 	pool->upstream_count++;
+	count_connection(upstream, 1);
 	list_push(&pool->connections, &upstream->node);
 	list_push(&pool->roomy[endpoint], &upstream->roomy);
 	if (link_connect(&upstream->link, address) < 0) {

@@ -22,18 +22,21 @@ static uint64_t look_at(struct str path, uint64_t seed)
 	return str_hash(str_of((const char *)&looks, sizeof(looks)), seed);
 }
 
+static uint64_t look_at_tls(const struct config_tls *tls, uint64_t seen)
+{
+	for (size_t i = 0; i < tls->certificate_count; i++) {
+		seen = look_at(tls->certificates[i].certificate_chain.text, seen);
+		seen = look_at(tls->certificates[i].private_key.text, seen);
+	}
+	seen = look_at(tls->trusted_ca.text, seen);
+	return look_at(tls->crl.text, seen);
+}
+
 static uint64_t look(const struct config *config)
 {
-	uint64_t seen = 1;
-	for (size_t i = 0; i < config->listener_count; i++) {
-		const struct config_tls *tls = &config->listeners[i].tls;
-		for (size_t k = 0; k < tls->certificate_count; k++) {
-			seen = look_at(tls->certificates[k].certificate_chain.text, seen);
-			seen = look_at(tls->certificates[k].private_key.text, seen);
-		}
-		seen = look_at(tls->trusted_ca.text, seen);
-		seen = look_at(tls->crl.text, seen);
-	}
+	uint64_t seen = look_at_tls(&config->admin_tls.tls, 1);
+	for (size_t i = 0; i < config->listener_count; i++)
+		seen = look_at_tls(&config->listeners[i].tls, seen);
 	return seen;
 }
 

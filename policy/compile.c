@@ -201,6 +201,12 @@ static void compile_listener(const struct compiling *compiling, struct policy_li
 		compile_route(compiling, listener, i, key, patterns_known && names->count);
 }
 
+static void compile_admin(const struct compiling *compiling, struct policy_listener *admin)
+{
+	compile_patterns(compiling, &compiling->config->admin_tls.tls.match_subject_alt_names,
+	        STR("admin.tls.match_subject_alt_names"), &admin->patterns, &admin->pattern_count);
+}
+
 static void bind_buckets(struct policy *policy, struct bucket_store *store)
 {
 	int64_t now_ns = clock_monotonic_ns();
@@ -219,6 +225,7 @@ struct policy *policy_compile(
 	        &policy->arena, config->listener_count * sizeof(*policy->listeners));
 	for (size_t i = 0; i < config->listener_count; i++)
 		compile_listener(&compiling, &policy->listeners[i], &config->listeners[i], i);
+	compile_admin(&compiling, &policy->admin);
 	// Also where somebody else complained: a refused file must not touch the buckets in force.
 	if (problems->count) {
 		policy_free(policy);

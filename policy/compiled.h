@@ -19,6 +19,7 @@ struct policy {
 	struct arena arena;
 	struct policy_listener *listeners;
 	size_t listener_count;
+	struct policy_listener admin;  // patterns alone, and none without `admin.tls`
 };
 
 // Rules, details and checks of one route's limits; `key` is the route's place in the file.

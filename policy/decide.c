@@ -5,6 +5,8 @@ enum { SHOWN_MAX = 256 };  // of what a caller presented, in a detail
 
 static const struct policy_listener *listener_of(const struct policy *policy, size_t listener)
 {
+	if (listener == POLICY_ADMIN)
+		return &policy->admin;
 	CHECK(listener < policy->listener_count);
 	return &policy->listeners[listener];
 }

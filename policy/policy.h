@@ -39,6 +39,8 @@ struct policy_identity {
 	struct str detail;    // why, with the nearest pattern; in the caller's arena
 	struct spiffe_id id;  // valid where reason is REASON_NONE or identity_not_allowed
 };
+// The listener that stands for `admin.tls`; of that one nothing but identities is asked.
+#define POLICY_ADMIN SIZE_MAX
 void policy_identify(const struct policy *policy, size_t listener, const struct policy_peer *peer,
         struct arena *arena, struct policy_identity *identity);
 

@@ -110,8 +110,10 @@ static bool load(struct tls_context *context, const struct config_tls *tls, stru
 	context->pair_count = tls->certificate_count;
 	context->pairs = must_alloc(tls->certificate_count * sizeof(*context->pairs));
 	for (size_t i = 0; i < tls->certificate_count; i++) {
-		struct str key = arena_printf(
-		        &context->arena, "%.*s.certificates[%zu]", STR_FMT(key_path), i);
+		struct str key = tls->admin
+		                         ? key_path
+		                         : arena_printf(&context->arena, "%.*s.certificates[%zu]",
+		                                   STR_FMT(key_path), i);
 		loaded &= material_pair_load(
 		        &context->pairs[i], &tls->certificates[i], key, &context->arena, problems);
 	}
@@ -132,7 +134,8 @@ static void set_up(struct tls_context *context, const struct config_tls *tls)
 	set_algorithms(context->library, tls->min_version);
 	set_verification(context, tls->require_client_certificate);
 	SSL_CTX_set_info_callback(context->library, abuse_watch);
-	SSL_CTX_set_alpn_select_cb(context->library, select_protocol, NULL);
+	SSL_CTX_set_alpn_select_cb(
+	        context->library, tls->admin ? select_http1 : select_protocol, NULL);
 }
 
 struct tls_context *tls_context_new(

@@ -247,10 +247,9 @@ static bool load_authorities(
 bool material_trust_load(struct material_trust *trust, const struct config_tls *tls,
         struct str key_path, struct arena *arena, struct config_problems *problems)
 {
-	struct pem_place bundle = {&tls->trusted_ca,
-	        key_below(arena, key_path, "validation_context.trusted_ca"), problems};
-	struct pem_place lists = {
-	        &tls->crl, key_below(arena, key_path, "validation_context.crl"), problems};
+	struct str key = tls->admin ? key_path : key_below(arena, key_path, "validation_context");
+	struct pem_place bundle = {&tls->trusted_ca, key_below(arena, key, "trusted_ca"), problems};
+	struct pem_place lists = {&tls->crl, key_below(arena, key, "crl"), problems};
 	bool good = load_authorities(trust, &bundle, arena);
 	if (tls->crl.text.len)
 		good &= load_lists(trust, &lists, arena);

@@ -73,17 +73,29 @@ int select_certificate(SSL *ssl, void *argument)
 	return 1;
 }
 
-int select_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,
-        const unsigned char *offered, unsigned offered_len, void *unused)
+static int select_from(struct str ours, const unsigned char **chosen, unsigned char *chosen_len,
+        const unsigned char *offered, unsigned offered_len)
 {
-	static const unsigned char ours[] = "\x02h2\x08http/1.1";
-	(void)ssl, (void)unused;
 	unsigned char *match;
-	if (SSL_select_next_proto(&match, chosen_len, ours, sizeof(ours) - 1, offered,
-	            offered_len) != OPENSSL_NPN_NEGOTIATED)
+	if (SSL_select_next_proto(&match, chosen_len, (const unsigned char *)ours.at,
+	            (unsigned)ours.len, offered, offered_len) != OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	*chosen = match;
 	return SSL_TLSEXT_ERR_OK;
+}
+
+int select_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,
+        const unsigned char *offered, unsigned offered_len, void *unused)
+{
+	(void)ssl, (void)unused;
+	return select_from(STR("\x02h2\x08http/1.1"), chosen, chosen_len, offered, offered_len);
+}
+
+int select_http1(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,
+        const unsigned char *offered, unsigned offered_len, void *unused)
+{
+	(void)ssl, (void)unused;
+	return select_from(STR("\x08http/1.1"), chosen, chosen_len, offered, offered_len);
 }
 
 bool select_agreed_h2(const SSL *ssl)

@@ -16,6 +16,9 @@ int select_certificate(SSL *ssl, void *context);
 // For SSL_CTX_set_alpn_select_cb: h2, else http/1.1, else the alert no_application_protocol.
 int select_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,
         const unsigned char *offered, unsigned offered_len, void *unused);
+// http/1.1 or the alert.
+int select_http1(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,
+        const unsigned char *offered, unsigned offered_len, void *unused);
 bool select_agreed_h2(const SSL *ssl);
 
 // RFC 6125, 6.4.3: `*` only as the whole leftmost label, for exactly one label.

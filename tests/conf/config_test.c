@@ -145,6 +145,7 @@ static void what_is_not_given_is_off_or_at_its_default(void **state)
 	(void)state;
 	struct config *config = assert_loads("conf/examples/minimal.yaml");
 	assert_int_equal(config->admin.kind, ADDRESS_NONE);
+	assert_int_equal(config->admin_tls.tls.certificate_count, 0);
 	assert_int_equal(config->audit.kind, OUTPUT_STDERR);
 	assert_int_equal(config->access_log.kind, OUTPUT_OFF);
 	assert_int_equal(config->redis.address.kind, ADDRESS_NONE);

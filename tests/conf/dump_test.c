@@ -32,7 +32,8 @@ static void every_example_parses_and_its_dump_reads_back_the_same(void **state)
 static const char file[] =
         "version: tollgate/v1\n"
         "workers: 3\n"
-        "admin: {address: \"unix:run/admin\", allow_remote: true}\n"
+        "admin: {address: \"unix:run/admin\", allow_remote: true, tls: {certificate_chain: a.pem, "
+        "private_key: a.key, trusted_ca: ops.pem, match_subject_alt_names: [spiffe://ops/*]}}\n"
         "audit: {path: stdout, fold_after: 7, on_failure: refuse}\n"
         "redis: {address: \"[::1]:6379\", password: \"hunter2\"}\n"
         "listeners:\n"
@@ -74,6 +75,9 @@ static void the_dump_fills_in_what_is_in_force(void **state)
 	        "watch_config: false\n",
 	        "  address: \"unix:/etc/tollgate/run/admin\"\n",
 	        "  allow_remote: true\n",
+	        "  tls:\n    certificate_chain: /etc/tollgate/a.pem\n",
+	        "    trusted_ca: /etc/tollgate/ops.pem\n",
+	        "    match_subject_alt_names: [\"spiffe://ops/*\"]\n",
 	        "  path: stdout\n",
 	        "  - name: \"on\"\n",
 	        "        - certificate_chain: \"/etc/tollgate/a b.pem\"\n",

@@ -104,6 +104,15 @@ static const struct malformed table[] = {
         {"admin pages without address", "workers: 2", "admin: {allow_remote: true}", 2, 8,
                 "admin.address",
                 "is missing; expected an address such as 127.0.0.1:8443, [::1]:8443 or"},
+        {"admin TLS without patterns", "workers: 2",
+                "admin: {address: 0.0.0.0:9901, tls: {certificate_chain: a, private_key: b, "
+                "trusted_ca: c}}",
+                2, 37, "admin.tls.match_subject_alt_names",
+                "is missing: without patterns nobody would be let in; expected a list, each"},
+        {"admin TLS without trust", "workers: 2",
+                "admin: {address: 0.0.0.0:9901, tls: {certificate_chain: a, private_key: b, "
+                "match_subject_alt_names: [spiffe://a/*]}}",
+                2, 37, "admin.tls.trusted_ca", "is missing; expected a file name"},
         {"a listener at the admin address", "workers: 2", "admin: {address: 127.0.0.1:8443}", 5, 14,
                 "listeners[0].address",
                 "found '127.0.0.1:8443', which is the admin address; expected another"},

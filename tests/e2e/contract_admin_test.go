@@ -236,6 +236,7 @@ func TestAdminAnswersAsAWebServerShould(t *testing.T) {
 	}{
 		{"GET", "/healthz", 200, "text/plain"}, {"GET", "/readyz", 200, "text/plain"}, {"GET", "/metrics", 200, "text/plain; version=0.0.4"},
 		{"GET", "/config", 200, ""}, {"GET", "/certificates", 200, "application/json"}, {"GET", "/limits", 200, "application/json"},
+		{"GET", "/status", 200, "application/json"}, {"GET", "/audit", 200, "application/json"}, {"GET", "/audit?limit=3", 200, "application/json"},
 		{"GET", "/", 200, "text/html"}, {"HEAD", "/healthz", 200, ""}, {"HEAD", "/metrics", 200, ""}, {"GET", "/healthz?x=1", 200, ""},
 		{"GET", "/nothing", 404, ""}, {"GET", "/healthz/", 404, ""}, {"GET", "/HEALTHZ", 404, ""}, {"GET", "/../healthz", 404, ""},
 		{"POST", "/healthz", 405, ""}, {"PUT", "/config", 405, ""}, {"DELETE", "/limits", 405, ""}, {"GET", "/reload", 405, ""},

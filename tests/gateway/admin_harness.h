@@ -78,6 +78,18 @@ static void fake_limits(void *gateway, struct buffer *out)
 	buffer_append_str(out, STR("[]\n"));
 }
 
+static void fake_status(void *gateway, struct buffer *out)
+{
+	(void)gateway;
+	buffer_append_str(out, STR("{\"state\":\"serving\"}\n"));
+}
+
+static void fake_audit(void *gateway, size_t most, struct buffer *out)
+{
+	(void)gateway;
+	buffer_printf(out, "[%zu]\n", most);
+}
+
 static bool fake_reload(void *gateway, struct buffer *out)
 {
 	struct harness *harness = gateway;
@@ -103,6 +115,8 @@ static const struct admin_hooks fake_hooks = {
         .config = fake_config,
         .certificates = fake_certificates,
         .limits = fake_limits,
+        .status = fake_status,
+        .audit = fake_audit,
         .reload = fake_reload,
         .drain = fake_drain,
 };

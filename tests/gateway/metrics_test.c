@@ -1,5 +1,7 @@
 #include "tests/gateway/metrics_reader.h"
 
+#include "gateway/metrics_series.h"
+
 #include <malloc.h>
 #include <math.h>
 
@@ -67,6 +69,59 @@ static void each_call_counts_its_series(void **state)
 	assert_well_formed(text);
 	free(text);
 	metrics_free(worker);
+}
+
+struct tour {
+	uint64_t requests, first_bucket, refusals;
+	int open;
+	size_t visits;
+};
+
+static void visit(const struct series *series, const struct metric_sum *sum, void *argument)
+{
+	struct tour *tour = argument;
+	tour->visits++;
+	switch ((int)series->metric) {
+	case METRIC_requests_total:
+		tour->requests += sum->values[0];
+		break;
+	case METRIC_request_duration_seconds:
+		tour->first_bucket = sum->values[0];
+		assert_int_equal(sum->sum_ns, 300);
+		break;
+	case METRIC_rejections_total:
+		tour->refusals = sum->values[0];
+		break;
+	case METRIC_upstream_connections_active:
+		tour->open = (int)(int64_t)sum->values[0];
+		break;
+	}
+}
+
+static void a_tour_of_all_series_meets_what_a_scrape_does(void **state)
+{
+	(void)state;
+	struct metrics *workers[] = {metrics_new(), metrics_new()};
+	const char *edge = label("edge"), *route = label("/x"), *api = label("api");
+	struct tour tour = {0};
+	metrics_request(workers[0], edge, route, METRICS_HTTP1, 200, 100);
+	metrics_request(workers[1], edge, route, METRICS_HTTP1, 200, 200);
+	metrics_rejection(workers[1], edge, REASON_no_route);
+	metrics_upstream_connections(workers[0], api, label("a:1"), 1);
+	metrics_upstream_connections(workers[0], api, label("a:1"), 1);
+	metrics_upstream_connections(workers[0], api, label("a:1"), -1);
+	metrics_each(workers, 2, visit, &tour);
+	assert_int_equal(tour.visits, 4);
+	assert_int_equal(tour.requests, 2);
+	assert_int_equal(tour.first_bucket, 2);
+	assert_int_equal(tour.refusals, 1);
+	assert_int_equal(tour.open, 1);
+	char *text = exposed(workers, 2, NULL, 0);
+	assert_line(
+	        text, "tollgate_upstream_connections_active{backend=\"api\",endpoint=\"a:1\"} 1");
+	free(text);
+	metrics_free(workers[0]);
+	metrics_free(workers[1]);
 }
 
 static void a_duration_falls_into_the_first_bucket_that_holds_it(void **state)
@@ -287,6 +342,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(an_empty_exposition_names_every_metric),
 	        cmocka_unit_test(each_call_counts_its_series),
+	        cmocka_unit_test(a_tour_of_all_series_meets_what_a_scrape_does),
 	        cmocka_unit_test(a_duration_falls_into_the_first_bucket_that_holds_it),
 	        cmocka_unit_test(equal_series_of_workers_are_added_up),
 	        cmocka_unit_test(the_order_of_first_use_does_not_show),

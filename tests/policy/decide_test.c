@@ -233,6 +233,46 @@ static void the_wait_that_is_told_is_the_true_one(void **state)
 	bucket_store_free(store);
 }
 
+static void operators_have_patterns_of_their_own(void **state)
+{
+	(void)state;
+	struct config_problems problems = {0};
+	struct arena arena = {0};
+	struct policy_identity identity;
+	struct config *config = config_parse(
+	        STR("version: tollgate/v1\n"
+	            "admin: {address: 127.0.0.1:9901, tls: {certificate_chain: a, private_key: b, "
+	            "trusted_ca: c, match_subject_alt_names: [spiffe://ops/*]}}\n"
+	            "listeners:\n"
+	            "  - name: edge\n"
+	            "    address: 127.0.0.1:8443\n"
+	            "    tls:\n"
+	            "      certificates: [{certificate_chain: a, private_key: b}]\n"
+	            "      validation_context: {trusted_ca: c, match_subject_alt_names: "
+	            "[spiffe://shop/*]}\n"
+	            "    routes:\n"
+	            "      - {match: {path: /x}, respond: {status: 200}}\n"),
+	        "gate.yaml", "/etc", &problems);
+	assert_non_null(config);
+	struct policy *policy = policy_compile(config, NULL, &problems);
+	assert_non_null(policy);
+	const struct policy_peer operator= {.uri = STR("spiffe://ops/anna")},
+	                         shopper = {.uri = STR("spiffe://shop/anna")},
+	                         unknown = {.reason = REASON_certificate_untrusted};
+	policy_identify(policy, POLICY_ADMIN, &operator, & arena, &identity);
+	assert_int_equal(identity.reason, REASON_NONE);
+	policy_identify(policy, POLICY_ADMIN, &shopper, &arena, &identity);
+	assert_int_equal(identity.reason, REASON_identity_not_allowed);
+	policy_identify(policy, POLICY_ADMIN, &unknown, &arena, &identity);
+	assert_int_equal(identity.reason, REASON_certificate_untrusted);
+	policy_identify(policy, 0, &operator, & arena, &identity);
+	assert_int_equal(identity.reason, REASON_identity_not_allowed);
+	arena_fini(&arena);
+	policy_free(policy);
+	config_free(config);
+	config_problems_fini(&problems);
+}
+
 static void a_presented_name_is_cut_short_in_the_detail(void **state)
 {
 	(void)state;
@@ -281,6 +321,7 @@ int main(void)
 	        cmocka_unit_test(every_reason_is_told_with_rule_and_detail),
 	        cmocka_unit_test(refused_calls_leave_every_token_where_it_is),
 	        cmocka_unit_test(the_wait_that_is_told_is_the_true_one),
+	        cmocka_unit_test(operators_have_patterns_of_their_own),
 	        cmocka_unit_test(a_presented_name_is_cut_short_in_the_detail),
 	        cmocka_unit_test(an_identity_is_compared_with_all_its_bytes),
 	};

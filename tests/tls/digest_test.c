@@ -23,6 +23,16 @@ static void known_texts_have_their_known_digests(void **state)
 	        hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+static void the_same_in_base64(void **state)
+{
+	(void)state;
+	char text[DIGEST_BASE64_SIZE];
+	digest_base64(STR(""), text);
+	assert_string_equal(text, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+	digest_base64(STR("abc"), text);
+	assert_string_equal(text, "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+}
+
 static void random_bytes_are_not_the_same_twice(void **state)
 {
 	(void)state;
@@ -37,6 +47,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(known_texts_have_their_known_digests),
+	        cmocka_unit_test(the_same_in_base64),
 	        cmocka_unit_test(random_bytes_are_not_the_same_twice),
 	};
 	return cmocka_run_group_tests_name("digest", tests, NULL, NULL);
