@@ -23,6 +23,11 @@ void log_set_format(enum log_format format)
 	line_format = format;
 }
 
+bool log_is_json(void)
+{
+	return line_format == LOG_JSON;
+}
+
 static bool write_all(struct str line)
 {
 	while (line.len) {
@@ -44,8 +49,8 @@ static bool write_line(struct str text, uint64_t repeated)
 	return taken;
 }
 
-static void PRINTF(4, 5) render(struct buffer *text, enum log_level level, const char *what,
-        const char *format, ...)
+static void PRINTF(4, 5)
+        render(struct buffer *text, enum log_level level, const char *what, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);

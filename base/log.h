@@ -6,6 +6,8 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <stdbool.h>
+
 #include "base/check.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVELS };
@@ -13,6 +15,7 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 
 void log_set_level(enum log_level lowest);
 void log_set_format(enum log_format format);  // before the first event
+bool log_is_json(void);
 
 // log_event(LOG_INFO, "listener open", "name=%s address=\"%s\" routes=%zu", ...): `what` is
 // constant text, `format` the pairs as logfmt would have them. Each value is taken for itself

@@ -141,8 +141,8 @@ static bool take_budget(bool all, int64_t now_ns, uint64_t *repeated, enum log_l
 	return false;
 }
 
-static bool take(bool all, int64_t now_ns, struct buffer *text, uint64_t *repeated,
-        enum log_level *level)
+static bool take(
+        bool all, int64_t now_ns, struct buffer *text, uint64_t *repeated, enum log_level *level)
 {
 	buffer_clear(text);
 	pthread_mutex_lock(&lock);

@@ -14,9 +14,9 @@
 
 enum {
 	LOG_FOLD_WINDOW_S = 10,
-	LOG_FOLD_AFTER = 5,      // lines of one text a window
-	LOG_FOLD_TEXTS = 64,     // that are watched at a time
-	LOG_FOLD_BURST = 500,    // lines of one level at once; then
+	LOG_FOLD_AFTER = 5,    // lines of one text a window
+	LOG_FOLD_TEXTS = 64,   // that are watched at a time
+	LOG_FOLD_BURST = 500,  // lines of one level at once; then
 	LOG_FOLD_PER_S = 1,
 };
 

@@ -122,11 +122,9 @@ static void append_number(struct walk *walk, const struct conversion *conversion
 	if (real)
 		len = snprintf(text, sizeof(text), format, va_arg(walk->arguments, double));
 	else if (whole)
-		len = snprintf(
-		        text, sizeof(text), format, take_signed(walk, conversion->length));
+		len = snprintf(text, sizeof(text), format, take_signed(walk, conversion->length));
 	else
-		len = snprintf(
-		        text, sizeof(text), format, take_unsigned(walk, conversion->length));
+		len = snprintf(text, sizeof(text), format, take_unsigned(walk, conversion->length));
 	append_limited(walk, text, len < 0 ? 0 : strnlen(text, (size_t)len));
 	// JSON knows no hexadecimal, no leading zeros, no plus sign and no NaN.
 	walk->number = (whole || letter == 'u') && conversion->flags_len == 0;

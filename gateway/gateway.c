@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/announce.h"
 #include "gateway/net/listen.h"
 #include "gateway/privilege.h"
 #include "gateway/sandbox.h"
@@ -34,6 +35,7 @@ static void wind_up(struct gateway *gateway)
 	uv_close((uv_handle_t *)&gateway->bell, NULL);
 	turn_stop_timer(&gateway->turn, &gateway->tick);
 	turn_stop_timer(&gateway->turn, &gateway->look);
+	expiry_end(&gateway->expiry);
 	turn_stop_timer(&gateway->turn, &gateway->drain_deadline);
 	turn_stop_timer(&gateway->turn, &gateway->abandon);
 	if (gateway->admin)
@@ -74,6 +76,7 @@ static void on_abandon(struct timer *timer)
 	        "finished=%zu workers=%zu", atomic_load(&gateway->finished_workers),
 	        gateway->worker_count);
 	audit_close(gateway->audit);
+	log_end();
 	_exit(1);
 }
 
@@ -155,6 +158,7 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 		        "problems=%zu first=\"%.*s\"", problems.count,
 		        problems.count ? (int)problems.items[0].what.len : 0,
 		        problems.count ? problems.items[0].what.at : "");
+		announce_problems(&problems);
 	}
 	config_problems_fini(&problems);
 	return next != NULL;
@@ -164,11 +168,7 @@ static void on_hangup(uv_signal_t *handle, int number)
 {
 	struct buffer problems = {0};
 	(void)number;
-	if (!gateway_reload(handle->data, &problems)) {
-		ssize_t written = write(
-		        STDERR_FILENO, buffer_data(&problems), buffer_len(&problems));
-		(void)written;
-	}
+	(void)!gateway_reload(handle->data, &problems);
 	buffer_fini(&problems);
 }
 
@@ -245,20 +245,6 @@ static int *open_sockets(struct gateway *gateway)
 	return NULL;
 }
 
-static void announce(const struct gateway *gateway)
-{
-	const struct config *config = gateway->snapshot->config;
-	for (size_t i = 0; i < config->listener_count; i++)
-		log_event(LOG_INFO, "listening",
-		        "listener=%.*s address=%.*s routes=%zu identities=\"%.*s\"",
-		        STR_FMT(config->listeners[i].name.text),
-		        STR_FMT(config->listeners[i].address.text),
-		        config->listeners[i].route_count,
-		        STR_FMT(config->listeners[i].tls.match_subject_alt_names.items[0].text));
-	log_event(LOG_INFO, "ready", "version=%s workers=%zu backends=%zu", version_text(),
-	        gateway->worker_count, config->backend_count);
-}
-
 static bool start(struct gateway *gateway, struct config_problems *problems)
 {
 	const struct config *config = gateway->snapshot->config;
@@ -308,6 +294,7 @@ static void serve(struct gateway *gateway)
 		worker_start(&gateway->workers[i]);
 	sandbox_close_calls(gateway->snapshot->config);
 	announce(gateway);
+	expiry_begin(&gateway->expiry, &gateway->turn, &gateway->snapshot);
 	turn_run(&gateway->turn);
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_join(&gateway->workers[i]);
@@ -343,7 +330,7 @@ int gateway_run(const char *config_path)
 			problems = (struct config_problems){0};
 			(void)!snapshot_check(config_path, &problems);
 		}
-		config_problems_print(&problems, STDERR_FILENO);
+		announce_no_start(&problems);
 		config_problems_fini(&problems);
 		bucket_store_free(gateway.store);
 		return 2;
@@ -356,7 +343,7 @@ int gateway_run(const char *config_path)
 	if (started) {
 		serve(&gateway);
 	} else {
-		config_problems_print(&problems, STDERR_FILENO);
+		announce_no_start(&problems);
 		_exit(1);  // nothing has been served and nothing needs to be undone
 	}
 	config_problems_fini(&problems);

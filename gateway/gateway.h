@@ -5,6 +5,7 @@
 #define GATEWAY_GATEWAY_H
 
 #include "gateway/admin.h"
+#include "gateway/expiry.h"
 #include "gateway/watch.h"
 #include "gateway/worker.h"
 
@@ -25,6 +26,7 @@ struct gateway {
 	struct timer tick;  // watches files
 	struct memory memory;
 	struct timer look;  // at the memory
+	struct expiry expiry;
 	struct timer drain_deadline;
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;

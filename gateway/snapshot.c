@@ -94,13 +94,19 @@ struct snapshot *snapshot_load(
 	return config ? make_ready(config, store, problems) : NULL;
 }
 
-struct snapshot *snapshot_renew(const struct snapshot *now, struct bucket_store *store,
-        struct config_problems *problems)
+struct snapshot *snapshot_renew(
+        const struct snapshot *now, struct bucket_store *store, struct config_problems *problems)
 {
 	return make_ready(config_ref(now->config), store, problems);
 }
 
 bool snapshot_check(const char *path, struct config_problems *problems)
+{
+	return snapshot_review(path, problems, NULL, NULL);
+}
+
+bool snapshot_review(const char *path, struct config_problems *problems,
+        void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
 {
 	struct config *config = config_load_faulty(path, problems);
 	if (!config)
@@ -108,7 +114,10 @@ bool snapshot_check(const char *path, struct config_problems *problems)
 	struct arena arena = {0};
 	for (size_t i = 0; i < config->listener_count; i++) {
 		struct str key = arena_printf(&arena, "listeners[%zu].tls", i);
-		tls_context_unref(tls_context_new(&config->listeners[i].tls, key, problems));
+		struct tls_context *tls = tls_context_new(&config->listeners[i].tls, key, problems);
+		if (tls && visit)
+			tls_context_expiries(tls, visit, argument);
+		tls_context_unref(tls);
 	}
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);

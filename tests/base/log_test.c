@@ -114,12 +114,11 @@ static void every_conversion_is_understood(void **state)
 	        "a=%d b=%u c=%ld d=%lu e=%lld f=%llu g=%zu h=%" PRIu64 " i=%" PRId64
 	        " j=%x k=%04o l=%c m=%.3s n=%.2f o=%5d p=%hhu q=%jd r=%td s=\"%s and %s\"",
 	        -1, 2U, -3L, 4UL, -5LL, 6ULL, (size_t)7, UINT64_MAX, INT64_MIN, 255U, 8U, 'x',
-	        "abcdef", 1.5, 42, (unsigned char)200, (intmax_t)-9, (ptrdiff_t)10, "this",
-	        "that");
-	assert_said(STAMP
-	        "level=error msg=\"numbers\" a=-1 b=2 c=-3 d=4 e=-5 f=6 g=7 "
-	        "h=18446744073709551615 i=-9223372036854775808 j=ff k=0010 l=x m=abc n=1.50 "
-	        "o=\"   42\" p=200 q=-9 r=10 s=\"this and that\"\n");
+	        "abcdef", 1.5, 42, (unsigned char)200, (intmax_t)-9, (ptrdiff_t)10, "this", "that");
+	assert_said(
+	        STAMP "level=error msg=\"numbers\" a=-1 b=2 c=-3 d=4 e=-5 f=6 g=7 "
+	              "h=18446744073709551615 i=-9223372036854775808 j=ff k=0010 l=x m=abc n=1.50 "
+	              "o=\"   42\" p=200 q=-9 r=10 s=\"this and that\"\n");
 }
 
 static void no_value_ends_its_line_or_itself(void **state)
@@ -145,8 +144,8 @@ static void an_event_is_one_object_of_json(void **state)
 {
 	(void)state;
 	log_set_format(LOG_JSON);
-	log_event(LOG_WARN, "x", "a=%s b=%d c=\"%d\" d=%d/%d e=%s f=%.*s g=%04d", "7", -7, 7, 1,
-	        2, "\"},\n{\"\xff\x01", 2, "no more", 7);
+	log_event(LOG_WARN, "x", "a=%s b=%d c=\"%d\" d=%d/%d e=%s f=%.*s g=%04d", "7", -7, 7, 1, 2,
+	        "\"},\n{\"\xff\x01", 2, "no more", 7);
 	char *text = said();
 	assert_int_equal(count_of(text, "\n"), 1);
 	json_t *line = parsed(text);
