@@ -138,13 +138,20 @@ static void write_metrics(struct buffer *out)
 {
 #define LABELS(...) #__VA_ARGS__
 #define METRIC(name, type, labels, help) {"tollgate_" #name, #type, labels, help},
+#define PROCESS_METRIC(name, type, labels, help) {#name, #type, labels, help},
 	static const struct {
 		const char *name, *type, *labels, *help;
 	} rows[] = {
 #include "base/metric.def"
 	};
+#undef PROCESS_METRIC
 #undef METRIC
 #undef LABELS
+#define BUCKET(upper_ns, upper_s) " " upper_s
+	static const char buckets[] =
+#include "base/metric_bucket.def"
+	        ;
+#undef BUCKET
 	buffer_append_str(
 	        out, STR("\n## Metrics\n\nAt `/metrics` of the admin listener, in the text "
 	                 "format of Prometheus.\n\n"
@@ -159,6 +166,15 @@ static void write_metrics(struct buffer *out)
 			buffer_printf(out, "%.*s", *letter != '"', letter);
 		buffer_printf(out, " | %s |\n", rows[i].help);
 	}
+	buffer_printf(out,
+	        "\nThe buckets of every histogram end at%s and +Inf seconds.\n\n"
+	        "Label values are names of the configuration and words of the gateway, never the "
+	        "caller's; of statuses\n"
+	        "that are none there is one, `other`. So a listener with R routes and B backends "
+	        "has a bounded number of\n"
+	        "series, whatever its callers do. What a reload no longer names is not told any "
+	        "more, and forgotten.\n",
+	        buckets);
 }
 
 void config_reference(FILE *out)

@@ -35,7 +35,7 @@ enum expiry_state expiry_state(const struct tls_expiry *what, int64_t now_s);
 // What is wrong with it, in words; NULL when it is far from its end.
 const char *expiry_words(const struct tls_expiry *what, int64_t now_s);
 // How long: `6d3h`, `12m5s`; of what is past `-2h0m`.
-enum { EXPIRY_SPAN_SIZE = 32 };
+enum { EXPIRY_SPAN_SIZE = 48 };
 void expiry_span(int64_t seconds, char text[EXPIRY_SPAN_SIZE]);
 
 // For `check`, on stdout: a line for what is near or past.

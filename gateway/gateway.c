@@ -146,6 +146,9 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	struct config_problems problems = {0};
 	struct snapshot *next = load_next(gateway, &problems);
 	gateway->last_reload_good = next != NULL;
+	gateway->reloads.config[next != NULL]++;
+	if (next)
+		gateway->reloads.last_success_s = clock_wall_ns() / NS_PER_S;
 	audit_reopen(gateway->audit);  // whoever rotates logs does not ask what the configuration
 	                               // is like
 	if (next) {
@@ -190,6 +193,7 @@ static void on_tick(struct timer *timer)
 	if (changed || gateway->watch_failed || gateway->watch_again) {
 		uint64_t before = gateway->watch.seen;
 		struct snapshot *next = snapshot_renew(gateway->snapshot, gateway->store, &problems);
+		gateway->reloads.certificates[next != NULL]++;
 		if (next) {
 			put_in_force(gateway, next);
 			log_event(LOG_INFO, "replaced certificates are in force", "%s", "");
@@ -335,6 +339,7 @@ int gateway_run(const char *config_path)
 		bucket_store_free(gateway.store);
 		return 2;
 	}
+	gateway.reloads.last_success_s = clock_wall_ns() / NS_PER_S;
 	memory_init(&gateway.memory);
 	sandbox_close_files(gateway.snapshot->config, config_path);
 	turn_init(&gateway.turn);

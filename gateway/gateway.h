@@ -9,6 +9,12 @@
 #include "gateway/watch.h"
 #include "gateway/worker.h"
 
+// By result: [false] failed, [true] succeeded.
+struct reloads {
+	uint64_t config[2], certificates[2];
+	int64_t last_success_s;  // of the configuration; the start is the first
+};
+
 struct gateway {
 	struct turn turn;
 	const char *config_path;  // NULL: the embedded default
@@ -30,6 +36,7 @@ struct gateway {
 	struct timer drain_deadline;
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
+	struct reloads reloads;
 	bool last_reload_good;
 	bool watch_failed;  // the files on disk do not load; said once
 	bool watch_again;   // something changed while it was read
@@ -42,6 +49,8 @@ MUST_USE int gateway_run(const char *config_path);
 bool gateway_reload(struct gateway *gateway, struct buffer *problems);  // all or nothing
 void gateway_drain(struct gateway *gateway);
 
+// status.c and status_metrics.c: what the admin listener tells.
+void status_metrics(const struct gateway *gateway, struct buffer *out);
 extern const struct admin_hooks gateway_status_hooks;
 
 #endif

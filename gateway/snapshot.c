@@ -54,6 +54,30 @@ static void label_backend(struct snapshot *snapshot, const struct config_backend
 		out->endpoint_labels[i] = metrics_label(backend->endpoints[i].text);
 }
 
+static void unlabel_listener(
+        const struct config_listener *listener, const struct snapshot_listener *labels)
+{
+	metrics_label_release(labels->label);
+	for (size_t i = 0; labels->limit_labels && i < listener->route_count; i++) {
+		metrics_label_release(labels->route_labels[i]);
+		for (const char **limit = labels->limit_labels[i]; *limit; limit++)
+			metrics_label_release(*limit);
+	}
+}
+
+static void unlabel(struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->config->listener_count; i++)
+		unlabel_listener(&snapshot->config->listeners[i], &snapshot->listeners[i]);
+	for (size_t i = 0; i < snapshot->config->backend_count; i++) {
+		const struct snapshot_backend *backend = &snapshot->backends[i];
+		metrics_label_release(backend->label);
+		for (size_t k = 0;
+		        backend->label && k < snapshot->config->backends[i].endpoint_count; k++)
+			metrics_label_release(backend->endpoint_labels[k]);
+	}
+}
+
 static void label(struct snapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->config->listener_count; i++)
@@ -141,6 +165,7 @@ void snapshot_unref(struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->config->listener_count; i++)
 		if (snapshot->listeners[i].tls)
 			tls_context_unref(snapshot->listeners[i].tls);
+	unlabel(snapshot);
 	config_free(snapshot->config);
 	arena_fini(&snapshot->arena);
 	free(snapshot);

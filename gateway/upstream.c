@@ -13,6 +13,14 @@ static const struct config_backend *backend_of(const struct pool *pool)
 	return &pool->snapshot->config->backends[pool->backend];
 }
 
+static void count_connection(struct pool *pool, int change)
+{
+	pool->worker->upstream_count += (size_t)change;
+	pool->upstream_count += (size_t)change;
+	metrics_upstream_connections(pool->worker->metrics,
+	        pool->snapshot->backends[pool->backend].label, change);
+}
+
 static struct upstream *upstream_of(struct link *link)
 {
 	return CONTAINER_OF(link, struct upstream, link);
@@ -170,8 +178,7 @@ static void bury(struct grave *grave)
 	struct worker *worker = pool->worker;
 	upstream->codec->ops->free(upstream->codec);
 	free(upstream);
-	worker->upstream_count--;
-	pool->upstream_count--;
+	count_connection(pool, -1);
 	if (pool->retired)
 		free_pool_if_empty(pool);
 	worker_settle(worker);
@@ -259,8 +266,7 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	                                    &limits)
 	                          : h1_new(false, &codec_events, upstream, &upstream->link.plain,
 	                                    &limits);
-	pool->worker->upstream_count++;
-	pool->upstream_count++;
+	count_connection(pool, 1);
 	list_push(&pool->connections, &upstream->node);
 	list_push(&pool->roomy[endpoint], &upstream->roomy);
 	if (link_connect(&upstream->link, address) < 0) {

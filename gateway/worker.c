@@ -53,6 +53,7 @@ static void take_offer(struct worker *worker)
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = next;
 	upstream_pools_retire(worker);
+	metrics_prune(worker->metrics);
 }
 
 static void begin_drain(struct worker *worker)

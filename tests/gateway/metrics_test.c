@@ -13,7 +13,10 @@ static void an_empty_exposition_names_every_metric(void **state)
 #define LABELS(...) ""
 #define METRIC(name, type, labels, help)                                                           \
 	assert_non_null(strstr(text, "# HELP tollgate_" #name " " help "\n"));
+#define PROCESS_METRIC(name, type, labels, help)                                                   \
+	assert_non_null(strstr(text, "# HELP " #name " " help "\n"));
 #include "base/metric.def"
+#undef PROCESS_METRIC
 #undef METRIC
 	free(text);
 }
