@@ -62,9 +62,14 @@ static void add_expiry(const struct tls_expiry *what, void *argument)
 	}
 	append_label(&labels, "sha256", what->sha256);
 	buffer_append_str(&labels, STR("}"));
-	add_once(gauges,
-	        list ? "crl_next_update_timestamp_seconds" : "certificate_expiry_timestamp_seconds",
-	        labels_of(gauges, &labels), (double)what->ends_s);
+	const char *text = labels_of(gauges, &labels);
+	if (list) {
+		add_once(gauges, "crl_next_update_timestamp_seconds", text, (double)what->ends_s);
+		return;
+	}
+	add_once(gauges, "certificate_expiry_timestamp_seconds", text, (double)what->ends_s);
+	add_once(gauges, "certificate_lifetime_seconds", text,
+	        (double)(what->ends_s - what->begins_s));
 }
 
 static void add_expiries(struct gauges *gauges, const struct snapshot *snapshot)
