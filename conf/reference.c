@@ -169,11 +169,11 @@ static void write_metrics(struct buffer *out)
 	buffer_printf(out,
 	        "\nThe buckets of every histogram end at%s and +Inf seconds.\n\n"
 	        "Label values are names of the configuration and words of the gateway, never the "
-	        "caller's; of statuses\n"
-	        "that are none there is one, `other`. So a listener with R routes and B backends "
-	        "has a bounded number of\n"
-	        "series, whatever its callers do. What a reload no longer names is not told any "
-	        "more, and forgotten.\n",
+	        "caller's, and a code is a\n"
+	        "status or `other`: callers cannot add series, and backends no more than there are "
+	        "statuses. What a reload\n"
+	        "no longer names is not told any more, and forgotten once nothing under way uses "
+	        "it.\n",
 	        buckets);
 }
 
