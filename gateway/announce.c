@@ -8,7 +8,7 @@
 #include "gateway/sandbox.h"
 #include "gateway/version.h"
 
-enum { NAMES_MAX = 4, PROBLEMS_MAX = 20 };
+enum { NAMES_MAX = 4, CERTIFICATES_MAX = 8, PROBLEMS_MAX = 20 };
 
 // Words with commas between them; of many the first few and how many more.
 struct words {
@@ -54,48 +54,69 @@ static void announce_listener(const struct config_listener *listener)
 struct tour {
 	const char *listener;
 	int64_t now_s;
+	size_t certificates, lists;
+	const struct tls_expiry *first_further;  // of the certificates beyond those named
 	struct words authorities;
-	size_t lists;
 	struct str file;
-	const struct tls_expiry *first;  // of what is trusted, the one to end first
+	const struct tls_expiry *first_trusted;  // to end
 };
 
-static void visit(const struct tls_expiry *what, void *argument)
+static bool is_role(const struct tls_expiry *what, const char *role)
 {
-	struct tour *tour = argument;
-	char left[EXPIRY_SPAN_SIZE];
-	expiry_span(what->ends_s - tour->now_s, left);
-	if (strcmp(what->role, "certificate") == 0)
-		log_event(LOG_INFO, "serving",
-		        "listener=%s certificate=\"%.*s\" name=\"%.*s\" ends=%.*s left=%s",
-		        tour->listener, STR_FMT(what->file), STR_FMT(what->name),
-		        STR_FMT(what->ends), left);
-	if (strcmp(what->role, "certificate") == 0 || strcmp(what->role, "intermediate") == 0)
-		return;
-	if (strcmp(what->role, "trusted_ca") == 0) {
-		add_word(&tour->authorities, what->name);
-		tour->file = what->file;
-	} else {
-		tour->lists++;
-	}
-	if (!tour->first || what->ends_s < tour->first->ends_s)
-		tour->first = what;
+	return strcmp(what->role, role) == 0;
 }
 
-static void announce_trust(const struct snapshot *snapshot, size_t index)
+static void keep_first(const struct tls_expiry **first, const struct tls_expiry *what)
+{
+	if (!*first || what->ends_s < (*first)->ends_s)
+		*first = what;
+}
+
+static void meet_certificate(struct tour *tour, const struct tls_expiry *what)
+{
+	char left[EXPIRY_SPAN_SIZE];
+	if (tour->certificates++ >= CERTIFICATES_MAX) {
+		keep_first(&tour->first_further, what);
+		return;
+	}
+	expiry_span(what->ends_s - tour->now_s, left);
+	log_event(LOG_INFO, "serving",
+	        "listener=%s certificate=\"%.*s\" name=\"%.*s\" ends=%.*s left=%s", tour->listener,
+	        STR_FMT(what->file), STR_FMT(what->name), STR_FMT(what->ends), left);
+}
+
+static void meet(const struct tls_expiry *what, void *argument)
+{
+	struct tour *tour = argument;
+	if (is_role(what, "certificate"))
+		meet_certificate(tour, what);
+	if (is_role(what, "trusted_ca")) {
+		add_word(&tour->authorities, what->name);
+		tour->file = what->file;
+	}
+	tour->lists += is_role(what, "crl");
+	if (is_role(what, "trusted_ca") || is_role(what, "crl"))
+		keep_first(&tour->first_trusted, what);
+}
+
+static void announce_tls(const struct snapshot *snapshot, size_t index)
 {
 	struct tour tour = {.listener = snapshot->listeners[index].label,
 	        .now_s = clock_wall_ns() / NS_PER_S,
 	        .authorities = {.comma = "; "}};
 	char left[EXPIRY_SPAN_SIZE];
-	tls_context_expiries(snapshot->listeners[index].tls, visit, &tour);
-	expiry_span(tour.first->ends_s - tour.now_s, left);
+	tls_context_expiries(snapshot->listeners[index].tls, meet, &tour);
+	if (tour.first_further)
+		log_event(LOG_INFO, "serving more", "listener=%s certificates=%zu first_ends=%.*s",
+		        tour.listener, tour.certificates - CERTIFICATES_MAX,
+		        STR_FMT(tour.first_further->ends));
+	expiry_span(tour.first_trusted->ends_s - tour.now_s, left);
 	size_t count = tour.authorities.count;
 	log_event(LOG_INFO, "trusting",
 	        "listener=%s file=\"%.*s\" authorities=%zu names=\"%.*s\" lists=%zu "
 	        "first_ends=%.*s left=%s",
 	        tour.listener, STR_FMT(tour.file), count, STR_FMT(all_words(&tour.authorities)),
-	        tour.lists, STR_FMT(tour.first->ends), left);
+	        tour.lists, STR_FMT(tour.first_trusted->ends), left);
 	buffer_fini(&tour.authorities.text);
 }
 
@@ -121,7 +142,7 @@ void announce(const struct gateway *gateway)
 	struct str admin = config->admin.kind == ADDRESS_NONE ? STR("off") : config->admin.text;
 	for (size_t i = 0; i < config->listener_count; i++) {
 		announce_listener(&config->listeners[i]);
-		announce_trust(gateway->snapshot, i);
+		announce_tls(gateway->snapshot, i);
 	}
 	log_event(LOG_INFO, "recording", "audit=\"%.*s\" when_it_fails=%s access_log=\"%.*s\"",
 	        STR_FMT(audit), config->audit_on_failure == AUDIT_REFUSE ? "refuse" : "continue",

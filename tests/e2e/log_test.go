@@ -186,6 +186,20 @@ func TestTheStartIsSummedUp(t *testing.T) {
 	}
 }
 
+func TestManyCertificatesMakeFewLines(t *testing.T) {
+	t.Parallel()
+	served := make([]servedPair, 30)
+	for i := range served {
+		cert := common().root.server(fmt.Sprintf("host%d.test", i))
+		served[i] = servedPair{fmt.Sprint("host", i), pemCertificates(cert.Certificate...), pemKey(cert.PrivateKey)}
+	}
+	g := answering(t, setup{served: served, flags: []string{"--log-format", "json"}})
+	waitFor(t, "the start to be told", patience, func() bool { return len(g.saying(t, "ready")) == 1 })
+	if named, more := len(g.saying(t, "serving")), g.saying(t, "serving more"); len(more) != 1 || strconv.Itoa(30-named) != more[0]["certificates"] || named > 10 {
+		t.Errorf("%d certificates are named, and %v", named, more)
+	}
+}
+
 // A backend that breaks the protocol is worth a line, not one each time.
 func TestFloodsOfTheLogAreFoldedAndCounted(t *testing.T) {
 	t.Parallel()
