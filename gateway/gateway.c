@@ -313,6 +313,7 @@ static void release(struct gateway *gateway)
 	if (gateway->audit)
 		audit_close(gateway->audit);
 	memory_fini(&gateway->memory);
+	process_fini(&gateway->process);
 	snapshot_unref(gateway->snapshot);
 	bucket_store_free(gateway->store);
 	free(gateway->workers);
@@ -341,6 +342,7 @@ int gateway_run(const char *config_path)
 	}
 	gateway.reloads.last_success_s = clock_wall_ns() / NS_PER_S;
 	memory_init(&gateway.memory);
+	process_init(&gateway.process);
 	sandbox_close_files(gateway.snapshot->config, config_path);
 	turn_init(&gateway.turn);
 	bool started = start(&gateway, &problems) &&

@@ -6,6 +6,7 @@
 
 #include "gateway/admin.h"
 #include "gateway/expiry.h"
+#include "gateway/process.h"
 #include "gateway/watch.h"
 #include "gateway/worker.h"
 
@@ -31,6 +32,7 @@ struct gateway {
 	uv_async_t bell;    // a worker has finished
 	struct timer tick;  // watches files
 	struct memory memory;
+	struct process process;
 	struct timer look;  // at the memory
 	struct expiry expiry;
 	struct timer drain_deadline;

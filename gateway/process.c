@@ -1,28 +1,26 @@
 #include "gateway/process.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 
 // Of /proc/self/stat, counted from behind the name, which is the second and may hold anything
 // (proc(5)).
 enum { STAT_USER = 14, STAT_SYSTEM = 15, STAT_START = 22, STAT_VIRTUAL = 23, STAT_RESIDENT = 24 };
 
-static size_t read_file(const char *path, char *text, size_t size)
+enum { STAT_SIZE = 1024 };
+
+static bool read_stat(const struct process *process, char text[STAT_SIZE])
 {
-	int file = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t len = file < 0 ? -1 : read(file, text, size - 1);
-	if (file >= 0)
-		close(file);
+	ssize_t len = process->stat < 0 ? -1 : pread(process->stat, text, STAT_SIZE - 1, 0);
 	text[len > 0 ? len : 0] = '\0';
-	return len > 0 ? (size_t)len : 0;
+	return len > 0;
 }
 
 static uint64_t field(const char *text, int number)
@@ -33,43 +31,60 @@ static uint64_t field(const char *text, int number)
 	return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-// The kernel counts from the boot, and the wall clock may be set: asked once, it stands.
-static double start_s(uint64_t start_ticks, double ticks_a_second)
+static double ticks_a_second(void)
 {
-	static double known_s;
-	struct timespec since_boot;
-	if (known_s == 0 && start_ticks && clock_gettime(CLOCK_BOOTTIME, &since_boot) == 0)
-		known_s = (double)clock_wall_ns() / NS_PER_S -
-		          ((double)since_boot.tv_sec + (double)since_boot.tv_nsec / NS_PER_S) +
-		          (double)start_ticks / ticks_a_second;
-	return known_s;
+	return (double)sysconf(_SC_CLK_TCK);
 }
 
-static uint64_t count_open_fds(void)
+// The kernel counts from the boot, and the wall clock may be set later: asked once, it stands.
+static double start_s(const struct process *process)
 {
-	DIR *directory = opendir("/proc/self/fd");
+	char text[STAT_SIZE];
+	struct timespec since_boot;
+	if (!read_stat(process, text) || clock_gettime(CLOCK_BOOTTIME, &since_boot) < 0)
+		return 0;
+	double boot_s = (double)clock_wall_ns() / NS_PER_S - (double)since_boot.tv_sec -
+	                (double)since_boot.tv_nsec / NS_PER_S;
+	return boot_s + (double)field(text, STAT_START) / ticks_a_second();
+}
+
+void process_init(struct process *process)
+{
+	process->stat = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	process->descriptors = opendir("/proc/self/fd");
+	process->start_s = start_s(process);
+}
+
+static uint64_t count_open_fds(DIR *directory)
+{
 	uint64_t count = 0;
 	if (!directory)
 		return 0;
+	rewinddir(directory);
 	for (struct dirent *entry; (entry = readdir(directory));)
 		count += entry->d_name[0] != '.';
-	closedir(directory);
-	return count - 1;  // the directory's own
+	return count;
 }
 
-void process_read(struct process *process)
+void process_read(const struct process *process, struct process_facts *facts)
 {
-	char text[1024];
+	char text[STAT_SIZE];
 	struct rlimit files = {0};
-	double ticks_a_second = (double)sysconf(_SC_CLK_TCK);
-	*process = (struct process){.open_fds = count_open_fds()};
+	*facts = (struct process_facts){.open_fds = count_open_fds(process->descriptors)};
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-		process->max_fds = files.rlim_cur;
-	if (!read_file("/proc/self/stat", text, sizeof(text)))
+		facts->max_fds = files.rlim_cur;
+	if (!read_stat(process, text))
 		return;
-	process->cpu_s = (double)(field(text, STAT_USER) + field(text, STAT_SYSTEM)) /
-	                 ticks_a_second;
-	process->start_s = start_s(field(text, STAT_START), ticks_a_second);
-	process->virtual_bytes = field(text, STAT_VIRTUAL);
-	process->resident_bytes = field(text, STAT_RESIDENT) * (uint64_t)sysconf(_SC_PAGESIZE);
+	facts->cpu_s = (double)(field(text, STAT_USER) + field(text, STAT_SYSTEM)) /
+	               ticks_a_second();
+	facts->virtual_bytes = field(text, STAT_VIRTUAL);
+	facts->resident_bytes = field(text, STAT_RESIDENT) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void process_fini(struct process *process)
+{
+	if (process->stat >= 0)
+		close(process->stat);
+	if (process->descriptors)
+		closedir(process->descriptors);
 }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "gateway/gateway.h"
-#include "gateway/process.h"
 #include "gateway/version.h"
 
 struct gauges {
@@ -106,13 +105,13 @@ static void add_records(struct gauges *gauges, const struct gateway *gateway)
 
 static void add_process(struct gauges *gauges, const struct gateway *gateway)
 {
-	struct process process;
-	process_read(&process);
+	struct process_facts process;
+	process_read(&gateway->process, &process);
 	add_gauge(gauges, "process_cpu_seconds_total", "", process.cpu_s);
 	add_gauge(gauges, "process_max_fds", "", (double)process.max_fds);
 	add_gauge(gauges, "process_open_fds", "", (double)process.open_fds);
 	add_gauge(gauges, "process_resident_memory_bytes", "", (double)process.resident_bytes);
-	add_gauge(gauges, "process_start_time_seconds", "", process.start_s);
+	add_gauge(gauges, "process_start_time_seconds", "", gateway->process.start_s);
 	add_gauge(gauges, "process_virtual_memory_bytes", "", (double)process.virtual_bytes);
 	add_gauge(gauges, "memory_bytes", "{kind=\"resident\"}",
 	        (double)gateway->memory.resident_bytes);
