@@ -11,7 +11,7 @@ void announce(const struct gateway *gateway);
 
 // Why a configuration was refused, one event each; of very many the first.
 void announce_problems(const struct config_problems *problems);
-// The same before anything serves: as `check` writes them, unless the log is JSON.
+// The same before anything serves: as `check` writes them; as events where the log is JSON.
 void announce_no_start(const struct config_problems *problems);
 
 #endif

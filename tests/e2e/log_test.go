@@ -127,7 +127,7 @@ func TestEveryLineOfTheLogCanBeRead(t *testing.T) {
 			g.signal(syscall.SIGHUP)
 			waitFor(t, "the refusal", patience, func() bool { return len(g.saying(t, "problem in the configuration")) > 0 })
 			problem := g.saying(t, "problem in the configuration")[0]
-			if !strings.Contains(problem["what"], `no "such" = file\x0a`) || !strings.Contains(problem["at"], "tollgate.yaml:") || problem["level"] != "error" {
+			if !strings.Contains(problem["problem"], `no "such" = file\x0a`) || !strings.Contains(problem["problem"], "tollgate.yaml:15:") || problem["level"] != "error" {
 				t.Errorf("the problem is told as %q", problem)
 			}
 			g.rewrite(t, `trusted_ca: "no \"such\" = file\n\u0007 é.pem"`, "trusted_ca: ca.pem")
@@ -147,7 +147,7 @@ func TestUnreadableConfigurationsAreLoggedAsJSON(t *testing.T) {
 	path := s.write(t, t.TempDir(), "127.0.0.1:1", "127.0.0.1:2")
 	output, code := tollgate(t, "run", "--config", path, "--log-format", "json")
 	one, err := parseJSON(strings.TrimSuffix(output, "\n"))
-	if code != 2 || err != nil || !strings.HasPrefix(one["at"], path) || one["key"] == "" {
+	if code != 2 || err != nil || !strings.HasPrefix(one["problem"], path+":") || !strings.Contains(one["problem"], ": listeners[0].routes[0]: ") {
 		t.Errorf("exit %d, %v: %s", code, err, output)
 	}
 	for _, flags := range [][]string{{"--log-format"}, {"--log-format", "xml"}, {"--log-format=json", "--log-format=json"}} {
