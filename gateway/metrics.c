@@ -124,6 +124,18 @@ static struct series *series_of(struct metrics *metrics, const struct key *key)
 	return make_series(metrics, key);
 }
 
+static void make_network_series(struct metrics *metrics)
+{
+	static const char *const sides[] = {
+	        [METRICS_CLIENT] = "client", [METRICS_BACKEND] = "backend"};
+	static const char *const directions[] = {[METRICS_IN] = "in", [METRICS_OUT] = "out"};
+	for (size_t i = 0; i < METRICS_SIDES; i++)
+		for (size_t k = 0; k < METRICS_DIRECTIONS; k++)
+			metrics->network[i][k] = series_of(
+			        metrics, &(struct key){METRIC_network_bytes_total,
+			                         {sides[i], directions[k]}});
+}
+
 struct metrics *metrics_new(void)
 {
 	pthread_once(&status_words_once, make_status_words);
@@ -131,6 +143,7 @@ struct metrics *metrics_new(void)
 	CHECK(pthread_mutex_init(&metrics->lock, NULL) == 0);
 	metrics->index_size = SMALLEST_INDEX;
 	metrics->index = must_alloc(metrics->index_size * sizeof(*metrics->index));
+	make_network_series(metrics);
 	metrics->requests_active = series_of(
 	        metrics, &(struct key){METRIC_requests_active, {NULL}});
 	return metrics;
@@ -263,6 +276,13 @@ void metrics_upstream_connections(struct metrics *metrics, const char *backend, 
 {
 	const struct key key = {METRIC_upstream_connections_active, {backend}};
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
+}
+
+void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)
+{
+	struct series **series = metrics->network[side];
+	atomic_store_explicit(series[METRICS_IN]->values, in, memory_order_relaxed);
+	atomic_store_explicit(series[METRICS_OUT]->values, out, memory_order_relaxed);
 }
 
 void metrics_turn(struct metrics *metrics, int64_t duration_ns)

@@ -43,6 +43,10 @@ void metrics_connections(struct metrics *metrics, const char *listener, int chan
 void metrics_requests_active(struct metrics *metrics, int change);                    // likewise
 void metrics_upstream_connections(struct metrics *metrics, const char *backend, int change);
 void metrics_turn(struct metrics *metrics, int64_t duration_ns);
+enum metrics_side { METRICS_CLIENT, METRICS_BACKEND, METRICS_SIDES };
+enum metrics_direction { METRICS_IN, METRICS_OUT, METRICS_DIRECTIONS };
+void metrics_network(
+        struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out);  // all so far
 // `code`: the answer's HTTP status, or 0 with `failure` one of the fixed words ("connect_failed",
 // "reset", "timeout"...).
 void metrics_upstream(struct metrics *metrics, const char *backend, const char *endpoint, int code,

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gateway/metrics.h"
+
 enum metric {
 #define METRIC(name, type, labels, help) METRIC_##name,
 #define PROCESS_METRIC METRIC
@@ -71,7 +73,8 @@ struct metrics {
 	// it takes series out; never on the way of a request.
 	pthread_mutex_t lock;
 	_Atomic(struct series *) newest;
-	struct series *requests_active;  // one of the list
+	struct series *requests_active;  // of the list, as are these
+	struct series *network[METRICS_SIDES][METRICS_DIRECTIONS];
 	// The worker's alone: where its series are found, by what they are (open addressing, a
 	// power of two).
 	struct series **index;

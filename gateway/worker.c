@@ -100,6 +100,8 @@ static void on_worked(struct turn *turn, int64_t worked_ns)
 {
 	struct worker *worker = CONTAINER_OF(turn, struct worker, turn);
 	metrics_turn(worker->metrics, worked_ns);
+	metrics_network(worker->metrics, METRICS_CLIENT, turn->accepted.in, turn->accepted.out);
+	metrics_network(worker->metrics, METRICS_BACKEND, turn->dialled.in, turn->dialled.out);
 }
 
 void worker_init(struct worker *worker, size_t index, struct snapshot *snapshot, const int *sockets,

@@ -24,6 +24,11 @@ struct dirty {
 	void (*flush)(struct dirty *dirty);
 };
 
+// Bytes on the wire since the start.
+struct turn_traffic {
+	uint64_t in, out;
+};
+
 struct turn {
 	uv_loop_t loop;
 	uv_prepare_t prepare;
@@ -37,6 +42,7 @@ struct turn {
 	void (*worked)(struct turn *turn, int64_t worked_ns);
 	char *read_buffer;    // shared by all links: idle connections hold none
 	struct buffer plain;  // scratch for decrypted bytes
+	struct turn_traffic accepted, dialled;  // of links, by who began them
 };
 
 void turn_init(struct turn *turn);

@@ -151,6 +151,26 @@ func TestRequestsAndBackendConnectionsUnderWayAreCounted(t *testing.T) {
 	})
 }
 
+// Both sides of a large body are as long as it is, and a little more.
+func TestBytesOnTheWireAreCounted(t *testing.T) {
+	t.Parallel()
+	web := httpBackend(t)
+	g := start(t, setup{routes: []string{route("path: /*", "backend: web")}, backends: []string{http1("web", web.Address)}})
+	const size = 3 << 20
+	wantStatus(t, g.client(t, "h2", common().web).do(request("POST", "/x", strings.Repeat("x", size))), 200)
+	for _, series := range []string{`{side="client",direction="in"}`, `{side="backend",direction="out"}`} {
+		waitFor(t, series, patience, func() bool {
+			got := g.metric(t, "tollgate_network_bytes_total"+series)
+			return got > size && got < size*11/10
+		})
+	}
+	for _, series := range []string{`{side="client",direction="out"}`, `{side="backend",direction="in"}`} {
+		if got := g.metric(t, "tollgate_network_bytes_total"+series); got == 0 {
+			t.Errorf("%s is nothing", series)
+		}
+	}
+}
+
 // series returns which there are.
 func (g *gateway) series(t *testing.T) map[string]bool {
 	t.Helper()
