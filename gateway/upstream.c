@@ -17,8 +17,8 @@ static void count_connection(struct pool *pool, int change)
 {
 	pool->worker->upstream_count += (size_t)change;
 	pool->upstream_count += (size_t)change;
-	metrics_upstream_connections(pool->worker->metrics,
-	        pool->snapshot->backends[pool->backend].label, change);
+	metrics_upstream_connections(
+	        pool->worker->metrics, pool->snapshot->backends[pool->backend].label, change);
 }
 
 static struct upstream *upstream_of(struct link *link)

@@ -93,8 +93,7 @@ static void write_failed(struct link *link)
 
 static void receive(struct link *link, struct str bytes)
 {
-	link->bytes_in += bytes.len;
-	link->traffic->in += bytes.len;
+	turn_count(&link->bytes_in, &link->traffic->in, bytes.len);
 	if (link->shut)
 		return;  // lingering: only the end matters
 	if (link->mute)
@@ -203,12 +202,6 @@ static void linger(struct link *link)
 	turn_set_timer(link->turn, &link->linger, wait_ms * NS_PER_MS);
 }
 
-static void count_out(struct link *link, size_t bytes)
-{
-	link->bytes_out += bytes;
-	link->traffic->out += bytes;
-}
-
 static void on_written(uv_write_t *request, int status)
 {
 	struct link *link = request->handle->data;
@@ -216,7 +209,7 @@ static void on_written(uv_write_t *request, int status)
 	link->writing = false;
 	if (link->closing)
 		return;
-	count_out(link, buffer_len(&link->flight));
+	turn_count(&link->bytes_out, &link->traffic->out, buffer_len(&link->flight));
 	buffer_clear(&link->flight);
 	if (status < 0) {
 		if (link->finishing)
@@ -270,7 +263,7 @@ static bool write_out(struct link *link)
 		return false;
 	}
 	if (count > 0) {
-		count_out(link, (size_t)count);
+		turn_count(&link->bytes_out, &link->traffic->out, (size_t)count);
 		buffer_take(from, (size_t)count);
 	}
 	if (buffer_len(from) == 0)
