@@ -26,7 +26,7 @@ MACHINE := $(shell uname -m)
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
 	libseccomp-dev libsystemd-dev curl openssl
-TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd valgrind strace
+TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith -Wformat=2 \
@@ -226,7 +226,7 @@ list-units:
 # What runs on several threads: buckets, audit lanes, metrics, admin.
 TSAN_UNITS := $(filter %/bucket_keys_test %/bucket_reload_test %/bucket_threads_test %/limits_test %/audit_test %/audit_log_test \
 	%/audit_fold_test %/audit_recent_test %/audit_disk_test %/audit_rotation_test %/metrics_threads_test %/admin_test %/admin_connection_test \
-	%/admin_deadline_test %/threads_test,$(TESTS))
+	%/admin_deadline_test %/threads_test %/log_test,$(TESTS))
 tsan-units: $(TSAN_UNITS)
 list-tsan-units:
 	@echo $(TSAN_UNITS)

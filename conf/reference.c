@@ -138,13 +138,20 @@ static void write_metrics(struct buffer *out)
 {
 #define LABELS(...) #__VA_ARGS__
 #define METRIC(name, type, labels, help) {"tollgate_" #name, #type, labels, help},
+#define PROCESS_METRIC(name, type, labels, help) {#name, #type, labels, help},
 	static const struct {
 		const char *name, *type, *labels, *help;
 	} rows[] = {
 #include "base/metric.def"
 	};
+#undef PROCESS_METRIC
 #undef METRIC
 #undef LABELS
+#define BUCKET(upper_ns, upper_s) " " upper_s
+	static const char buckets[] =
+#include "base/metric_bucket.def"
+	        ;
+#undef BUCKET
 	buffer_append_str(
 	        out, STR("\n## Metrics\n\nAt `/metrics` of the admin listener, in the text "
 	                 "format of Prometheus.\n\n"
@@ -159,6 +166,15 @@ static void write_metrics(struct buffer *out)
 			buffer_printf(out, "%.*s", *letter != '"', letter);
 		buffer_printf(out, " | %s |\n", rows[i].help);
 	}
+	buffer_printf(out,
+	        "\nThe buckets of every histogram end at%s and +Inf seconds.\n\n"
+	        "Label values are names of the configuration and words of the gateway, never the "
+	        "caller's, and a code is a\n"
+	        "status or `other`: callers cannot add series, and backends no more than there are "
+	        "statuses. What a reload\n"
+	        "no longer names is not told any more, and forgotten once nothing under way uses "
+	        "it.\n",
+	        buckets);
 }
 
 void config_reference(FILE *out)

@@ -228,7 +228,7 @@ static void on_opened(struct link *link)
 	struct worker *worker = downstream->worker;
 	downstream_identify(downstream);
 	open_codec(downstream);
-	metrics_handshake(worker->metrics, downstream->label,
+	metrics_handshake(worker->metrics, downstream->listener->label,
 	        downstream->standing == REASON_NONE ? "ok" : reason_name(downstream->standing));
 	if (downstream->standing != REASON_NONE)
 		turn_set_timer(
@@ -300,16 +300,18 @@ static void bury(struct grave *grave)
 {
 	struct downstream *downstream = CONTAINER_OF(grave, struct downstream, grave);
 	struct worker *worker = downstream->worker;
+	struct worker_listener *listener = downstream->listener;
 	if (downstream->codec)
 		downstream->codec->ops->free(downstream->codec);
 	CHECK(list_empty(&downstream->exchanges));
 	list_remove(&downstream->node);
 	worker->downstream_count--;
-	downstream->listener->downstream_count--;
+	listener->downstream_count--;
 	arena_fini(&downstream->arena);
 	arena_fini(&downstream->identity_arena);
 	snapshot_unref(downstream->snapshot);
 	free(downstream);
+	worker_listener_settle(listener);
 	worker_settle(worker);
 }
 
@@ -321,7 +323,7 @@ static void on_closed(struct link *link)
 	turn_stop_timer(&worker->turn, &downstream->expiry);
 	turn_stop_timer(&worker->turn, &downstream->report);
 	atomic_fetch_sub(&downstream->listener->listening->connections, 1);
-	metrics_connections(worker->metrics, downstream->label, -1);
+	metrics_connections(worker->metrics, downstream->listener->label, -1);
 	if (downstream->codec)
 		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);
 	downstream->grave.bury = bury;
@@ -346,7 +348,6 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 	downstream->listener = listener;
 	downstream->snapshot = snapshot_ref(snapshot);
 	downstream->listener_index = listener->index;
-	downstream->label = snapshot->listeners[listener->index].label;
 	downstream->phase = DOWNSTREAM_IDLE;
 	timer_init(&downstream->timer, on_timer);
 	timer_init(&downstream->expiry, downstream_on_expiry);
@@ -356,7 +357,7 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 	worker->downstream_count++;
 	listener->downstream_count++;
 	size_t count = atomic_fetch_add(&listener->listening->connections, 1) + 1;
-	metrics_connections(worker->metrics, downstream->label, 1);
+	metrics_connections(worker->metrics, downstream->listener->label, 1);
 	link_init(&downstream->link, &worker->turn, &link_events,
 	        listener->listening->address.kind == ADDRESS_UNIX);
 	if (link_accept(&downstream->link, descriptor) < 0) {

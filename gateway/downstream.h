@@ -27,7 +27,6 @@ struct downstream {
 	struct worker_listener *listener;
 	struct snapshot *snapshot;  // under which `identity` was judged
 	size_t listener_index;      // which of its listeners
-	const char *label;          // of the listener it came in by
 	struct codec *codec;        // NULL until the handshake is over
 	struct arena arena;
 	struct arena identity_arena;  // of `identity`

@@ -126,6 +126,7 @@ struct exchange *exchange_new(struct downstream *downstream, struct stream *clie
 	timer_init(&exchange->arrival, on_arrival);
 	list_push(&downstream->exchanges, &exchange->node);
 	downstream->exchange_count++;
+	metrics_requests_active(downstream->worker->metrics, 1);
 	downstream->asked = true;
 	client->user = exchange;
 	forward_identify(exchange, &client->head);
@@ -377,6 +378,7 @@ void exchange_finish(struct exchange *exchange)
 	stream_release(client);
 	list_remove(&exchange->node);
 	downstream->exchange_count--;
+	metrics_requests_active(downstream->worker->metrics, -1);
 	exchange->grave.bury = bury;
 	turn_mark_dead(turn_of(exchange), &exchange->grave);
 	link_mark_dirty(&downstream->link);

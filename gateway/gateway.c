@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/announce.h"
 #include "gateway/privilege.h"
 #include "gateway/sandbox.h"
-#include "gateway/version.h"
 
 enum {
 	ABANDON_MS = 2000,  // for workers to close what is left
@@ -32,6 +32,7 @@ static void wind_up(struct gateway *gateway)
 	uv_close((uv_handle_t *)&gateway->bell, NULL);
 	turn_stop_timer(&gateway->turn, &gateway->tick);
 	turn_stop_timer(&gateway->turn, &gateway->look);
+	expiry_end(&gateway->expiry);
 	turn_stop_timer(&gateway->turn, &gateway->drain_deadline);
 	turn_stop_timer(&gateway->turn, &gateway->abandon);
 	service_manager_end(&gateway->manager);
@@ -75,6 +76,7 @@ static void on_abandon(struct timer *timer)
 	        "finished=%zu workers=%zu", atomic_load(&gateway->finished_workers),
 	        gateway->worker_count);
 	audit_close(gateway->audit);
+	log_end();
 	_exit(1);
 }
 
@@ -155,20 +157,6 @@ static void watch_signal(
 	CHECK(uv_signal_start(handle, callback, number) == 0);
 }
 
-static void announce(const struct gateway *gateway)
-{
-	const struct config *config = gateway->snapshot->config;
-	for (size_t i = 0; i < config->listener_count; i++)
-		log_event(LOG_INFO, "listening",
-		        "listener=%.*s address=%.*s routes=%zu identities=\"%.*s\"",
-		        STR_FMT(config->listeners[i].name.text),
-		        STR_FMT(config->listeners[i].address.text),
-		        config->listeners[i].route_count,
-		        STR_FMT(config->listeners[i].tls.match_subject_alt_names.items[0].text));
-	log_event(LOG_INFO, "ready", "version=%s workers=%zu backends=%zu", version_text(),
-	        gateway->worker_count, config->backend_count);
-}
-
 static void begin_workers(struct gateway *gateway)
 {
 	gateway->workers = must_alloc(gateway->worker_count * sizeof(*gateway->workers));
@@ -234,6 +222,7 @@ static void serve(struct gateway *gateway)
 		worker_start(&gateway->workers[i]);
 	sandbox_close_calls(gateway->snapshot->config);
 	announce(gateway);
+	expiry_begin(&gateway->expiry, &gateway->turn, &gateway->snapshot);
 	service_manager_begin(&gateway->manager, &gateway->turn, gateway->workers,
 	        gateway->worker_count, "serving");
 	if (handover_expected(&gateway->handover))
@@ -252,6 +241,7 @@ static void release(struct gateway *gateway)
 	if (gateway->audit)
 		audit_close(gateway->audit);
 	memory_fini(&gateway->memory);
+	process_fini(&gateway->process);
 	snapshot_unref(gateway->snapshot);
 	bucket_store_free(gateway->store);
 	free(gateway->workers);
@@ -269,7 +259,7 @@ static void say_why_not(const char *config_path, struct config_problems *problem
 		*problems = (struct config_problems){0};
 		(void)!snapshot_check(config_path, problems);
 	}
-	config_problems_print(problems, STDERR_FILENO);
+	announce_no_start(problems);
 	config_problems_fini(problems);
 }
 
@@ -302,11 +292,14 @@ int gateway_run(const char *config_path, struct launcher launcher)
 		return 2;
 	}
 	upgrade_prepare(&gateway.upgrade, launcher);
+	gateway.reloads.last_success_s = clock_wall_ns() / NS_PER_S;
 	memory_init(&gateway.memory);
+	process_init(&gateway.process);
 	sandbox_close_files(gateway.snapshot->config, config_path);
 	turn_init(&gateway.turn);
 	if (!become_ready(&gateway, &problems)) {
-		config_problems_print(&problems, STDERR_FILENO);
+		announce_no_start(&problems);
+		log_end();
 		_exit(1);  // nothing has been served and nothing needs to be undone
 	}
 	config_problems_fini(&problems);

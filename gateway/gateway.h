@@ -8,8 +8,16 @@
 #include "gateway/handover.h"
 #include "gateway/service_manager.h"
 #include "gateway/upgrade.h"
+#include "gateway/expiry.h"
+#include "gateway/process.h"
 #include "gateway/watch.h"
 #include "gateway/worker.h"
+
+// By result: [false] failed, [true] succeeded.
+struct reloads {
+	uint64_t config[2], certificates[2];
+	int64_t last_success_s;  // of the configuration; the start is the first
+};
 
 struct gateway {
 	struct turn turn;
@@ -31,11 +39,14 @@ struct gateway {
 	uv_async_t bell;    // a worker has finished
 	struct timer tick;  // watches files
 	struct memory memory;
+	struct process process;
 	struct timer look;  // at the memory
+	struct expiry expiry;
 	struct timer drain_deadline;
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
 	int64_t started_ns;  // monotonic
+	struct reloads reloads;
 	bool last_reload_good;
 	int64_t last_reload_ns;              // wall clock; 0: there was none
 	struct buffer last_reload_problems;  // why it was refused, a line each; empty: it was not
@@ -57,6 +68,8 @@ void gateway_give_way(struct gateway *gateway);  // a successor serves from now 
 void gateway_on_hangup(uv_signal_t *handle, int number);
 void gateway_on_tick(struct timer *timer);
 
+// status.c and status_metrics.c: what the admin listener tells.
+void status_metrics(const struct gateway *gateway, struct buffer *out);
 extern const struct admin_hooks gateway_status_hooks;
 
 #endif

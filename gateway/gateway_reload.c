@@ -1,9 +1,8 @@
 // Another configuration, or other files under the same one: prepared whole, sockets included, then
 // put in force whole, or not at all.
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/announce.h"
 #include "gateway/gateway.h"
 
 enum { TICK_MS = 1000 };
@@ -74,6 +73,9 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	watch_config_begin(&gateway->watch, gateway->config_path);
 	struct snapshot *next = prepare(gateway, &problems);
 	gateway->last_reload_good = next != NULL;
+	gateway->reloads.config[next != NULL]++;
+	if (next)
+		gateway->reloads.last_success_s = clock_wall_ns() / NS_PER_S;
 	gateway->last_reload_ns = clock_wall_ns();
 	note_problems(&problems, &gateway->last_reload_problems);
 	audit_reopen(gateway->audit);  // whoever rotates logs does not ask what the configuration
@@ -88,27 +90,24 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 		        "problems=%zu first=\"%.*s\"", problems.count,
 		        problems.count ? (int)problems.items[0].what.len : 0,
 		        problems.count ? problems.items[0].what.at : "");
+		announce_problems(&problems);
 	}
 	service_manager_reloaded(next ? "serving" : "serving; the last reload was refused");
 	config_problems_fini(&problems);
 	return next != NULL;
 }
 
-static void reload_aloud(struct gateway *gateway)
+static void reload(struct gateway *gateway)
 {
 	struct buffer problems = {0};
-	if (!gateway_reload(gateway, &problems)) {
-		ssize_t written = write(
-		        STDERR_FILENO, buffer_data(&problems), buffer_len(&problems));
-		(void)written;
-	}
+	(void)!gateway_reload(gateway, &problems);
 	buffer_fini(&problems);
 }
 
 void gateway_on_hangup(uv_signal_t *handle, int number)
 {
 	(void)number;
-	reload_aloud(handle->data);
+	reload(handle->data);
 }
 
 static struct snapshot *renew(struct gateway *gateway, struct config_problems *problems)
@@ -132,6 +131,7 @@ static void look_for_changes(struct gateway *gateway)
 		return;
 	uint64_t before = gateway->watch.seen;
 	struct snapshot *next = renew(gateway, &problems);
+	gateway->reloads.certificates[next != NULL]++;
 	if (next) {
 		put_in_force(gateway, next);
 		log_event(LOG_INFO, "replaced certificates are in force", "%s", "");
@@ -151,6 +151,6 @@ void gateway_on_tick(struct timer *timer)
 	look_for_changes(gateway);
 	if (watch_config_rests_changed(&gateway->watch, gateway->config_path) &&
 	        gateway->snapshot->config->watch_config)
-		reload_aloud(gateway);
+		reload(gateway);
 	turn_set_timer(&gateway->turn, &gateway->tick, (int64_t)TICK_MS * NS_PER_MS);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/log.h"
 #include "gateway/audit.h"
 #include "gateway/gateway.h"
 #include "gateway/http/h1_head.h"
@@ -45,27 +46,66 @@ static bool asks_help(int argc, char **argv)
 	return false;
 }
 
-// Reads `--config FILE` (or `--config=FILE`, `-c FILE`) and nothing else; a usage error is said
-// here.
-static int read_config_option(
-        const struct command *command, int argc, char **argv, const char **path)
+enum given { GIVEN_CONFIG, GIVEN_LOG_FORMAT, GIVEN_COUNT };
+
+// What each option is called, and what to say when it is wanting or there once more.
+static const struct {
+	char letter;
+	const char *name, *wanting, *twice;
+} given_rows[GIVEN_COUNT] = {
+        [GIVEN_CONFIG] = {'c', "config", "--config needs a file", "--config is given twice"},
+        [GIVEN_LOG_FORMAT] = {'l', "log-format", "--log-format needs `logfmt` or `json`",
+                "--log-format is given twice"},
+};
+
+static enum given given_of(int letter)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'}, {0}};
-	*path = NULL;
+	enum given found = 0;
+	while (given_rows[found].letter != letter)
+		CHECK(++found < GIVEN_COUNT);
+	return found;
+}
+
+// Reads the first `count` options of the table (`--config FILE`, `--config=FILE`, `-c FILE`) and
+// nothing else; a usage error is said here.
+static int read_options(const struct command *command, int argc, char **argv, size_t count,
+        const char **given)
+{
+	struct option options[GIVEN_COUNT + 1] = {0};
+	for (size_t i = 0; i < count; i++) {
+		given[i] = NULL;
+		options[i] = (struct option){
+		        given_rows[i].name, required_argument, NULL, given_rows[i].letter};
+	}
 	opterr = 0;
 	optind = 0;
 	for (int letter; (letter = getopt_long(argc, argv, ":c:", options, NULL)) != -1;) {
-		if (letter == 'c' && !*path)
-			*path = optarg;
-		else if (letter == 'c')
-			return usage_error(command, "--config is given twice", NULL);
-		else if (letter == ':')
-			return usage_error(command, "--config needs a file", NULL);
-		else
+		if (letter == ':')
+			return usage_error(command, given_rows[given_of(optopt)].wanting, NULL);
+		if (letter == '?')
 			return usage_error(command, "unknown option", argv[optind - 1]);
+		enum given which = given_of(letter);
+		if (given[which])
+			return usage_error(command, given_rows[which].twice, NULL);
+		given[which] = optarg;
 	}
 	if (optind < argc)
 		return usage_error(command, "unexpected argument", argv[optind]);
+	return EXIT_OK;
+}
+
+static int read_config_option(
+        const struct command *command, int argc, char **argv, const char **path)
+{
+	return read_options(command, argc, argv, GIVEN_CONFIG + 1, path);
+}
+
+static int take_log_format(const struct command *command, const char *format)
+{
+	if (format && strcmp(format, "json") == 0)
+		log_set_format(LOG_JSON);
+	else if (format && strcmp(format, "logfmt") != 0)
+		return usage_error(command, "--log-format is `logfmt` or `json`, not", format);
 	return EXIT_OK;
 }
 
@@ -73,9 +113,11 @@ static struct launcher launcher = {-1};  // of `run`
 
 static int command_run(const struct command *command, int argc, char **argv)
 {
-	const char *path;
-	int bad = read_config_option(command, argc, argv, &path);
-	return bad ? bad : gateway_run(path, launcher);
+	const char *given[GIVEN_COUNT];
+	int bad = read_options(command, argc, argv, GIVEN_COUNT, given);
+	if (!bad)
+		bad = take_log_format(command, given[GIVEN_LOG_FORMAT]);
+	return bad ? bad : gateway_run(given[GIVEN_CONFIG], launcher);
 }
 
 static int command_check(const struct command *command, int argc, char **argv)
@@ -87,7 +129,7 @@ static int command_check(const struct command *command, int argc, char **argv)
 		return bad;
 	if (!path)
 		return usage_error(command, "--config FILE is missing", NULL);
-	bool good = snapshot_check(path, &problems);
+	bool good = snapshot_review(path, &problems, expiry_print, (void *)path);
 	if (good)
 		printf("%s: the configuration is good\n", path);
 	else
@@ -129,13 +171,15 @@ static int command_version(const struct command *command, int argc, char **argv)
 }
 
 static const struct command commands[] = {
-        {"run", "[--config FILE]", "Serves in the foreground; logs to stderr.",
+        {"run", "[--config FILE] [--log-format FORMAT]",
+                "Serves in the foreground; logs to stderr.",
                 "Without --config the embedded default configuration serves, with certificates "
                 "from ./pki\n"
                 "(made by `tollgate pki pki`). SIGTERM drains and exits 0, a second one exits at "
                 "once;\n"
-                "SIGHUP reloads. Exit status: 0 after a clean drain, 1 could not start, 2 bad "
-                "usage or configuration.\n",
+                "SIGHUP reloads. FORMAT is `logfmt` (the default) or `json`, one object a line.\n"
+                "Exit status: 0 after a clean drain, 1 could not start, 2 bad usage or "
+                "configuration.\n",
                 command_run},
         {"check", "--config FILE", "Loads everything `run` would and serves nothing.",
                 "Every problem is listed as FILE:LINE:COLUMN: KEY.PATH: what is wrong, what was "
@@ -158,7 +202,7 @@ static int main_help(FILE *out, int status)
 	      "COMMAND ...\n\n",
 	        out);
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-8s %-18s %s\n", commands[i].name, commands[i].arguments,
+		fprintf(out, "  %-8s %-37s %s\n", commands[i].name, commands[i].arguments,
 		        commands[i].what);
 	fputs("\n`tollgate COMMAND --help` says more.\n", out);
 	return status;

@@ -7,13 +7,7 @@
 #include "base/clock.h"
 #include "gateway/metrics_series.h"
 
-enum {
-	WORD_CHAINS = 256,
-	SMALLEST_INDEX = 64,
-	HTTP_STATUS_MIN = 100,
-	HTTP_STATUS_MAX = 599,
-	GRPC_STATUS_MAX = 16
-};
+enum { SMALLEST_INDEX = 64, HTTP_STATUS_MIN = 100, HTTP_STATUS_MAX = 599, GRPC_STATUS_MAX = 16 };
 
 #define LABELS(...)                                                                                \
 	{                                                                                          \
@@ -22,25 +16,17 @@ enum {
 const struct metric_row metric_rows[METRIC_COUNT] = {
 #define METRIC(name, type, labels, help)                                                           \
 	[METRIC_##name] = {"tollgate_" #name, METRIC_TYPE_##type, help, labels},
+#define PROCESS_METRIC(name, type, labels, help)                                                   \
+	[METRIC_##name] = {#name, METRIC_TYPE_##type, help, labels},
 #include "base/metric.def"
+#undef PROCESS_METRIC
 #undef METRIC
 };
 
 const struct metric_bucket metric_buckets[METRIC_BUCKETS] = {
-        {NS_PER_MS / 2, "0.0005"},
-        {NS_PER_MS, "0.001"},
-        {NS_PER_MS * 5 / 2, "0.0025"},
-        {NS_PER_MS * 5, "0.005"},
-        {NS_PER_MS * 10, "0.01"},
-        {NS_PER_MS * 25, "0.025"},
-        {NS_PER_MS * 50, "0.05"},
-        {NS_PER_MS * 100, "0.1"},
-        {NS_PER_MS * 250, "0.25"},
-        {NS_PER_MS * 500, "0.5"},
-        {NS_PER_S, "1"},
-        {(int64_t)NS_PER_S * 5 / 2, "2.5"},
-        {(int64_t)NS_PER_S * 5, "5"},
-        {(int64_t)NS_PER_S * 10, "10"},
+#define BUCKET(upper_ns, upper_s) {INT64_C(upper_ns), upper_s},
+#include "base/metric_bucket.def"
+#undef BUCKET
 };
 
 // Statuses as label words. They come from backends too, so whatever is none must not make a series
@@ -65,66 +51,6 @@ static const char *http_word(int status)
 static const char *grpc_word(int status)
 {
 	return status >= 0 && status <= GRPC_STATUS_MAX ? status_words[status] : "other";
-}
-
-struct word {
-	struct word *next;
-	char text[];
-};
-
-static struct word *words[WORD_CHAINS];
-
-// At the end of the process, so that whatever is left then is a leak.
-__attribute__((destructor)) static void forget_words(void)
-{
-	for (size_t i = 0; i < WORD_CHAINS; i++)
-		while (words[i]) {
-			struct word *word = words[i];
-			words[i] = word->next;
-			free(word);
-		}
-}
-
-const char *metrics_label(struct str text)
-{
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	struct word **chain = &words[str_hash(text, 0) % WORD_CHAINS], *word;
-	pthread_mutex_lock(&lock);
-	for (word = *chain; word; word = word->next)
-		if (str_eq(str_from(word->text), text))
-			break;
-	if (!word) {
-		word = must_alloc(sizeof(*word) + text.len + 1);
-		if (text.len)
-			memcpy(word->text, text.at, text.len);
-		word->next = *chain;
-		*chain = word;
-	}
-	pthread_mutex_unlock(&lock);
-	return word->text;
-}
-
-struct metrics *metrics_new(void)
-{
-	pthread_once(&status_words_once, make_status_words);
-	struct metrics *metrics = must_alloc(sizeof(*metrics));
-	metrics->index_size = SMALLEST_INDEX;
-	metrics->index = must_alloc(metrics->index_size * sizeof(*metrics->index));
-	return metrics;
-}
-
-void metrics_free(struct metrics *metrics)
-{
-	if (!metrics)
-		return;
-	struct series *series = atomic_load_explicit(&metrics->newest, memory_order_acquire);
-	while (series) {
-		struct series *next = series->next;
-		free(series);
-		series = next;
-	}
-	free(metrics->index);
-	free(metrics);
 }
 
 struct key {
@@ -176,6 +102,8 @@ static struct series *make_series(struct metrics *metrics, const struct key *key
 	struct series *series = must_alloc(sizeof(*series) + values);
 	series->metric = key->metric;
 	memcpy(series->labels, key->labels, sizeof(series->labels));
+	for (size_t i = 0; i < METRIC_LABELS_MAX; i++)
+		series->words[i] = metrics_word_take(key->labels[i]);
 	series->next = atomic_load_explicit(&metrics->newest, memory_order_relaxed);
 	atomic_store_explicit(&metrics->newest, series, memory_order_release);
 	if (++metrics->series_count * 2 > metrics->index_size)
@@ -194,6 +122,91 @@ static struct series *series_of(struct metrics *metrics, const struct key *key)
 		slot = (slot + 1) & (metrics->index_size - 1);
 	}
 	return make_series(metrics, key);
+}
+
+static void make_network_series(struct metrics *metrics)
+{
+	static const char *const sides[] = {
+	        [METRICS_CLIENT] = "client", [METRICS_BACKEND] = "backend"};
+	static const char *const directions[] = {[METRICS_IN] = "in", [METRICS_OUT] = "out"};
+	for (size_t i = 0; i < METRICS_SIDES; i++)
+		for (size_t k = 0; k < METRICS_DIRECTIONS; k++)
+			metrics->network[i][k] = series_of(
+			        metrics, &(struct key){METRIC_network_bytes_total,
+			                         {sides[i], directions[k]}});
+}
+
+struct metrics *metrics_new(void)
+{
+	pthread_once(&status_words_once, make_status_words);
+	struct metrics *metrics = must_alloc(sizeof(*metrics));
+	CHECK(pthread_mutex_init(&metrics->lock, NULL) == 0);
+	metrics->index_size = SMALLEST_INDEX;
+	metrics->index = must_alloc(metrics->index_size * sizeof(*metrics->index));
+	make_network_series(metrics);
+	metrics->requests_active = series_of(
+	        metrics, &(struct key){METRIC_requests_active, {NULL}});
+	return metrics;
+}
+
+static void free_series(struct series *series)
+{
+	for (size_t i = 0; i < METRIC_LABELS_MAX; i++)
+		metrics_word_drop(series->words[i]);
+	free(series);
+}
+
+void metrics_free(struct metrics *metrics)
+{
+	if (!metrics)
+		return;
+	struct series *series = atomic_load_explicit(&metrics->newest, memory_order_acquire);
+	while (series) {
+		struct series *next = series->next;
+		free_series(series);
+		series = next;
+	}
+	pthread_mutex_destroy(&metrics->lock);
+	free(metrics->index);
+	free(metrics);
+}
+
+// Takes what is not told any more out of a list and returns it.
+static struct series *take_out(struct metrics *metrics)
+{
+	struct series *dead = NULL, *kept = NULL, **end = &kept;
+	struct series *series = atomic_load_explicit(&metrics->newest, memory_order_relaxed);
+	for (struct series *next; series; series = next) {
+		next = series->next;
+		if (series_is_told(series)) {
+			*end = series;
+			end = &series->next;
+			continue;
+		}
+		series->next = dead;
+		dead = series;
+		metrics->series_count--;
+	}
+	*end = NULL;
+	atomic_store_explicit(&metrics->newest, kept, memory_order_release);
+	return dead;
+}
+
+void metrics_prune(struct metrics *metrics)
+{
+	pthread_mutex_lock(&metrics->lock);
+	struct series *dead = take_out(metrics);
+	pthread_mutex_unlock(&metrics->lock);
+	if (!dead)
+		return;
+	memset(metrics->index, 0, metrics->index_size * sizeof(*metrics->index));
+	struct series *series = atomic_load_explicit(&metrics->newest, memory_order_relaxed);
+	for (; series; series = series->next)
+		index_series(metrics, series);
+	for (struct series *next; dead; dead = next) {
+		next = dead->next;
+		free_series(dead);
+	}
 }
 
 // One writer: a load and a store are enough, and ten times cheaper than a locked addition.
@@ -254,11 +267,23 @@ void metrics_connections(struct metrics *metrics, const char *listener, int chan
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
 }
 
+void metrics_requests_active(struct metrics *metrics, int change)
+{
+	add(metrics->requests_active->values, (uint64_t)(int64_t)change);
+}
+
 void metrics_upstream_connections(
         struct metrics *metrics, const char *backend, const char *endpoint, int change)
 {
 	const struct key key = {METRIC_upstream_connections_active, {backend, endpoint}};
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
+}
+
+void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)
+{
+	struct series **series = metrics->network[side];
+	atomic_store_explicit(series[METRICS_IN]->values, in, memory_order_relaxed);
+	atomic_store_explicit(series[METRICS_OUT]->values, out, memory_order_relaxed);
 }
 
 void metrics_turn(struct metrics *metrics, int64_t duration_ns)

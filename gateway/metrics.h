@@ -1,8 +1,9 @@
 // Counting, without locks: each worker counts into its own `metrics`, and whoever scrapes adds them
-// up. Every series is made on first use and never freed; labels are interned words of the
-// configuration, never the caller's. A worker's `metrics` is written by its thread only and read by
-// any (relaxed atomics). No gaps, no resets: a reload keeps them. Buckets of every histogram, in
-// ms: 0.5 1 2.5 5 10 25 50 100 250 500, then 1 2.5 5 10 s.
+// up. Every series is made on first use; labels are interned words of the configuration, never the
+// caller's, so there are no more of them than a configuration has names. A worker's `metrics` is
+// written by its thread only and read by any (relaxed atomics). No gaps, no resets: a reload keeps
+// what it names, and what no configuration in use names any more is neither told nor kept. Buckets
+// of every histogram: base/metric_bucket.def.
 #ifndef GATEWAY_METRICS_H
 #define GATEWAY_METRICS_H
 
@@ -15,12 +16,16 @@
 
 struct metrics;
 
-// A label word (without a NUL) that lives for ever; equal words give the same pointer. Any thread;
-// called when configurations are loaded.
+// A label word (without a NUL) that lives until it is released as often as it was asked for; equal
+// words give the same pointer. Any thread; called when configurations are loaded and freed.
 const char *metrics_label(struct str word);
+void metrics_label_release(const char *label);  // may be NULL
 
 MUST_USE struct metrics *metrics_new(void);
 void metrics_free(struct metrics *metrics);
+// Forgets what no configuration in use names any more. The worker's thread, when it has let go of
+// one.
+void metrics_prune(struct metrics *metrics);
 
 enum metrics_protocol { METRICS_HTTP1, METRICS_HTTP2, METRICS_GRPC };
 
@@ -35,9 +40,14 @@ void metrics_limit_decision(
 void metrics_handshake(struct metrics *metrics, const char *listener,
         const char *result);  // "ok" or a reason's name
 void metrics_connections(struct metrics *metrics, const char *listener, int change);  // +1 or -1
+void metrics_requests_active(struct metrics *metrics, int change);                    // likewise
 void metrics_upstream_connections(struct metrics *metrics, const char *backend,
         const char *endpoint, int change);  // +1 or -1
 void metrics_turn(struct metrics *metrics, int64_t duration_ns);
+enum metrics_side { METRICS_CLIENT, METRICS_BACKEND, METRICS_SIDES };
+enum metrics_direction { METRICS_IN, METRICS_OUT, METRICS_DIRECTIONS };
+void metrics_network(
+        struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out);  // all so far
 // `code`: the answer's HTTP status, or 0 with `failure` one of the fixed words ("connect_failed",
 // "reset", "timeout"...).
 void metrics_upstream(struct metrics *metrics, const char *backend, const char *endpoint, int code,
@@ -47,7 +57,7 @@ void metrics_upstream(struct metrics *metrics, const char *backend, const char *
 // of metric.def. What is not counted by workers (certificate expiry, reload success, audit records,
 // build info) is given in `gauges`.
 struct metrics_gauge {
-	const char *name;    // a metric of metric.def, with or without `tollgate_`
+	const char *name;    // of metric.def, as it is exposed or without `tollgate_`
 	const char *labels;  // `{a="b"}` or ""
 	double value;
 };

@@ -66,7 +66,9 @@ static struct collection collect(struct metrics *const workers[], size_t worker_
 	size_t at = 0;
 	for (size_t i = 0; i < worker_count; i++)
 		for (const struct series *series = newest[i]; series; series = series->next)
-			all.items[at++] = series;
+			if (series_is_told(series))
+				all.items[at++] = series;
+	all.count = at;
 	qsort(all.items, all.count, sizeof(const struct series *), compare_series);
 	free(newest);
 	return all;
@@ -197,7 +199,9 @@ static int compare_gauges(const void *left, const void *right)
 static bool is_of(const struct metrics_gauge *gauge, enum metric metric)
 {
 	const char *name = metric_rows[metric].name;
-	return strcmp(gauge->name, name) == 0 || strcmp(gauge->name, name + PREFIX_LEN) == 0;
+	return strcmp(gauge->name, name) == 0 ||
+	       (str_starts(str_from(name), STR("tollgate_")) &&
+	               strcmp(gauge->name, name + PREFIX_LEN) == 0);
 }
 
 static void append_gauges(struct buffer *out, enum metric metric,
@@ -228,6 +232,8 @@ void metrics_expose(struct metrics *const workers[], size_t worker_count,
 	static const char *const types[] = {[METRIC_TYPE_COUNTER] = "counter",
 	        [METRIC_TYPE_GAUGE] = "gauge",
 	        [METRIC_TYPE_HISTOGRAM] = "histogram"};
+	for (size_t i = 0; i < worker_count; i++)
+		pthread_mutex_lock(&workers[i]->lock);
 	struct collection all = collect(workers, worker_count);
 	struct metrics_gauge *sorted = sorted_gauges(gauges, gauge_count);
 	size_t at = 0;
@@ -238,6 +244,8 @@ void metrics_expose(struct metrics *const workers[], size_t worker_count,
 		append_counted(out, metric, &all, &at);
 		append_gauges(out, metric, sorted, gauge_count);
 	}
+	for (size_t i = 0; i < worker_count; i++)
+		pthread_mutex_unlock(&workers[i]->lock);
 	free(sorted);
 	free(all.items);
 }

@@ -19,6 +19,11 @@ void sandbox_close_files(const struct config *config, const char *config_path);
 // EPERM and is told to the kernel's log; what only an intruder asks for kills the process.
 void sandbox_close_calls(const struct config *config);
 
+// What is closed by now, in words for the log.
+const char *sandbox_words(void);
+// Between the two files of it.
+extern bool sandbox_files_closed;
+
 // NULL, or why this build never closes anything.
 const char *sandbox_unfit(void);
 

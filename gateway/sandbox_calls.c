@@ -277,11 +277,21 @@ static int close_calls(void)
 	return result;
 }
 
+static bool calls_closed;
+
+const char *sandbox_words(void)
+{
+	if (sandbox_files_closed)
+		return calls_closed ? "directories and system calls" : "directories";
+	return calls_closed ? "system calls" : "off";
+}
+
 void sandbox_close_calls(const struct config *config)
 {
 	if (config->sandbox == SANDBOX_OFF || sandbox_unfit())
 		return;
 	int result = close_calls();
+	calls_closed = result >= 0;
 	if (result < 0)
 		log_event(LOG_WARN, "sandbox: system calls stay open", "error=\"%s\"",
 		        strerror(-result));

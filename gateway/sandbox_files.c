@@ -28,6 +28,8 @@ enum { LINKS_MAX = 40 };  // as many as the kernel follows
 static const char *const system_files[] = {"/etc/hosts", "/etc/resolv.conf", "/usr/lib/x",
         "/usr/lib64/x", "/lib/x", "/lib64/x", "/proc/self/x", "/sys/fs/cgroup/x"};
 
+bool sandbox_files_closed;
+
 struct fence {
 	int ruleset;
 	uint64_t handled;
@@ -202,7 +204,8 @@ void sandbox_close_files(const struct config *config, const char *config_path)
 		return;
 	}
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	if (abi < 1 || !close_fence(handled_by(abi), config, config_path))
+	sandbox_files_closed = abi >= 1 && close_fence(handled_by(abi), config, config_path);
+	if (!sandbox_files_closed)
 		log_event(LOG_WARN, "sandbox: directories stay open, this kernel has no Landlock",
 		        "error=\"%s\"", strerror(errno));
 	else

@@ -59,6 +59,30 @@ static void label_backend(struct snapshot *snapshot, const struct config_backend
 		out->endpoint_labels[i] = metrics_label(backend->endpoints[i].text);
 }
 
+static void unlabel_listener(
+        const struct config_listener *listener, const struct snapshot_listener *labels)
+{
+	metrics_label_release(labels->label);
+	for (size_t i = 0; labels->limit_labels && i < listener->route_count; i++) {
+		metrics_label_release(labels->route_labels[i]);
+		for (const char **limit = labels->limit_labels[i]; *limit; limit++)
+			metrics_label_release(*limit);
+	}
+}
+
+static void unlabel(struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->config->listener_count; i++)
+		unlabel_listener(&snapshot->config->listeners[i], &snapshot->listeners[i]);
+	for (size_t i = 0; i < snapshot->config->backend_count; i++) {
+		const struct snapshot_backend *backend = &snapshot->backends[i];
+		metrics_label_release(backend->label);
+		for (size_t k = 0;
+		        backend->label && k < snapshot->config->backends[i].endpoint_count; k++)
+			metrics_label_release(backend->endpoint_labels[k]);
+	}
+}
+
 static void label(struct snapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->config->listener_count; i++)
@@ -99,13 +123,19 @@ struct snapshot *snapshot_load(
 	return config ? make_ready(config, store, problems) : NULL;
 }
 
-struct snapshot *snapshot_renew(const struct snapshot *now, struct bucket_store *store,
-        struct config_problems *problems)
+struct snapshot *snapshot_renew(
+        const struct snapshot *now, struct bucket_store *store, struct config_problems *problems)
 {
 	return make_ready(config_ref(now->config), store, problems);
 }
 
 bool snapshot_check(const char *path, struct config_problems *problems)
+{
+	return snapshot_review(path, problems, NULL, NULL);
+}
+
+bool snapshot_review(const char *path, struct config_problems *problems,
+        void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
 {
 	struct config *config = config_load_faulty(path, problems);
 	if (!config)
@@ -113,7 +143,10 @@ bool snapshot_check(const char *path, struct config_problems *problems)
 	struct arena arena = {0};
 	for (size_t i = 0; i < config->listener_count; i++) {
 		struct str key = arena_printf(&arena, "listeners[%zu].tls", i);
-		tls_context_unref(tls_context_new(&config->listeners[i].tls, key, problems));
+		struct tls_context *tls = tls_context_new(&config->listeners[i].tls, key, problems);
+		if (tls && visit)
+			tls_context_expiries(tls, visit, argument);
+		tls_context_unref(tls);
 	}
 	const struct config_tls *admin = &config->admin_tls.tls;
 	if (admin->certificate_count)
@@ -143,6 +176,7 @@ void snapshot_unref(struct snapshot *snapshot)
 		listening_unref(snapshot->listeners[i].listening);
 	}
 	tls_context_unref(snapshot->admin_tls);
+	unlabel(snapshot);
 	config_free(snapshot->config);
 	arena_fini(&snapshot->arena);
 	free(snapshot);

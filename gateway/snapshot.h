@@ -42,11 +42,14 @@ struct snapshot {
 // configuration, relative to the working directory. `check`: adds every problem that loading would
 // meet, of all stages in one run. True when there is none.
 MUST_USE bool snapshot_check(const char *path, struct config_problems *problems);
+// The same, and `visit` sees what ends some day of all that could be loaded.
+MUST_USE bool snapshot_review(const char *path, struct config_problems *problems,
+        void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument);
 MUST_USE struct snapshot *snapshot_load(
         const char *path, struct bucket_store *store, struct config_problems *problems);
 // The same configuration with what its files hold now: certificates, keys, bundles, lists.
-MUST_USE struct snapshot *snapshot_renew(const struct snapshot *now, struct bucket_store *store,
-        struct config_problems *problems);
+MUST_USE struct snapshot *snapshot_renew(
+        const struct snapshot *now, struct bucket_store *store, struct config_problems *problems);
 // Opens the sockets of every listener, or takes over those of `now` (NULL: there is none) that stay
 // and those a predecessor left. False after adding a problem for each that cannot be had.
 MUST_USE bool snapshot_listen(struct snapshot *next, const struct snapshot *now,

@@ -5,7 +5,6 @@
 #include "base/json.h"
 #include "gateway/gateway.h"
 #include "gateway/status_report.h"
-#include "gateway/version.h"
 
 static bool ready(void *argument)
 {
@@ -13,82 +12,9 @@ static bool ready(void *argument)
 	return !gateway->draining;
 }
 
-struct gauges {
-	struct arena arena;
-	struct metrics_gauge *items;
-	size_t count, capacity;
-	const char *listener;
-};
-
-static void add_gauge(struct gauges *gauges, const char *name, const char *labels, double value)
-{
-	if (gauges->count == gauges->capacity) {
-		gauges->capacity = gauges->capacity ? 2 * gauges->capacity : 32;
-		gauges->items = must_realloc(
-		        gauges->items, gauges->capacity * sizeof(*gauges->items));
-	}
-	gauges->items[gauges->count++] = (struct metrics_gauge){name, labels, value};
-}
-
-// The hash, since CAs choose serials as they like and a scrape with one series twice is refused.
-static struct str expiry_labels(
-        struct gauges *gauges, const char *role, const struct tls_certificate_facts *facts)
-{
-	struct buffer labels = {0};
-	buffer_append_str(&labels, STR("{listener=\""));
-	metrics_append_label_value(&labels, str_from(gauges->listener));
-	buffer_printf(&labels, "\",role=\"%s\",serial=\"", role);
-	metrics_append_label_value(&labels, facts->serial);
-	buffer_append_str(&labels, STR("\",sha256=\""));
-	metrics_append_label_value(&labels, facts->sha256);
-	buffer_append_str(&labels, STR("\"}"));
-	struct str text = arena_str(&gauges->arena, buffer_str(&labels));
-	buffer_fini(&labels);
-	return text;
-}
-
-static void add_expiry(const char *role, const struct tls_certificate_facts *facts, void *argument)
-{
-	struct gauges *gauges = argument;
-	struct str labels = expiry_labels(gauges, role, facts);
-	for (size_t i = 0; i < gauges->count; i++)
-		if (strcmp(gauges->items[i].labels, labels.at) == 0)
-			return;  // a certificate that stands there twice
-	add_gauge(gauges, "certificate_expiry_timestamp_seconds", labels.at,
-	        (double)facts->not_after_s);
-}
-
 static void metrics(void *argument, struct buffer *out)
 {
-	const struct gateway *gateway = argument;
-	struct gauges gauges = {0};
-	size_t counter_count;
-	struct metrics **counters = status_counters(gateway, &counter_count);
-	if (gateway->snapshot->admin_tls) {
-		gauges.listener = "admin";
-		tls_context_each(gateway->snapshot->admin_tls, add_expiry, &gauges);
-	}
-	for (size_t i = 0; i < gateway->snapshot->config->listener_count; i++) {
-		gauges.listener = gateway->snapshot->listeners[i].label;
-		tls_context_each(gateway->snapshot->listeners[i].tls, add_expiry, &gauges);
-	}
-	add_gauge(&gauges, "memory_bytes", "{kind=\"resident\"}",
-	        (double)gateway->memory.resident_bytes);
-	add_gauge(&gauges, "memory_bytes", "{kind=\"ceiling\"}",
-	        (double)gateway->snapshot->config->memory);
-	add_gauge(&gauges, "config_last_reload_success", "",
-	        gateway->last_reload_good && !gateway->watch_failed);
-	add_gauge(&gauges, "access_lines_dropped_total", "",
-	        (double)audit_access_dropped_total(gateway->audit));
-	add_gauge(&gauges, "audit_records_total", "", (double)audit_records_total(gateway->audit));
-	add_gauge(&gauges, "audit_write_failures_total", "",
-	        (double)audit_write_failures_total(gateway->audit));
-	add_gauge(&gauges, "build_info",
-	        arena_printf(&gauges.arena, "{version=\"%s\"}", version_text()).at, 1);
-	metrics_expose(counters, counter_count, gauges.items, gauges.count, out);
-	arena_fini(&gauges.arena);
-	free(gauges.items);
-	free(counters);
+	status_metrics(argument, out);
 }
 
 static void config(void *argument, struct buffer *out)

@@ -52,6 +52,7 @@ static void take_offer(struct worker *worker)
 	worker->snapshot = next;
 	upstream_pools_retire(worker);
 	worker_listeners_join(worker);
+	metrics_prune(worker->metrics);
 	list_splice(&worker->unreviewed, &worker->downstreams);
 	turn_set_timer(&worker->turn, &worker->review, (int64_t)REVIEW_MS * NS_PER_MS);
 }
@@ -104,6 +105,8 @@ static void on_worked(struct turn *turn, int64_t worked_ns)
 {
 	struct worker *worker = CONTAINER_OF(turn, struct worker, turn);
 	metrics_turn(worker->metrics, worked_ns);
+	metrics_network(worker->metrics, METRICS_CLIENT, turn->accepted.in, turn->accepted.out);
+	metrics_network(worker->metrics, METRICS_BACKEND, turn->dialled.in, turn->dialled.out);
 }
 
 void worker_init(struct worker *worker, size_t index, size_t peers, struct snapshot *snapshot,

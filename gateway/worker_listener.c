@@ -31,12 +31,28 @@ static void open_doors(struct worker_listener *listener)
 	}
 }
 
+// A configuration may give another name to what goes on as it was.
+static void name(struct worker_listener *listener)
+{
+	struct worker *worker = listener->worker;
+	struct str text = worker->snapshot->config->listeners[listener->index].name.text;
+	const char *former = listener->label;
+	int open = (int)listener->downstream_count;
+	listener->label = metrics_label(text);
+	if (former && former != listener->label && open) {
+		metrics_connections(worker->metrics, former, -open);
+		metrics_connections(worker->metrics, listener->label, open);
+	}
+	metrics_label_release(former);
+}
+
 static void add(struct worker *worker, struct listening *listening, size_t index)
 {
 	struct worker_listener *listener = must_alloc(sizeof(*listener));
 	listener->worker = worker;
 	listener->listening = listening_ref(listening);
 	listener->index = index;
+	name(listener);
 	list_push(&worker->listeners, &listener->node);
 	open_doors(listener);
 }
@@ -45,6 +61,7 @@ static void free_listener(struct worker_listener *listener)
 {
 	list_remove(&listener->node);
 	listening_unref(listener->listening);
+	metrics_label_release(listener->label);
 	free(listener->doors);
 	free(listener);
 }
@@ -65,11 +82,19 @@ void worker_listeners_leave(struct worker *worker, const struct snapshot *next)
 		if (!listener->removed && !snapshot_listens(next, listener->listening)) {
 			shut_doors(listener);
 			listener->removed = true;
-		} else if (listener->removed && listener->doors_open == 0 &&
-		           listener->downstream_count == 0) {
-			free_listener(listener);
+		} else {
+			worker_listener_settle(listener);
 		}
 	}
+}
+
+void worker_listener_settle(struct worker_listener *listener)
+{
+	struct worker *worker = listener->worker;
+	if (!listener->removed || listener->doors_open || listener->downstream_count)
+		return;
+	free_listener(listener);
+	metrics_prune(worker->metrics);
 }
 
 static struct worker_listener *find(struct worker *worker, const struct listening *listening)
@@ -88,10 +113,12 @@ void worker_listeners_join(struct worker *worker)
 	for (size_t i = 0; i < snapshot->config->listener_count; i++) {
 		struct listening *listening = snapshot->listeners[i].listening;
 		struct worker_listener *listener = find(worker, listening);
-		if (listener)
+		if (listener) {
 			listener->index = i;
-		else if (!worker->draining)
+			name(listener);
+		} else if (!worker->draining) {
 			add(worker, listening, i);
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ struct worker_listener {
 	struct list node;  // in worker->listeners
 	struct worker *worker;
 	struct listening *listening;
+	const char *label;  // its name in metrics; one reference
 	size_t index;  // in the configuration in force
 	bool removed;  // it is not in there any more
 	size_t door_count, doors_open;
@@ -26,6 +27,8 @@ struct worker_listener {
 void worker_listeners_leave(struct worker *worker, const struct snapshot *next);
 // After that: those of the worker's snapshot that are not there yet open theirs.
 void worker_listeners_join(struct worker *worker);
+// A connection that came in by it is gone; frees it if it was the last of one that was removed.
+void worker_listener_settle(struct worker_listener *listener);
 // Takes in who is waiting already, then shuts the doors.
 void worker_listeners_shut(struct worker *worker);
 void worker_listeners_free(struct worker *worker);  // after the loop has ended

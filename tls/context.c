@@ -6,6 +6,7 @@
 
 #include "tls/abuse.h"
 #include "tls/decode.h"
+#include "tls/expiry.h"
 #include "tls/pipe.h"
 #include "tls/resume.h"
 #include "tls/select.h"
@@ -123,6 +124,7 @@ static bool load(struct tls_context *context, const struct config_tls *tls, stru
 
 static void set_up(struct tls_context *context, const struct config_tls *tls)
 {
+	expiry_collect(context, tls);
 	context->library = SSL_CTX_new(TLS_server_method());
 	CHECK(context->library);
 	context->pipe = pipe_method_new();
@@ -196,6 +198,13 @@ void tls_context_each(const struct tls_context *context,
 		visit("certificate", &context->pairs[i].facts, argument);
 	for (int i = 0; i < sk_X509_num(context->trust.authorities); i++)
 		visit("trusted_ca", &context->trust.facts[i], argument);
+}
+
+void tls_context_expiries(const struct tls_context *context,
+        void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
+{
+	for (size_t i = 0; i < context->expiry_count; i++)
+		visit(&context->expiries[i], argument);
 }
 
 const char *tls_library_version(void)

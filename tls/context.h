@@ -20,6 +20,8 @@ struct tls_context {
 	struct verdict_table *verdicts;  // the two bind themselves to this trust
 	struct resume_store *resume;
 	struct decode_table *decoded;
+	struct tls_expiry *expiries;  // in the arena
+	size_t expiry_count;
 	bool alert;  // on_unauthenticated: alert
 };
 

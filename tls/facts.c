@@ -88,13 +88,22 @@ static struct str sha256_of(struct arena *arena, const X509 *certificate)
 	return hex_of(arena, sum, size, false);
 }
 
+struct str facts_list_sha256(struct arena *arena, const X509_CRL *list)
+{
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	unsigned size = 0;
+	if (X509_CRL_digest(list, EVP_sha256(), sum, &size) != 1)
+		return str_of("", 0);
+	return hex_of(arena, sum, size, false);
+}
+
 int64_t facts_time_s(const ASN1_TIME *when)
 {
 	struct tm parts = {0};
 	return when && ASN1_TIME_to_tm(when, &parts) == 1 ? (int64_t)timegm(&parts) : 0;
 }
 
-static struct str time_text(struct arena *arena, const ASN1_TIME *when)
+struct str facts_time_text(struct arena *arena, const ASN1_TIME *when)
 {
 	struct tm parts = {0};
 	if (!when || ASN1_TIME_to_tm(when, &parts) != 1)
@@ -161,8 +170,8 @@ void facts_read(struct arena *arena, const X509 *certificate, size_t most_names,
 	        .issuer = facts_name(arena, X509_get_issuer_name(certificate)),
 	        .serial = serial_of(arena, certificate),
 	        .sha256 = sha256_of(arena, certificate),
-	        .not_before = time_text(arena, X509_get0_notBefore(certificate)),
-	        .not_after = time_text(arena, X509_get0_notAfter(certificate)),
+	        .not_before = facts_time_text(arena, X509_get0_notBefore(certificate)),
+	        .not_after = facts_time_text(arena, X509_get0_notAfter(certificate)),
 	        .not_before_s = facts_time_s(X509_get0_notBefore(certificate)),
 	        .not_after_s = facts_time_s(X509_get0_notAfter(certificate)),
 	};

@@ -26,4 +26,7 @@ void facts_read(struct arena *arena, const X509 *certificate, size_t most_names,
 struct str facts_name(struct arena *arena, const X509_NAME *name);  // RFC 2253, UTF-8 kept
 int64_t facts_time_s(const ASN1_TIME *time);                        // 0 where it does not parse
 
+struct str facts_time_text(struct arena *arena, const ASN1_TIME *time);   // RFC 3339, or empty
+struct str facts_list_sha256(struct arena *arena, const X509_CRL *list);  // lower-case hex
+
 #endif

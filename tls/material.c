@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "tls/facts.h"
 #include "tls/pem.h"
 #include "tls/verify.h"
@@ -157,10 +156,6 @@ static bool check_authorities(const struct pem_place *place, struct material_tru
 			        "certificate %d (%.*s) is no CA; expected CA certificates only",
 			        i + 1, STR_FMT(facts->subject));
 			good = false;
-		} else if (facts->not_after_s < now_s()) {
-			log_event(LOG_WARN, "a trusted CA has expired",
-			        "file=\"%.*s\" certificate=%d not_after=%.*s",
-			        STR_FMT(place->file->text), i + 1, STR_FMT(facts->not_after));
 		}
 	}
 	return good;
@@ -209,11 +204,6 @@ static bool check_list(const struct pem_place *place, X509_CRL *list, int number
 		        number, STR_FMT(issuer));
 		return false;
 	}
-	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(list);
-	if (next && facts_time_s(next) < now_s())
-		log_event(LOG_WARN, "a revocation list is out of date; it still revokes",
-		        "file=\"%.*s\" issuer=\"%.*s\"", STR_FMT(place->file->text),
-		        STR_FMT(issuer));
 	return true;
 }
 

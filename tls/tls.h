@@ -111,6 +111,20 @@ void tls_context_each(const struct tls_context *context,
         void (*visit)(const char *role, const struct tls_certificate_facts *facts, void *argument),
         void *argument);
 
+// All that ends some day: certificates served and what is sent behind them, trusted CAs, and
+// revocation lists, which their next update replaces.
+struct tls_expiry {
+	const char *role;  // `certificate`, `intermediate`, `trusted_ca`, `crl`
+	struct str file;
+	struct str name;    // the subject's, of a list the issuer's
+	struct str serial;  // lower-case hex; of a list empty
+	struct str sha256;
+	struct str ends;            // RFC 3339, seconds
+	int64_t begins_s, ends_s;  // seconds since 1970
+};
+void tls_context_expiries(const struct tls_context *context,
+        void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument);
+
 const char *tls_library_version(void);
 
 #endif

@@ -15,6 +15,7 @@ void link_init(
         struct link *link, struct turn *turn, const struct link_events *events, bool unix_socket)
 {
 	link->turn = turn;
+	link->traffic = &turn->accepted;
 	link->events = events;
 	link->dirty.flush = flush;
 	link->pause.flush = stop_unwanted;
@@ -92,7 +93,7 @@ static void write_failed(struct link *link)
 
 static void receive(struct link *link, struct str bytes)
 {
-	link->bytes_in += bytes.len;
+	turn_count(&link->bytes_in, &link->traffic->in, bytes.len);
 	if (link->shut)
 		return;  // lingering: only the end matters
 	if (link->mute)
@@ -183,6 +184,7 @@ static void on_connect(uv_connect_t *request, int status)
 
 int link_connect(struct link *link, const struct config_address *address)
 {
+	link->traffic = &link->turn->dialled;
 	if (address->kind == ADDRESS_UNIX) {
 		const struct sockaddr_un *path = (const struct sockaddr_un *)&address->socket;
 		uv_pipe_connect(
@@ -207,7 +209,7 @@ static void on_written(uv_write_t *request, int status)
 	link->writing = false;
 	if (link->closing)
 		return;
-	link->bytes_out += buffer_len(&link->flight);
+	turn_count(&link->bytes_out, &link->traffic->out, buffer_len(&link->flight));
 	buffer_clear(&link->flight);
 	if (status < 0) {
 		if (link->finishing)
@@ -261,7 +263,7 @@ static bool write_out(struct link *link)
 		return false;
 	}
 	if (count > 0) {
-		link->bytes_out += (uint64_t)count;
+		turn_count(&link->bytes_out, &link->traffic->out, (size_t)count);
 		buffer_take(from, (size_t)count);
 	}
 	if (buffer_len(from) == 0)

@@ -64,6 +64,7 @@ struct link {
 	bool cut_short;  // by the owner, before link_finish or link_close: what was written is not
 	                 // whole, so the connection ends in a reset
 	uint64_t bytes_in, bytes_out;  // on the wire
+	struct turn_traffic *traffic;  // the turn's, where they are added up
 };
 
 // Storage is the owner's and zeroed. After init one of accept or connect; after any failure still

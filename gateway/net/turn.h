@@ -24,6 +24,17 @@ struct dirty {
 	void (*flush)(struct dirty *dirty);
 };
 
+// Bytes on the wire since the start.
+struct turn_traffic {
+	uint64_t in, out;
+};
+
+static inline void turn_count(uint64_t *of_link, uint64_t *of_turn, size_t bytes)
+{
+	*of_link += bytes;
+	*of_turn += bytes;
+}
+
 struct turn {
 	uv_loop_t loop;
 	uv_prepare_t prepare;
@@ -31,12 +42,14 @@ struct turn {
 	int64_t alarm_ns;  // when it rings; 0: not set
 	struct wheel wheel;
 	struct list dirty, last, graves;
-	int64_t now_ns;       // monotonic, read at each wake-up and each read
-	int64_t woke_ns;      // when the first event of this turn came; 0: none yet
+	int64_t now_ns;   // monotonic, read at each wake-up and each read
+	int64_t woke_ns;  // when the first event of this turn came; 0: none yet
 	// By the owner, may be NULL: told at the end of a turn how long the loop was at work.
 	void (*worked)(struct turn *turn, int64_t worked_ns);
 	char *read_buffer;    // shared by all links: idle connections hold none
 	struct buffer plain;  // scratch for decrypted bytes
+	// Of links, by who began them.
+	struct turn_traffic accepted, dialled;
 };
 
 void turn_init(struct turn *turn);

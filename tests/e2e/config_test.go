@@ -33,6 +33,7 @@ type setup struct {
 	socket     string            // a unix socket to listen on instead of a port
 	audit      string            // {path: audit.jsonl}
 	files      map[string][]byte // more files beside the configuration
+	flags      []string          // more of the command line: "--log-format=json"
 	keepErrors bool              // the test itself looks at how the process ended
 	successors bool              // others will take its place: what they all say goes to a file
 }

@@ -151,7 +151,7 @@ func TestEveryMetricOfTheContractHasItsNameTypeAndLabels(t *testing.T) {
 		if contractMetrics[name].labels != nil && fmt.Sprint(labels) != fmt.Sprint(want) {
 			t.Errorf("%s has the labels %v, want %v", s.name, labels, want)
 		}
-		if types[name] == "" || !strings.HasPrefix(name, "tollgate_") {
+		if types[name] == "" || !strings.HasPrefix(name, "tollgate_") && !strings.HasPrefix(name, "process_") {
 			t.Errorf("%s has no type", s.name)
 		}
 		if key := name + s.labels["route"] + s.labels["backend"]; strings.HasSuffix(s.name, "_bucket") {

@@ -114,6 +114,7 @@ func (g *gateway) run() {
 	g.t.Helper()
 	g.stderr, g.exited, g.told = &lockedBuffer{}, make(chan struct{}), false
 	words := append(slices.Clone(g.setup.under), binary(), "run", "--config", g.config)
+	words = append(words, g.setup.flags...)
 	g.command = exec.Command(words[0], words[1:]...)
 	g.command.Env = append(os.Environ(), g.setup.env...)
 	g.command.Stdout, g.command.Stderr = g.stderr, g.stderr

@@ -95,20 +95,29 @@ func TestListenerThatCannotBeHadLeavesAllAsItWas(t *testing.T) {
 	writeFile(t, g.dir, "tollgate.yaml", []byte(first))
 }
 
+// The kernel knows no way to move who is just connecting, so that the first attempts may fail.
 func TestAddressMayWidenAtTheSamePort(t *testing.T) {
 	t.Parallel()
 	g := start(t, setup{routes: []string{marked("path: /*", "ok")}})
-	c := g.crowd(t)
-	wide := strings.Replace(g.address, "127.0.0.1:", "0.0.0.0:", 1)
+	narrow, wide := g.address, strings.Replace(g.address, "127.0.0.1:", "0.0.0.0:", 1)
+	beside := &gateway{t: t, setup: g.setup, address: strings.Replace(g.address, "127.0.0.1:", "127.0.0.2:", 1)}
+	listens := func(g *gateway) bool {
+		conn, err := g.tryTLS(g.trusting(common().web))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}
 	for range 2 {
-		g.rewrite(t, g.address, wide)
+		g.rewrite(t, narrow, wide)
 		g.reload(t)
+		waitFor(t, "the wide address to be listened to", 5*time.Second, func() bool { return listens(beside) })
 		wantStatus(t, g.once(t, g.trusting(common().web, "http/1.1")), http.StatusOK)
-		g.rewrite(t, wide, g.address)
+		g.rewrite(t, wide, narrow)
 		g.reload(t)
+		waitFor(t, "the narrow one alone", 5*time.Second, func() bool { return !listens(beside) && listens(g) })
 		wantStatus(t, g.once(t, g.trusting(common().web, "http/1.1")), http.StatusOK)
 	}
-	c.leave(t)
 }
 
 // Nobody asks for anything: the connections are looked for.

@@ -79,14 +79,18 @@ func (g *Gateway) Ask(method, path string) (status int, body string) {
 	return answer.StatusCode, string(text)
 }
 
-// Metric returns the sum of the series whose name and labels begin so.
+// Metric returns the sum of the series of that name, or of that name whose labels begin so.
 func (g *Gateway) Metric(series string) (sum float64) {
 	g.t.Helper()
 	status, text := g.Ask("GET", "/metrics")
 	if status != http.StatusOK {
 		g.t.Fatalf("/metrics: %d %s", status, text)
 	}
-	for _, found := range regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(series)+`.* (\S+)$`).FindAllStringSubmatch(text, -1) {
+	rest := `.*`
+	if !strings.Contains(series, "{") {
+		rest = `(?:\{.*)?`
+	}
+	for _, found := range regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(series)+rest+` (\S+)$`).FindAllStringSubmatch(text, -1) {
 		sum += Must(strconv.ParseFloat(found[1], 64))
 	}
 	return sum
