@@ -92,11 +92,14 @@ deb-deps:
 deb: deb-deps
 	@$(AGAIN) $(JOBS) all deb-here
 
+comma := ,
+space := $(subst ,, )
 # The debian files belong to a tree of their own, so that nothing is written beside the sources.
 .PHONY: deb-here
 deb-here: $(OUT)/tollgate $(MADE_FILES) $(BILL)
 	@rm -rf $(MADE)/deb $(OUT)/tollgate_*.deb && mkdir -p $(MADE)/deb
 	@cp -r deploy/debian $(MADE)/deb/debian
+	@sed -i 's/@PACKAGES@/$(subst $(space),$(comma) ,$(strip $(filter-out build-essential curl openssl,$(PACKAGES))))/' $(MADE)/deb/debian/control
 	@deploy/debian/write-changelog '$(DEB_VERSION)' '$(SOURCE_DATE_EPOCH)' '$(VERSION)' >$(MADE)/deb/debian/changelog
 	@cd $(MADE)/deb && ROOT='$(CURDIR)' OUT='$(OUT)' debian/rules binary >../deb.log 2>&1 || { cat ../deb.log >&2; exit 1; }
 	@ls $(OUT)/tollgate_*.deb

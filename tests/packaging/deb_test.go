@@ -145,6 +145,7 @@ type machine struct {
 }
 
 func newMachine(t *testing.T) machine {
+	asRoot(t)
 	m := machine{t, t.TempDir()}
 	for _, directory := range []string{"info", "updates", "triggers", "parts"} {
 		if err := os.MkdirAll(m.root+"/var/lib/dpkg/"+directory, 0o755); err != nil {
@@ -228,6 +229,7 @@ func TestLifeOfThePackageOnAMachine(t *testing.T) {
 // mount namespace of its own, where systemd seems to run.
 func TestAnUpgradeReplacesTheRunningGateway(t *testing.T) {
 	t.Parallel()
+	asRoot(t)
 	control, tools := t.TempDir(), t.TempDir()
 	run(t, root, "dpkg-deb", "-e", debianPackage(t), control)
 	for _, c := range []struct {

@@ -155,6 +155,14 @@ func pki(t *testing.T) string {
 	return directory
 }
 
+// asRoot skips the test for others; with CI=true that is a failure.
+func asRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount, and give files to others")
+	}
+}
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))

@@ -18,6 +18,7 @@ type house struct {
 }
 
 func newHouse(t *testing.T) *house {
+	asRoot(t)
 	prefix, _ := service(t)
 	h := &house{T: t, directory: t.TempDir()}
 	h.logs = h.directory + "/logs"
