@@ -11,6 +11,7 @@
 #   make quick       the tests to run while working: units and end to end
 #   make fuzz        SECONDS=60 for each target, FUZZ_TARGETS=h1_server for one (tests/fuzz/README.md)
 #   make bench       tollgate beside others (bench/README.md); make target: something to aim a load at
+#   make install     DESTDIR= and PREFIX=/usr/local; make uninstall; make deb: a Debian package (deploy/README.md)
 #   make reference   writes conf/REFERENCE.md anew
 #   make layers shape format clean
 
@@ -36,7 +37,8 @@ BRANCHES_x86_64  := -fcf-protection=full
 BRANCHES_aarch64 := -mbranch-protection=standard
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
 	$(BRANCHES_$(MACHINE)) -grecord-gcc-switches
-FLAGS_release := -O2 $(HARDENING)
+# Without the prefix the same sources give the same program wherever they lie.
+FLAGS_release := -O2 $(HARDENING) -ffile-prefix-map=$(CURDIR)=.
 FLAGS_debug   := -O0
 FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
@@ -167,6 +169,8 @@ test: test-deps
 	@tests/run stage 'the whole'
 	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
 	@tests/run command bench/target env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) target-test
+	@tests/run stage 'the package'
+	$(call go_tests,packaging/,$(CURDIR)/build/tollgate,1,in packaging)
 	@tests/run stage 'clang'
 	@tests/run command clang/build $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
 	@tests/run tap clang/hardening tests/hardening build/clang/tollgate
@@ -273,6 +277,6 @@ format:
 clean:
 	rm -rf build
 
--include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+-include $(shell find $(OUT) -name '*.d' -type f 2>/dev/null)
 
--include bench/bench.mk tests/fuzz/fuzz.mk tests/inject/inject.mk
+-include bench/bench.mk tests/fuzz/fuzz.mk tests/inject/inject.mk deploy/deploy.mk

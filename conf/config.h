@@ -249,6 +249,8 @@ void config_free(struct config *config);
 void config_dump(const struct config *config, struct buffer *out);
 // conf/REFERENCE.md, from the schema table, reason.def and metric.def.
 void config_reference(FILE *out);
+// The text of tollgate.yaml(5), from the same tables; `@DATE@` and the like are filled in later.
+void config_manual(FILE *out);
 // conf/default.yaml, what `make run` serves.
 extern const char config_default_text[];
 

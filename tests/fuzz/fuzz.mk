@@ -67,4 +67,10 @@ $(FUZZ_PROGRAMS): $(FUZZ_OUT)/%: $(FUZZ_OUT)/tests/fuzz/%_fuzz.o $(FUZZ_ARCHIVE)
 	@echo "  link  $@"
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,$(FUZZ_SANITIZE) -pthread -o $@ $^ $(LDLIBS)
 
+# Seeds that are made at every run.
+$(FUZZ_OUT)/certificate: | $(FUZZ_OUT)/certificate_seeds
+$(FUZZ_OUT)/certificate_seeds: $(FUZZ_OUT)/tests/fuzz/certificate_seeds.o $(FUZZ_ARCHIVE)
+	@echo "  link  $@"
+	$(Q)$(FUZZ_CC) -fsanitize=$(FUZZ_SANITIZE) -pthread -o $@ $^ $(LDLIBS)
+
 -include $(patsubst %.o,%.d,$(FUZZ_OBJECTS)) $(FUZZ_ALL:%=$(FUZZ_OUT)/tests/fuzz/%_fuzz.d)
