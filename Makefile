@@ -25,7 +25,7 @@ MACHINE := $(shell uname -m)
 
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
-	libseccomp-dev curl openssl
+	libseccomp-dev libcurl4-openssl-dev curl openssl
 TEST_PACKAGES := libcmocka-dev clang nghttp2-client python3-venv procps valgrind strace
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
@@ -45,7 +45,7 @@ NOTES_x86_64  := -Wl,-z,ibt,-z,shstk
 LINK_release  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,text,-z,defs,--build-id=sha1 $(NOTES_$(MACHINE))
 
 LLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo packaged || echo sources)
-LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp $(if $(filter packaged,$(LLHTTP)),libllhttp)
+LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp libcurl $(if $(filter packaged,$(LLHTTP)),libllhttp)
 CPPFLAGS := -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) \
 	$(if $(filter sources,$(LLHTTP)),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1)
 CFLAGS  = -std=c11 -g $(WARNINGS) $(FLAGS_$(VARIANT)) $(EXTRA_CFLAGS)

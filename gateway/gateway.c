@@ -101,6 +101,7 @@ static void on_terminate(uv_signal_t *handle, int number)
 {
 	struct gateway *gateway = handle->data;
 	(void)number;
+	gateway->hurried = gateway->draining;
 	if (gateway->draining)
 		stop(gateway);  // asked twice: at once
 	else
@@ -125,6 +126,8 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 		worker_offer(&gateway->workers[i], snapshot_ref(next));
 	snapshot_unref(gateway->snapshot);
 	gateway->snapshot = next;
+	if (gateway->tracing)
+		tracing_follow(gateway->tracing, next->config);
 	watch_begin(&gateway->watch, next->config);
 }
 
@@ -272,6 +275,8 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 	int *sockets = open_sockets(gateway);
 	if (!sockets)
 		return false;
+	if (config->tracing.endpoint.text.len)
+		gateway->tracing = tracing_open(gateway->snapshot->config, gateway->worker_count);
 	gateway->connections = must_alloc(config->listener_count * sizeof(*gateway->connections));
 	gateway->workers = must_alloc(gateway->worker_count * sizeof(*gateway->workers));
 	for (size_t i = 0; i < gateway->worker_count; i++) {
@@ -280,6 +285,8 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 		gateway->workers[i].on_finished = on_worker_finished;
 		gateway->workers[i].owner = gateway;
 		gateway->workers[i].memory = &gateway->memory;
+		gateway->workers[i].spans = gateway->tracing ? tracing_lane_of(gateway->tracing, i)
+		                                             : NULL;
 	}
 	free(sockets);
 	if (config->admin.kind == ADDRESS_NONE)
@@ -319,6 +326,7 @@ static void release(struct gateway *gateway)
 	for (size_t i = 0; i < gateway->worker_count && gateway->workers; i++)
 		worker_fini(&gateway->workers[i]);
 	turn_fini(&gateway->turn);
+	tracing_close(gateway->tracing, gateway->hurried);
 	if (gateway->audit)
 		audit_close(gateway->audit);
 	memory_fini(&gateway->memory);

@@ -5,6 +5,7 @@
 #define GATEWAY_GATEWAY_H
 
 #include "gateway/admin.h"
+#include "gateway/tracing.h"
 #include "gateway/watch.h"
 #include "gateway/worker.h"
 
@@ -14,6 +15,7 @@ struct gateway {
 	struct bucket_store *store;
 	struct snapshot *snapshot;
 	struct audit *audit;
+	struct tracing *tracing;  // NULL: off
 	struct worker *workers;
 	size_t worker_count;
 	atomic_size_t finished_workers;
@@ -28,6 +30,7 @@ struct gateway {
 	struct timer drain_deadline;
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
+	bool hurried;  // told to stop twice
 	bool last_reload_good;
 	bool watch_failed;  // the files on disk do not load; said once
 	bool watch_again;   // something changed while it was read

@@ -125,6 +125,7 @@ static void review(const struct config *config, const char *config_path)
 		review_file(tls->trusted_ca.text);
 		review_file(tls->crl.text);
 	}
+	review_file(config->tracing.trusted_ca.text);
 	review_file(str_from(config_path));
 	review_log(&config->audit);
 	review_log(&config->access_log);

@@ -161,6 +161,7 @@ static void allow_all(
 		allow_socket(fence, &config->listeners[i].address);
 	}
 	allow_socket(fence, &config->admin);
+	allow_text(fence, config->tracing.trusted_ca.text, MAY_READ);
 	allow_log(fence, &config->audit);
 	allow_log(fence, &config->access_log);
 }

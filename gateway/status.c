@@ -57,6 +57,14 @@ static void add_expiry(const char *role, const struct tls_certificate_facts *fac
 	        (double)facts->not_after_s);
 }
 
+static void add_spans(struct gauges *gauges, const struct tracing *tracing)
+{
+	for (enum tracing_result i = 0; tracing && i < TRACING_RESULT_COUNT; i++)
+		add_gauge(gauges, "trace_spans_total",
+		        arena_printf(&gauges->arena, "{result=\"%s\"}", tracing_result_name(i)).at,
+		        (double)tracing_total(tracing, i));
+}
+
 static void metrics(void *argument, struct buffer *out)
 {
 	const struct gateway *gateway = argument;
@@ -79,6 +87,7 @@ static void metrics(void *argument, struct buffer *out)
 	add_gauge(&gauges, "audit_records_total", "", (double)audit_records_total(gateway->audit));
 	add_gauge(&gauges, "audit_write_failures_total", "",
 	        (double)audit_write_failures_total(gateway->audit));
+	add_spans(&gauges, gateway->tracing);
 	add_gauge(&gauges, "build_info",
 	        arena_printf(&gauges.arena, "{version=\"%s\"}", version_text()).at, 1);
 	metrics_expose(workers, gateway->worker_count, gauges.items, gauges.count, out);

@@ -13,6 +13,7 @@
 #include "gateway/net/door.h"
 #include "gateway/net/turn.h"
 #include "gateway/snapshot.h"
+#include "gateway/trace_lane.h"
 
 struct worker;
 
@@ -41,6 +42,7 @@ struct worker {
 	struct audit_lane *lane;
 	struct metrics *metrics;
 	const struct memory *memory;  // main's; set before the start
+	struct trace_lane *spans;     // likewise; NULL: no tracing
 	uint64_t random[4];
 	bool draining, stopping, finished;
 	void (*on_finished)(struct worker *worker);  // on the worker's thread

@@ -108,6 +108,10 @@ void tls_context_each(const struct tls_context *context,
         void (*visit)(const char *role, const struct tls_certificate_facts *facts, void *argument),
         void *argument);
 
+// Whether the file holds certificates to trust, for those who read it themselves.
+MUST_USE bool tls_roots_check(
+        const struct config_text *file, struct str key, struct config_problems *problems);
+
 const char *tls_library_version(void);
 
 #endif
