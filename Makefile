@@ -165,6 +165,7 @@ test: test-deps
 	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
 	@tests/run stage 'the whole'
 	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},-C tracing ./...)
 	@tests/run command bench/target env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) target-test
 	@tests/run stage 'clang'
 	@tests/run command clang/build $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
@@ -184,6 +185,7 @@ test: test-deps
 	@tests/run command asan/build $(AGAIN) -k $(JOBS) VARIANT=asan all units inject
 	@tests/run units $$($(AGAIN) VARIANT=asan list-units)
 	$(call go_tests,asan/,$(CURDIR)/build/asan/tollgate,3,$(SANITIZED) ./e2e ./hostile ./inject ./faults)
+	$(call go_tests,asan/,$(CURDIR)/build/asan/tollgate,3,-C tracing ./...)
 	@tests/run stage 'the end'
 	@tests/run end
 
@@ -194,6 +196,7 @@ quick: test-deps
 	@tests/run command layers tests/layers
 	@tests/run units $$($(AGAIN) list-units)
 	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},-C tracing ./...)
 	@tests/run end
 
 # Bounds the slow parts of `make test`: seconds for each fuzz target, and what runs under the slow tools.
