@@ -192,8 +192,9 @@ static void write_flags(struct buffer *out)
 #include "base/response_flag.def"
 	};
 #undef RESPONSE_FLAG
-	buffer_append_str(out, STR("\n`response_flags` has Envoy's letters:\n\n"
-	                           "| flag | reason or cause | meaning |\n| --- | --- | --- |\n"));
+	buffer_append_str(
+	        out, STR("\n`response_flags` has Envoy's letters; what has no row has none:\n\n"
+	                 "| flag | reason or cause | meaning |\n| --- | --- | --- |\n"));
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		buffer_printf(out, "| `%s` | ", rows[i].letters);
 		for (const char *letter = rows[i].words; *letter; letter++)
