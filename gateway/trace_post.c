@@ -178,19 +178,21 @@ static bool resolve(struct trace_post *post, const char **why)
 	return good;
 }
 
-// False when the time is over first.
+// False when the time is over first, or libcurl has no way to go on.
 static bool run(struct trace_post *post, int64_t (*until_ns)(void *argument), void *argument)
 {
 	for (;;) {
 		int running;
-		CHECK(curl_multi_perform(post->multi, &running) == CURLM_OK);
+		if (curl_multi_perform(post->multi, &running) != CURLM_OK)
+			return false;
 		if (!running)
 			return true;
 		int64_t left_ns = until_ns(argument) - clock_monotonic_ns();
 		if (left_ns <= 0)
 			return false;
 		int left_ms = (int)(left_ns / NS_PER_MS) + 1;
-		CHECK(curl_multi_poll(post->multi, NULL, 0, left_ms, NULL) == CURLM_OK);
+		if (curl_multi_poll(post->multi, NULL, 0, left_ms, NULL) != CURLM_OK)
+			return false;
 	}
 }
 

@@ -4,6 +4,7 @@ package tracing
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -23,6 +24,16 @@ import (
 	"tollgate/tests/backend"
 	"tollgate/tests/harness"
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given { // these tests mostly wait for another process
+		_ = flag.Set("test.parallel", "8")
+	}
+	os.Exit(m.Run())
+}
 
 // A collector is the OpenTelemetry Collector's OTLP receiver with a sink behind it.
 type collector struct {
