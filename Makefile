@@ -26,7 +26,7 @@ MACHINE := $(shell uname -m)
 
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
-	libseccomp-dev libsystemd-dev curl openssl
+	libseccomp-dev libsystemd-dev libcurl4-openssl-dev curl openssl
 TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
@@ -47,7 +47,7 @@ NOTES_x86_64  := -Wl,-z,ibt,-z,shstk
 LINK_release  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,text,-z,defs,--build-id=sha1 $(NOTES_$(MACHINE))
 
 LLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo packaged || echo sources)
-LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp libsystemd $(if $(filter packaged,$(LLHTTP)),libllhttp)
+LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp libsystemd libcurl $(if $(filter packaged,$(LLHTTP)),libllhttp)
 CPPFLAGS := -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) \
 	$(if $(filter sources,$(LLHTTP)),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1)
 CFLAGS  = -std=c11 -g $(WARNINGS) $(FLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
@@ -168,9 +168,10 @@ test: test-deps
 	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
 	@tests/run stage 'the whole'
 	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},-C tracing ./...)
 	@tests/run command bench/target env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) target-test
 	@tests/run stage 'the package'
-	$(call go_tests,packaging/,$(CURDIR)/build/tollgate,1,in packaging)
+	$(call go_tests,packaging/,$(CURDIR)/build/tollgate,1,-C packaging)
 	@tests/run stage 'clang'
 	@tests/run command clang/build $(AGAIN) $(JOBS) CC=clang OUT=build/clang build/clang/tollgate
 	@tests/run tap clang/hardening tests/hardening build/clang/tollgate
@@ -189,6 +190,7 @@ test: test-deps
 	@tests/run command asan/build $(AGAIN) -k $(JOBS) VARIANT=asan all units inject
 	@tests/run units $$($(AGAIN) VARIANT=asan list-units)
 	$(call go_tests,asan/,$(CURDIR)/build/asan/tollgate,3,$(SANITIZED) ./e2e ./hostile ./inject ./faults)
+	$(call go_tests,asan/,$(CURDIR)/build/asan/tollgate,3,-C tracing ./...)
 	@tests/run stage 'the end'
 	@tests/run end
 
@@ -199,6 +201,7 @@ quick: test-deps
 	@tests/run command layers tests/layers
 	@tests/run units $$($(AGAIN) list-units)
 	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},-C tracing ./...)
 	@tests/run end
 
 # Bounds the slow parts of `make test`: seconds for each fuzz target, and what runs under the slow tools.

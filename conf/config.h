@@ -171,6 +171,31 @@ struct config_redis {
 	struct str password;
 };
 
+// `http://host:port/path`, taken apart.
+struct config_url {
+	struct str text;  // as written
+	bool https;
+	struct str host;  // without brackets
+	uint16_t port;
+	struct config_mark mark;
+};
+
+struct config_header {
+	struct config_text name;
+	struct str value;
+};
+
+struct config_tracing {
+	struct config_url endpoint;  // empty text: no block was given
+	double sample;               // 0 to 1, of the traces that begin here
+	struct config_text service_name;
+	struct config_header *headers;
+	size_t header_count;
+	struct config_text trusted_ca;  // empty text for http
+	int64_t timeout_ns;
+	uint64_t queue, batch;  // spans
+};
+
 enum config_version { CONFIG_V1 };
 
 struct config {
@@ -188,6 +213,7 @@ struct config {
 	bool admin_allow_remote;
 	struct config_admin_tls admin_tls;
 	struct config_redis redis;
+	struct config_tracing tracing;
 	struct config_output audit, access_log;
 	uint64_t audit_fold_after;  // like records of one caller a second before folding
 	enum config_audit_failure audit_on_failure;

@@ -5,10 +5,9 @@
 static const char introduction[] =
         "# The config file, key by key\n"
         "\n"
-        "Generated from the schema table (`conf/schema.c`, `conf/schema_listener.c`) and\n"
-        "`base/reason.def`, `base/metric.def`; do not edit. `REGENERATE=1` with "
-        "`tests/conf/reference_test` rewrites "
-        "it.\n"
+        "Generated from the schema tables (`conf/schema*.c`) and\n"
+        "the tables `base/*.def`; do not edit. `REGENERATE=1` with `tests/conf/reference_test` "
+        "rewrites it.\n"
         "\n"
         "A file is one YAML document, in UTF-8, of at most 4 MiB, without anchors, aliases and "
         "tags. Unknown keys are\n"
@@ -177,6 +176,49 @@ static void write_metrics(struct buffer *out)
 	        buckets);
 }
 
+static void write_access(struct buffer *out)
+{
+#define ACCESS(name, kind, value, meaning) {#name, #kind, meaning},
+	static const struct {
+		const char *name, *kind, *meaning;
+	} rows[] = {
+#include "base/access.def"
+	};
+#undef ACCESS
+	buffer_append_str(
+	        out, STR("\n## The access log\n\nOne JSON object a line for every request that was "
+	                 "answered or broken off. What does not apply is left out.\n\n"
+	                 "| field | kind | meaning |\n| --- | --- | --- |\n"));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char first = rows[i].kind[0];
+		const char *kind = first == 'T'   ? "text"
+		                   : first == 'Y' ? "true or false"
+		                   : first == 'M' ? "ms"
+		                                  : "number";
+		buffer_printf(out, "| `%s` | %s | %s |\n", rows[i].name, kind, rows[i].meaning);
+	}
+}
+
+static void write_flags(struct buffer *out)
+{
+#define RESPONSE_FLAG(letters, words, meaning) {#letters, words, meaning},
+	static const struct {
+		const char *letters, *words, *meaning;
+	} rows[] = {
+#include "base/response_flag.def"
+	};
+#undef RESPONSE_FLAG
+	buffer_append_str(
+	        out, STR("\n`response_flags` has Envoy's letters; what has no row has none:\n\n"
+	                 "| flag | reason or cause | meaning |\n| --- | --- | --- |\n"));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		buffer_printf(out, "| `%s` | ", rows[i].letters);
+		for (const char *letter = rows[i].words; *letter; letter++)
+			buffer_printf(out, *letter == ' ' ? ", " : "%c", *letter);
+		buffer_printf(out, " | %s |\n", rows[i].meaning);
+	}
+}
+
 void config_reference(FILE *out)
 {
 	struct buffer text = {0};
@@ -184,6 +226,8 @@ void config_reference(FILE *out)
 	write_object(&schema_config, "", &text);
 	write_reasons(&text);
 	write_metrics(&text);
+	write_access(&text);
+	write_flags(&text);
 	fwrite(buffer_data(&text), 1, buffer_len(&text), out);
 	buffer_fini(&text);
 }

@@ -145,6 +145,8 @@ static const struct schema_key config_keys[] = {
         {"audit", .shape = SHAPE_OBJECT, OBJECT(schema_audit), DOC("The record of every refusal.")},
         {"access_log", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
                 OBJECT(schema_access_log), DOC("A line for every request.")},
+        {"tracing", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_tracing),
+                AT(config, tracing), DOC("Spans of requests, for a collector.")},
         {"redis", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_redis),
                 AT(config, redis), DOC("The shared store.")},
         {"listeners", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED,

@@ -226,6 +226,7 @@ static void on_opened(struct link *link)
 {
 	struct downstream *downstream = downstream_of(link);
 	struct worker *worker = downstream->worker;
+	downstream->handshake_ns = clock_monotonic_ns() - downstream->accepted_ns;
 	downstream_identify(downstream);
 	open_codec(downstream);
 	metrics_handshake(worker->metrics, downstream->listener->label,
@@ -349,6 +350,7 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 	downstream->snapshot = snapshot_ref(snapshot);
 	downstream->listener_index = listener->index;
 	downstream->phase = DOWNSTREAM_IDLE;
+	downstream->accepted_ns = worker->turn.now_ns;
 	timer_init(&downstream->timer, on_timer);
 	timer_init(&downstream->expiry, downstream_on_expiry);
 	timer_init(&downstream->report, on_report);

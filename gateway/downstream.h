@@ -44,6 +44,7 @@ struct downstream {
 	bool reported;  // the standing refusal has its record
 	bool asked;     // a request came
 	bool draining;
+	int64_t accepted_ns, handshake_ns;  // when it came; how long the handshake took
 	char address[64], source_ip[64];
 	struct str client_certificate_header;  // X-Forwarded-Client-Cert, built once; empty until
 	                                       // needed

@@ -1,6 +1,5 @@
 #include "gateway/exchange.h"
 
-
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/spare.h"
@@ -10,7 +9,6 @@
 #include "gateway/reject.h"
 #include "gateway/upstream.h"
 
-enum { TRIES_MAX = 4 };
 // An answer of ours waits for the end of a request that is still coming: so long since its last
 // bytes, so long and for so much in all. Some clients hear nothing before they have sent all (curl
 // 7.88 over HTTP/2).
@@ -58,9 +56,16 @@ void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct 
 		reject_exchange(exchange, &refusal);
 		return;
 	}
+	exchange->refused = reason;
 	reject_unanswered(exchange->downstream, exchange->client, reason, detail);
 	stream_reset(exchange->client, ABORT_CANCELLED);
 	exchange_finish(exchange);
+}
+
+static void stall(struct exchange *exchange, struct str detail)
+{
+	exchange->cause = "client_stalled";
+	exchange_refuse_late(exchange, REASON_request_timeout, detail);
 }
 
 // Nothing moved for stream_idle: whose turn was it?
@@ -75,13 +80,11 @@ static void on_progress(struct timer *timer)
 	// that does not read.
 	bool all_passed_on = buffer_len(&exchange->up.bytes) <= 1;
 	if (!exchange->client->head_sent && !exchange->request_whole && all_passed_on)
-		exchange_refuse_late(exchange, REASON_request_timeout,
-		        STR("the client stopped sending its request"));
+		stall(exchange, STR("the client stopped sending its request"));
 	else if (!exchange->client->head_sent)
 		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "backend_stalled");
 	else if (buffer_len(&exchange->down.bytes) || exchange->answer_whole)
-		exchange_refuse_late(exchange, REASON_request_timeout,
-		        STR("the client stopped taking its answer"));
+		stall(exchange, STR("the client stopped taking its answer"));
 	else
 		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "stream_idle");
 }
@@ -127,6 +130,7 @@ struct exchange *exchange_new(struct downstream *downstream, struct stream *clie
 	list_push(&downstream->exchanges, &exchange->node);
 	downstream->exchange_count++;
 	metrics_requests_active(downstream->worker->metrics, 1);
+	exchange->first = !downstream->asked;
 	downstream->asked = true;
 	client->user = exchange;
 	forward_identify(exchange, &client->head);
@@ -151,13 +155,19 @@ static void set_deadline(struct exchange *exchange)
 	turn_set_timer(turn_of(exchange), &exchange->deadline, timeout_ns);
 }
 
-static bool try_backend(struct exchange *exchange)
+// `cause`: why the attempt before failed; NULL for the first.
+static bool try_backend(struct exchange *exchange, const char *cause)
 {
 	struct worker *worker = exchange->downstream->worker;
 	size_t backend = (size_t)exchange_route(exchange)->backend;
 	bool again = exchange->attempts++ > 0;
-	if (again)
+	exchange->time.tried_ns = again ? clock_monotonic_ns() : exchange->time.forwarded_ns;
+	exchange->time.connected_ns = 0;
+	if (again) {
+		exchange->retries[exchange->attempts - 2].at_ns = exchange->time.tried_ns;
+		exchange->retries[exchange->attempts - 2].cause = cause;
 		forward_deadline(exchange, &exchange->request);
+	}
 	exchange->backend = upstream_open(
 	        worker, exchange->snapshot, backend, again, &exchange->endpoint);
 	if (!exchange->backend)
@@ -173,11 +183,11 @@ static bool try_backend(struct exchange *exchange)
 void exchange_forward(struct exchange *exchange)
 {
 	exchange->state = EXCHANGE_FORWARDED;
-	exchange->time.forwarded_ns = turn_of(exchange)->now_ns;
+	exchange->time.forwarded_ns = clock_monotonic_ns();
 	set_deadline(exchange);
 	forward_request(exchange, &exchange->request);
-	while (!try_backend(exchange))
-		if (exchange->attempts >= TRIES_MAX) {
+	while (!try_backend(exchange, "connect_failed"))
+		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
 			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
 			return;
 		}
@@ -217,7 +227,8 @@ void exchange_hold_on(struct exchange *exchange, size_t bytes)
 {
 	exchange->up.total_in += bytes;
 	if (exchange->up.total_in > HOLD_BYTES_MAX ||
-	        turn_of(exchange)->now_ns - exchange->time.held_ns > (int64_t)HOLD_MS_MAX * NS_PER_MS)
+	        turn_of(exchange)->now_ns - exchange->time.held_ns >
+	                (int64_t)HOLD_MS_MAX * NS_PER_MS)
 		return;
 	stream_credit(exchange->client, bytes);
 	turn_stop_timer(turn_of(exchange), &exchange->progress);
@@ -250,12 +261,13 @@ void exchange_let_go_of_backend(struct exchange *exchange)
 	if (!backend)
 		return;
 	exchange->backend = NULL;
+	exchange->time.connected_ns = upstream_connected_ns(backend);
 	stream_release(backend);
 }
 
 // Another try is safe while the backend certainly did nothing, and harmless where the method says
 // so.
-static bool try_again(struct exchange *exchange, enum stream_abort why)
+static bool try_again(struct exchange *exchange, enum stream_abort why, const char *cause)
 {
 	struct str method = exchange->request.method;
 	bool idempotent = str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) ||
@@ -265,13 +277,13 @@ static bool try_again(struct exchange *exchange, enum stream_abort why)
 	            (why == ABORT_UNANSWERED && idempotent);
 	const struct config_backend *backend =
 	        &exchange->snapshot->config->backends[exchange_route(exchange)->backend];
-	unsigned most = backend->endpoint_count + 1 < TRIES_MAX
+	unsigned most = backend->endpoint_count + 1 < EXCHANGE_TRIES_MAX
 	                        ? (unsigned)backend->endpoint_count + 1
-	                        : TRIES_MAX;
+	                        : EXCHANGE_TRIES_MAX;
 	if (!safe || exchange->up.total_taken || exchange->client->head_sent ||
 	        exchange->attempts >= most)
 		return false;
-	return try_backend(exchange);
+	return try_backend(exchange, cause);
 }
 
 void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
@@ -288,7 +300,7 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 	exchange_let_go_of_backend(exchange);
 	if (exchange->answer_whole)
 		return;
-	if (try_again(exchange, why))
+	if (try_again(exchange, why, causes[why]))
 		return;
 	// A backend that was told the deadline keeps it too, and may be the quicker of the two.
 	int64_t deadline_ns = exchange->time.deadline_ns;
@@ -368,11 +380,11 @@ void exchange_finish(struct exchange *exchange)
 	if (exchange->state == EXCHANGE_OVER)
 		return;
 	exchange->state = EXCHANGE_OVER;
+	exchange_let_go_of_backend(exchange);
 	record_exchange(exchange);
 	turn_stop_timer(turn_of(exchange), &exchange->progress);
 	turn_stop_timer(turn_of(exchange), &exchange->deadline);
 	turn_stop_timer(turn_of(exchange), &exchange->arrival);
-	exchange_let_go_of_backend(exchange);
 	struct stream *client = exchange->client;
 	exchange->client = NULL;
 	stream_release(client);

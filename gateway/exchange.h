@@ -14,6 +14,8 @@
 #include "gateway/downstream.h"
 #include "policy/path.h"
 
+enum { EXCHANGE_TRIES_MAX = 4 };
+
 enum exchange_state {
 	EXCHANGE_JUDGED,     // made; nothing sent anywhere yet
 	EXCHANGE_FORWARDED,  // asked a backend, no answer yet
@@ -42,14 +44,28 @@ struct exchange {
 	struct policy_decision decision;
 	struct head request;  // as sent to the backend, kept for another try
 	unsigned attempts;
-	struct timer progress;  // stream_idle
-	struct timer deadline;  // grpc-timeout, route timeout
-	struct timer arrival;   // the whole request
+	struct {
+		int64_t at_ns;
+		const char *cause;
+	} retries[EXCHANGE_TRIES_MAX - 1];  // what each further attempt was made for
+	struct timer progress;              // stream_idle
+	struct timer deadline;              // grpc-timeout, route timeout
+	struct timer arrival;               // the whole request
 	struct {
 		int64_t start_ns, forwarded_ns, held_ns, answered_ns;
-		int64_t deadline_ns;  // 0: none
+		int64_t tried_ns;      // the last attempt; what comes before is its wait
+		int64_t connected_ns;  // when that connection was made; 0: it was not
+		int64_t done_ns;       // the last byte of the backend's answer
+		int64_t deadline_ns;   // 0: none
 	} time;
-	struct str request_id, trace_id, span_id;
+	struct str request_id, trace_id;
+	struct str parent_id;  // the caller's span; empty: the trace begins here
+	struct str span_id;    // ours
+	struct str call_id;    // that of the call to the backend, which it is told as its parent
+	struct str trace_state;
+	unsigned trace_flags;
+	bool traced;              // spans are exported
+	bool first;               // of its connection
 	int status, grpc_status;  // of the answer; -1: none
 	int backend_status;
 	const char *endpoint;  // label of the one asked last

@@ -191,6 +191,8 @@ void exchange_client_faulty(struct stream *stream, enum reason reason, int statu
 		reject_unanswered(downstream, stream, reason, str_from(why));
 		if (!exchange)
 			return;
+		if (!exchange->refused)
+			exchange->refused = reason;
 		stream_reset(stream, ABORT_BROKEN);
 		exchange_finish(exchange);
 		return;
@@ -242,6 +244,7 @@ void exchange_backend_head(struct stream *stream, bool end)
 		turn_stop_timer(&exchange->downstream->worker->turn, &exchange->deadline);
 	}
 	exchange->answer_whole = exchange->down.ended = end;
+	exchange->time.done_ns = end ? exchange->time.answered_ns : 0;
 	note_grpc_status(exchange, &stream->head.fields);
 	exchange->client->source = &exchange->down;
 	stream_send_head(exchange->client, &head, end);
@@ -259,6 +262,7 @@ void exchange_backend_end(struct stream *stream, const struct fields *trailers)
 {
 	struct exchange *exchange = stream->user;
 	exchange->answer_whole = exchange->down.ended = true;
+	exchange->time.done_ns = clock_monotonic_ns();
 	note_grpc_status(exchange, trailers);
 	forward_trailers(exchange, trailers, false, &exchange->down.trailers);
 	stream_wake(exchange->client);

@@ -4,6 +4,7 @@
 #include "base/digits.h"
 #include "gateway/client_certificate.h"
 #include "gateway/http/grpc.h"
+#include "gateway/http/trace.h"
 
 // Headers that carry the gateway's own word, in any spelling a CGI-like backend might fold into
 // theirs.
@@ -31,8 +32,8 @@ static bool claims_our_word(struct str name)
 static bool passes_upstream(struct str name)
 {
 	return !claims_our_word(name) && !str_eq(name, STR("x-request-id")) &&
-	       !str_eq(name, STR("traceparent")) && !str_eq(name, STR("grpc-timeout")) &&
-	       !field_is_hop_by_hop(name);
+	       !str_eq(name, STR("traceparent")) && !str_eq(name, STR("tracestate")) &&
+	       !str_eq(name, STR("grpc-timeout")) && !field_is_hop_by_hop(name);
 }
 
 static bool request_id_usable(struct str id)
@@ -48,25 +49,25 @@ static struct str random_hex(struct worker *worker, struct arena *arena, unsigne
 	return arena_str(arena, str_of(text, (size_t)words * DIGITS_HEX));
 }
 
-// With `zero`, nothing but noughts is none either.
-static bool lower_hex(struct str text, bool zero)
+// The caller's trace goes on, sampled or not as it says; else one begins.
+static void identify_trace(struct exchange *exchange, const struct fields *fields)
 {
-	for (size_t i = 0; i < text.len; i++) {
-		char c = text.at[i];
-		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
-			return false;
-		zero &= c == '0';
+	const struct config_tracing *tracing = &exchange->snapshot->config->tracing;
+	struct worker *worker = exchange->downstream->worker;
+	struct arena *arena = &exchange->arena;
+	struct trace_parent parent;
+	if (trace_parent_of(fields, arena, &parent)) {
+		exchange->trace_id = parent.trace_id;
+		exchange->parent_id = parent.parent_id;
+		exchange->trace_flags = parent.flags;
+		exchange->trace_state = trace_state_of(fields, arena);
+	} else {
+		exchange->trace_id = random_hex(worker, arena, 2);
+		exchange->trace_flags = TRACE_RANDOM;
+		if (worker->spans && trace_id_sampled(exchange->trace_id, tracing->sample))
+			exchange->trace_flags |= TRACE_SAMPLED;
 	}
-	return !zero;
-}
-
-// 00-<32 hex trace>-<16 hex parent>-<2 hex flags> (W3C Trace Context, 3.2).
-static bool traceparent_valid(struct str text)
-{
-	return text.len == 55 && str_starts(text, STR("00-")) && text.at[35] == '-' &&
-	       text.at[52] == '-' && lower_hex(str_of(text.at + 3, 32), true) &&
-	       lower_hex(str_of(text.at + 36, 16), true) &&
-	       lower_hex(str_of(text.at + 53, 2), false);
+	exchange->traced = worker->spans && exchange->trace_flags & TRACE_SAMPLED;
 }
 
 void forward_identify(struct exchange *exchange, const struct head *request)
@@ -74,17 +75,10 @@ void forward_identify(struct exchange *exchange, const struct head *request)
 	struct worker *worker = exchange->downstream->worker;
 	struct arena *arena = &exchange->arena;
 	struct str id = fields_get(&request->fields, STR("x-request-id"));
-	struct str trace = fields_get(&request->fields, STR("traceparent"));
 	exchange->request_id = request_id_usable(id) ? id : random_hex(worker, arena, 2);
-	exchange->trace_id = traceparent_valid(trace) ? str_of(trace.at + 3, 32)
-	                                              : random_hex(worker, arena, 2);
+	identify_trace(exchange, &request->fields);
 	exchange->span_id = random_hex(worker, arena, 1);
-}
-
-static struct str trace_flags(const struct head *request)
-{
-	struct str trace = fields_get(&request->fields, STR("traceparent"));
-	return traceparent_valid(trace) ? str_of(trace.at + 53, 2) : STR("00");
+	exchange->call_id = exchange->traced ? random_hex(worker, arena, 1) : exchange->span_id;
 }
 
 static struct str caller(struct downstream *downstream)
@@ -109,9 +103,11 @@ static void add_our_word(struct exchange *exchange, const struct head *request, 
 	fields_add(&out->fields, arena, STR("x-request-id"), exchange->request_id);
 	fields_add(&out->fields, arena, STR("traceparent"),
 	        arena_join(arena,
-	                (struct str[]){STR("00-"), exchange->trace_id, STR("-"), exchange->span_id,
-	                        STR("-"), trace_flags(request)},
+	                (struct str[]){STR("00-"), exchange->trace_id, STR("-"), exchange->call_id,
+	                        STR("-0"), str_of(&"0123"[exchange->trace_flags], 1)},
 	                6));
+	if (exchange->trace_state.len)
+		fields_add(&out->fields, arena, STR("tracestate"), exchange->trace_state);
 }
 
 // The announcement of trailers names only those that will pass.

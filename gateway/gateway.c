@@ -130,6 +130,7 @@ static void on_terminate(uv_signal_t *handle, int number)
 {
 	struct gateway *gateway = handle->data;
 	(void)number;
+	gateway->hurried = gateway->draining;
 	if (gateway->draining)
 		stop(gateway);  // asked twice: at once
 	else
@@ -166,6 +167,7 @@ static void begin_workers(struct gateway *gateway)
 		worker->on_finished = on_worker_finished;
 		worker->owner = gateway;
 		worker->memory = &gateway->memory;
+		worker->spans = gateway->tracing ? tracing_lane_of(gateway->tracing, i) : NULL;
 	}
 }
 
@@ -194,6 +196,8 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 	if (!gateway->audit || !snapshot_listen(gateway->snapshot, NULL, &gateway->inherited, problems))
 		return false;
 	gateway->metrics = metrics_new();
+	if (config->tracing.endpoint.text.len)
+		gateway->tracing = tracing_open(gateway->snapshot->config, gateway->worker_count);
 	begin_workers(gateway);
 	if (config->admin.kind != ADDRESS_NONE && !begin_admin(gateway, problems))
 		return false;
@@ -238,6 +242,7 @@ static void release(struct gateway *gateway)
 	for (size_t i = 0; i < gateway->worker_count && gateway->workers; i++)
 		worker_fini(&gateway->workers[i]);
 	turn_fini(&gateway->turn);
+	tracing_close(gateway->tracing, gateway->hurried);
 	if (gateway->audit)
 		audit_close(gateway->audit);
 	memory_fini(&gateway->memory);

@@ -5,11 +5,12 @@
 #define GATEWAY_GATEWAY_H
 
 #include "gateway/admin.h"
-#include "gateway/handover.h"
-#include "gateway/service_manager.h"
-#include "gateway/upgrade.h"
 #include "gateway/expiry.h"
+#include "gateway/handover.h"
 #include "gateway/process.h"
+#include "gateway/service_manager.h"
+#include "gateway/tracing.h"
+#include "gateway/upgrade.h"
 #include "gateway/watch.h"
 #include "gateway/worker.h"
 
@@ -26,6 +27,7 @@ struct gateway {
 	struct snapshot *snapshot;
 	struct audit *audit;
 	struct metrics *metrics;  // main's own: who was refused by the admin listener
+	struct tracing *tracing;  // NULL: off
 	struct worker *workers;
 	size_t worker_count;
 	atomic_size_t finished_workers;
@@ -45,6 +47,7 @@ struct gateway {
 	struct timer drain_deadline;
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
+	bool hurried;  // told to stop twice
 	int64_t started_ns;  // monotonic
 	struct reloads reloads;
 	bool last_reload_good;

@@ -45,6 +45,8 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 	shut_removed(former, next);
 	snapshot_unref(former);
 	gateway->snapshot = next;
+	if (gateway->tracing)
+		tracing_follow(gateway->tracing, next->config);
 	if (gateway->admin)
 		admin_renew(gateway->admin);
 	watch_begin(&gateway->watch, next->config);

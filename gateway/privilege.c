@@ -129,6 +129,7 @@ static void review(const struct config *config, const char *config_path)
 	for (size_t i = 0; i < config->listener_count; i++)
 		review_tls(&config->listeners[i].tls);
 	review_tls(&config->admin_tls.tls);
+	review_file(config->tracing.trusted_ca.text);
 	review_file(str_from(config_path));
 	review_log(&config->audit);
 	review_log(&config->access_log);

@@ -1,5 +1,4 @@
-// The access line: one JSON object for every request that was answered or broken off, handed to the
-// audit writer's thread. Also the request metrics, which are counted at the same moment. The
+// The end of an exchange, told to everybody: the access line, the request metrics, the spans. The
 // worker's thread; never waits.
 #ifndef GATEWAY_RECORD_H
 #define GATEWAY_RECORD_H

@@ -163,6 +163,7 @@ static void allow_all(
 	}
 	allow_tls(fence, &config->admin_tls.tls);
 	allow_socket(fence, &config->admin);
+	allow_text(fence, config->tracing.trusted_ca.text, MAY_READ);
 	allow_log(fence, &config->audit);
 	allow_log(fence, &config->access_log);
 }

@@ -31,6 +31,12 @@ static bool load_tls(struct snapshot *snapshot, struct config_problems *problems
 	return good;
 }
 
+static bool load_roots(const struct config *config, struct config_problems *problems)
+{
+	const struct config_text *file = &config->tracing.trusted_ca;
+	return !file->text.len || tls_roots_check(file, STR("tracing.trusted_ca"), problems);
+}
+
 static void label_routes(struct snapshot *snapshot, const struct config_listener *listener,
         struct snapshot_listener *out)
 {
@@ -107,6 +113,7 @@ static struct snapshot *make_ready(
 	        arena, config->backend_count * sizeof(*snapshot->backends));
 	// Both stages run even if the first finds problems: all are reported at once.
 	bool good = load_tls(snapshot, problems);
+	good &= load_roots(config, problems);
 	snapshot->policy = policy_compile(config, store, problems);
 	if (!good || !snapshot->policy) {
 		snapshot_unref(snapshot);
@@ -151,6 +158,7 @@ bool snapshot_review(const char *path, struct config_problems *problems,
 	const struct config_tls *admin = &config->admin_tls.tls;
 	if (admin->certificate_count)
 		tls_context_unref(tls_context_new(admin, STR("admin.tls"), problems));
+	(void)!load_roots(config, problems);
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);
 	arena_fini(&arena);
@@ -199,5 +207,7 @@ bool snapshot_can_follow(const struct snapshot *now, const struct snapshot *next
 	else if (a->access_log.kind != b->access_log.kind ||
 	         !str_eq(a->access_log.path, b->access_log.path))
 		*why = "access_log.path";
+	else if ((a->tracing.endpoint.text.len > 0) != (b->tracing.endpoint.text.len > 0))
+		*why = "tracing, between on and off,";
 	return !*why;
 }

@@ -108,6 +108,14 @@ static void add_records(struct gauges *gauges, const struct gateway *gateway)
 	        (double)audit_write_failures_total(gateway->audit));
 }
 
+static void add_spans(struct gauges *gauges, const struct tracing *tracing)
+{
+	for (enum tracing_result i = 0; tracing && i < TRACING_RESULT_COUNT; i++)
+		add_gauge(gauges, "trace_spans_total",
+		        arena_printf(&gauges->arena, "{result=\"%s\"}", tracing_result_name(i)).at,
+		        (double)tracing_total(tracing, i));
+}
+
 static void add_process(struct gauges *gauges, const struct gateway *gateway)
 {
 	struct process_facts process;
@@ -135,6 +143,7 @@ void status_metrics(const struct gateway *gateway, struct buffer *out)
 	add_expiries(&gauges, gateway->snapshot);
 	add_reloads(&gauges, gateway);
 	add_records(&gauges, gateway);
+	add_spans(&gauges, gateway->tracing);
 	add_process(&gauges, gateway);
 	metrics_expose(counters, counter_count, gauges.items, gauges.count, out);
 	arena_fini(&gauges.arena);

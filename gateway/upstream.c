@@ -103,6 +103,7 @@ static bool welcoming(const struct upstream *upstream)
 static void on_opened(struct link *link)
 {
 	struct upstream *upstream = upstream_of(link);
+	upstream->connected_ns = clock_monotonic_ns();
 	turn_stop_timer(&upstream->pool->worker->turn, &upstream->timer);
 	link_mark_dirty(link);
 }
@@ -337,6 +338,12 @@ void upstream_suspect(struct stream *stream, int64_t asked_ns)
 	int64_t now_ns = clock_monotonic_ns();
 	if (stream->codec->h2 && now_ns - upstream->heard_ns > (now_ns - asked_ns) / 4 * 3)
 		stream->codec->shutting_down = true;
+}
+
+int64_t upstream_connected_ns(const struct stream *stream)
+{
+	const struct upstream *upstream = stream->codec->owner;
+	return upstream->connected_ns;
 }
 
 void upstream_pools_retire(struct worker *worker)

@@ -32,6 +32,7 @@ struct upstream {
 	size_t endpoint;
 	struct codec *codec;
 	struct timer timer;  // connect timeout, then idle or stuck
+	int64_t connected_ns;  // 0: not yet
 	int64_t heard_ns;    // when the backend last said anything
 	uint64_t bytes_out;  // when the timer was set
 	int64_t stuck_ns;    // since when the backend takes nothing; 0: it does, or is not asked to
@@ -54,6 +55,8 @@ MUST_USE struct stream *upstream_open(struct worker *worker, struct snapshot *sn
 // it (a new one may have said its settings), it is dead for all one can tell, for a network that
 // swallows everything says nothing: no new calls go there.
 void upstream_suspect(struct stream *stream, int64_t asked_ns);
+// When the stream's connection was made; 0: it is not yet.
+int64_t upstream_connected_ns(const struct stream *stream);
 
 void upstream_pools_retire(struct worker *worker);  // the snapshot changed
 void upstream_pools_close(struct worker *worker);   // no downstream is left

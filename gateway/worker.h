@@ -12,6 +12,7 @@
 #include "gateway/metrics.h"
 #include "gateway/net/turn.h"
 #include "gateway/snapshot.h"
+#include "gateway/trace_lane.h"
 #include "gateway/worker_listener.h"
 
 struct worker {
@@ -31,6 +32,7 @@ struct worker {
 	struct audit_lane *lane;
 	struct metrics *metrics;
 	const struct memory *memory;  // main's; set before the start
+	struct trace_lane *spans;     // likewise; NULL: no tracing
 	uint64_t random[4];
 	bool draining, stopping, finished;
 	void (*on_finished)(struct worker *worker);  // on the worker's thread

@@ -252,3 +252,12 @@ void material_trust_fini(struct material_trust *trust)
 	sk_X509_CRL_pop_free(trust->lists, X509_CRL_free);
 	free(trust->facts);
 }
+
+bool tls_roots_check(
+        const struct config_text *file, struct str key, struct config_problems *problems)
+{
+	const struct pem_place place = {.file = file, .key = key, .problems = problems};
+	STACK_OF(X509) *roots = pem_certificates(&place, "CERTIFICATE blocks of the CAs to trust");
+	sk_X509_pop_free(roots, X509_free);
+	return roots;
+}

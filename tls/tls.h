@@ -125,6 +125,10 @@ struct tls_expiry {
 void tls_context_expiries(const struct tls_context *context,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument);
 
+// Whether the file holds certificates to trust, for those who read it themselves.
+MUST_USE bool tls_roots_check(
+        const struct config_text *file, struct str key, struct config_problems *problems);
+
 const char *tls_library_version(void);
 
 #endif

@@ -34,7 +34,7 @@ struct stream {
 
 // Why a stream ended before its message was whole.
 enum stream_abort {
-	ABORT_CANCELLED,    // the peer took it back (RST_STREAM CANCEL, or went away)
+	ABORT_CANCELLED,    // the peer took it back (RST_STREAM, or went away)
 	ABORT_UNPROCESSED,  // the peer certainly did not act on it: safe to send again
 	ABORT_UNANSWERED,   // a reused connection closed before any byte of the answer: safe if
 	                    // idempotent

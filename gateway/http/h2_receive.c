@@ -319,7 +319,7 @@ static enum stream_abort abort_of(const struct h2 *h2, const struct h2_stream *o
 		return ABORT_UNPROCESSED;
 	if (own->reset_sent && code == NGHTTP2_PROTOCOL_ERROR)
 		return ABORT_BROKEN;
-	return code == NGHTTP2_CANCEL || h2->codec.server ? ABORT_CANCELLED : ABORT_CLOSED;
+	return ABORT_CANCELLED;
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)

@@ -9,12 +9,12 @@ static void what_a_reset_means(void **state)
 		uint32_t code;
 		const char *what, *none, *begun, *whole;
 	} rows[] = {
-	        {NGHTTP2_REFUSED_STREAM, "REFUSED_STREAM", "unprocessed", "closed", NULL},
+	        {NGHTTP2_REFUSED_STREAM, "REFUSED_STREAM", "unprocessed", "cancelled", NULL},
 	        {NGHTTP2_CANCEL, "CANCEL", "cancelled", "cancelled", NULL},
-	        {NGHTTP2_NO_ERROR, "NO_ERROR", "closed", "closed", NULL},
-	        {NGHTTP2_INTERNAL_ERROR, "INTERNAL_ERROR", "closed", "closed", NULL},
-	        {NGHTTP2_PROTOCOL_ERROR, "PROTOCOL_ERROR", "closed", "closed", NULL},
-	        {NGHTTP2_HTTP_1_1_REQUIRED, "HTTP_1_1_REQUIRED", "closed", "closed", NULL},
+	        {NGHTTP2_NO_ERROR, "NO_ERROR", "cancelled", "cancelled", NULL},
+	        {NGHTTP2_INTERNAL_ERROR, "INTERNAL_ERROR", "cancelled", "cancelled", NULL},
+	        {NGHTTP2_PROTOCOL_ERROR, "PROTOCOL_ERROR", "cancelled", "cancelled", NULL},
+	        {NGHTTP2_HTTP_1_1_REQUIRED, "HTTP_1_1_REQUIRED", "cancelled", "cancelled", NULL},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		for (int stage = 0; stage < 3; stage++) {
