@@ -134,10 +134,11 @@ void downstream_drain(struct downstream *downstream)
 }
 
 // Says goodbye first, so that the client knows what was not acted on; but does not wait for ever.
+// HTTP/1.1 has no word for it.
 static void leave(struct downstream *downstream)
 {
 	struct codec *codec = downstream->codec;
-	bool told = codec->shutting_down;
+	bool told = codec->shutting_down || !codec->h2;
 	codec->ops->shutdown(codec);
 	if (told || codec->finished) {
 		finish(downstream);

@@ -177,7 +177,8 @@ static const struct command commands[] = {
                 "from ./pki\n"
                 "(made by `tollgate pki pki`). SIGTERM drains and exits 0, a second one exits at "
                 "once;\n"
-                "SIGHUP reloads. FORMAT is `logfmt` (the default) or `json`, one object a line.\n"
+                "SIGHUP reloads, SIGUSR2 has the binary that now stands at the path take over.\n"
+                "FORMAT is `logfmt` (the default) or `json`, one object a line.\n"
                 "Exit status: 0 after a clean drain, 1 could not start, 2 bad usage or "
                 "configuration.\n",
                 command_run},
