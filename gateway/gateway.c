@@ -219,8 +219,10 @@ static void serve(struct gateway *gateway)
 	timer_init(&gateway->abandon, on_abandon);
 	timer_init(&gateway->look, on_look);
 	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
-	watch_begin(&gateway->watch, gateway->snapshot->config);
-	watch_config_begin(&gateway->watch, gateway->config_path);
+	// The user of run_as may see less than root did.
+	gateway->watch.seen = gateway->snapshot->config->run_as.user.text.len
+	                              ? watch_look(gateway->snapshot->config)
+	                              : gateway->snapshot->looks;
 	gateway_on_tick(&gateway->tick);
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_start(&gateway->workers[i]);
@@ -289,6 +291,7 @@ int gateway_run(const char *config_path, struct launcher launcher)
 	inherited_receive(&gateway.inherited);
 	handover_receive(&gateway.handover);
 	gateway.store = handover_store(&gateway.handover);
+	watch_config_begin(&gateway.watch, config_path);
 	gateway.snapshot = snapshot_load(config_path, gateway.store, &problems);
 	if (!gateway.snapshot) {
 		say_why_not(config_path, &problems);

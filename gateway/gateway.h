@@ -55,7 +55,6 @@ struct gateway {
 	struct buffer last_reload_problems;  // why it was refused, a line each; empty: it was not
 	struct buffer watch_problems;        // why files on disk do not load
 	bool watch_failed;  // the files on disk do not load; said once
-	bool watch_again;   // something changed while it was read
 };
 
 // Serves until it is told to stop: 0 after a clean drain, 1 could not start, 2 bad configuration.

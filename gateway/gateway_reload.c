@@ -49,7 +49,7 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 		tracing_follow(gateway->tracing, next->config);
 	if (gateway->admin)
 		admin_renew(gateway->admin);
-	watch_begin(&gateway->watch, next->config);
+	gateway->watch.seen = next->looks;
 }
 
 static void say_problems(const struct config_problems *problems, struct buffer *out)
@@ -124,14 +124,13 @@ static struct snapshot *renew(struct gateway *gateway, struct config_problems *p
 
 // Replaced material is taken up by itself, under the configuration in force: what the file has
 // become since waits for SIGHUP. A pair caught half-way does not load: the old one stays, and the
-// next second looks again; so it does when something changed while it was read.
+// next second looks again.
 static void look_for_changes(struct gateway *gateway)
 {
 	struct config_problems problems = {0};
 	bool changed = watch_changed(&gateway->watch, gateway->snapshot->config);
-	if (!changed && !gateway->watch_failed && !gateway->watch_again)
+	if (!changed && !gateway->watch_failed)
 		return;
-	uint64_t before = gateway->watch.seen;
 	struct snapshot *next = renew(gateway, &problems);
 	gateway->reloads.certificates[next != NULL]++;
 	if (next) {
@@ -141,7 +140,6 @@ static void look_for_changes(struct gateway *gateway)
 		log_event(LOG_ERROR, "replaced certificates do not load, the old ones stay",
 		        "first=\"%.*s\"", STR_FMT(problems.items[0].what));
 	}
-	gateway->watch_again = next && gateway->watch.seen != before;
 	gateway->watch_failed = !next;
 	note_problems(&problems, &gateway->watch_problems);
 	config_problems_fini(&problems);

@@ -27,7 +27,7 @@ bool channel_send(int channel, const struct channel_packet *packet, const int de
 	memcpy(CMSG_DATA(header), descriptors, count * sizeof(int));
 	ssize_t sent;
 	do
-		sent = sendmsg(channel, &message, MSG_NOSIGNAL);
+		sent = sendmsg(channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
 	return sent == (ssize_t)sizeof(*packet);
 }

@@ -20,6 +20,7 @@ struct channel_packet {
 	uint32_t private_count;  // the first so many of all are not for listening
 };
 
+// Never waits: a launcher that does not listen is none.
 MUST_USE bool channel_send(int channel, const struct channel_packet *packet, const int descriptors[],
         size_t count);
 // False at the end of the channel, or where a packet is none of ours. `descriptors` has room for

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "gateway/metrics.h"
+#include "gateway/watch.h"
 
 extern const char config_default_text[];
 
@@ -106,6 +107,7 @@ static struct snapshot *make_ready(
 	snapshot->references = 1;
 	snapshot->generation = ++generations;
 	snapshot->config = config;
+	snapshot->looks = watch_look(config);
 	struct arena *arena = &snapshot->arena;
 	snapshot->listeners = arena_zalloc(
 	        arena, config->listener_count * sizeof(*snapshot->listeners));

@@ -30,6 +30,7 @@ struct snapshot_backend {
 struct snapshot {
 	atomic_size_t references;
 	uint64_t generation;
+	uint64_t looks;  // of its files, before they were read (watch.h)
 	struct arena arena;
 	struct config *config;
 	struct policy *policy;

@@ -32,7 +32,7 @@ static uint64_t look_at_tls(const struct config_tls *tls, uint64_t seen)
 	return look_at(tls->crl.text, seen);
 }
 
-static uint64_t look(const struct config *config)
+uint64_t watch_look(const struct config *config)
 {
 	uint64_t seen = look_at_tls(&config->admin_tls.tls, 1);
 	for (size_t i = 0; i < config->listener_count; i++)
@@ -40,14 +40,9 @@ static uint64_t look(const struct config *config)
 	return seen;
 }
 
-void watch_begin(struct watch *watch, const struct config *config)
-{
-	watch->seen = look(config);
-}
-
 bool watch_changed(struct watch *watch, const struct config *config)
 {
-	uint64_t now = look(config);
+	uint64_t now = watch_look(config);
 	bool changed = now != watch->seen;
 	watch->seen = now;
 	return changed;

@@ -15,10 +15,11 @@ struct watch {
 	uint64_t config_seen, config_loaded;
 };
 
-void watch_begin(struct watch *watch, const struct config *config);
+// What the files that a configuration names look like. Taken before they are read, so that what
+// changes meanwhile is noticed afterwards.
+uint64_t watch_look(const struct config *config);
 // True when anything looks different since the last call; then that is the new normal.
 bool watch_changed(struct watch *watch, const struct config *config);
-
 
 // The same of the configuration's own file: how it looks when it is loaded, and whether it has
 // changed since and looks as it did at the last call, so that nobody is caught in the middle of
