@@ -19,6 +19,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "gateway/launcher.h"
+
 enum { FAULTS_MAX = 8, SHORT = -1 };
 
 struct fault {
@@ -92,9 +94,12 @@ static void tell(void)
 		        faults[i].kind, faults[i].struck, faults[i].calls);
 }
 
-__attribute__((constructor)) static void read_orders(void)
+// The faults are the gateway's, not its launcher's.
+__attribute__((constructor)) static void read_orders(int count, char **words)
 {
 	const char *orders = getenv("TOLLGATE_INJECT");
+	if (count == 1 && strcmp(words[0], LAUNCHER_NAME) == 0)
+		return;
 	for (; orders && *orders && fault_count < FAULTS_MAX; fault_count++) {
 		struct fault *fault = &faults[fault_count];
 		int read = sscanf(orders, "%31[^:]:%23[^:]:%u:%u:%u", fault->call, fault->kind,
