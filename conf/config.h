@@ -84,6 +84,7 @@ struct config_tls {
 	struct config_text trusted_ca;
 	struct config_text crl;  // empty text when not given
 	struct config_texts match_subject_alt_names;
+	struct config_texts session_ticket_keys;  // files; none: sessions are kept in memory
 	bool admin;  // `admin.tls`: its keys stand in one mapping, and HTTP/1.1 alone is spoken
 	struct config_mark mark;
 };

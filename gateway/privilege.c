@@ -120,6 +120,8 @@ static void review_tls(const struct config_tls *tls)
 		review_file(tls->certificates[i].certificate_chain.text);
 		review_file(tls->certificates[i].private_key.text);
 	}
+	for (size_t i = 0; i < tls->session_ticket_keys.count; i++)
+		review_file(tls->session_ticket_keys.items[i].text);
 	review_file(tls->trusted_ca.text);
 	review_file(tls->crl.text);
 }

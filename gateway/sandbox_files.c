@@ -133,6 +133,8 @@ static void allow_tls(const struct fence *fence, const struct config_tls *tls)
 		allow_text(fence, tls->certificates[i].certificate_chain.text, MAY_READ);
 		allow_text(fence, tls->certificates[i].private_key.text, MAY_READ);
 	}
+	for (size_t i = 0; i < tls->session_ticket_keys.count; i++)
+		allow_text(fence, tls->session_ticket_keys.items[i].text, MAY_READ);
 	allow_text(fence, tls->trusted_ca.text, MAY_READ);
 	allow_text(fence, tls->crl.text, MAY_READ);
 }

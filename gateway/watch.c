@@ -28,6 +28,8 @@ static uint64_t look_at_tls(const struct config_tls *tls, uint64_t seen)
 		seen = look_at(tls->certificates[i].certificate_chain.text, seen);
 		seen = look_at(tls->certificates[i].private_key.text, seen);
 	}
+	for (size_t i = 0; i < tls->session_ticket_keys.count; i++)
+		seen = look_at(tls->session_ticket_keys.items[i].text, seen);
 	seen = look_at(tls->trusted_ca.text, seen);
 	return look_at(tls->crl.text, seen);
 }

@@ -119,6 +119,8 @@ static bool load(struct tls_context *context, const struct config_tls *tls, stru
 		        &context->pairs[i], &tls->certificates[i], key, &context->arena, problems);
 	}
 	loaded &= material_trust_load(&context->trust, tls, key_path, &context->arena, problems);
+	if (tls->certificate_count)
+		loaded &= ticket_keys_load(&context->tickets, tls, key_path, problems);
 	return loaded;
 }
 
@@ -133,6 +135,7 @@ static void set_up(struct tls_context *context, const struct config_tls *tls)
 	context->decoded = decode_table_new();
 	context->alert = tls->on_unauthenticated == UNAUTHENTICATED_ALERT;
 	set_options(context->library);
+	ticket_set_up(context);
 	set_algorithms(context->library, tls->min_version);
 	set_verification(context, tls->require_client_certificate);
 	SSL_CTX_set_info_callback(context->library, abuse_watch);
@@ -186,6 +189,7 @@ void tls_context_unref(struct tls_context *context)
 		material_pair_fini(&context->pairs[i]);
 	free(context->pairs);
 	material_trust_fini(&context->trust);
+	ticket_keys_wipe(&context->tickets);
 	arena_fini(&context->arena);
 	free(context);
 }

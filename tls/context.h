@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "tls/material.h"
+#include "tls/ticket.h"
 #include "tls/tls.h"
 
 struct tls_context {
@@ -19,6 +20,7 @@ struct tls_context {
 	struct material_trust trust;
 	struct verdict_table *verdicts;  // the two bind themselves to this trust
 	struct resume_store *resume;
+	struct ticket_keys tickets;
 	struct decode_table *decoded;
 	struct tls_expiry *expiries;  // in the arena
 	size_t expiry_count;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "tls/facts.h"
 #include "tls/pem.h"
+#include "tls/sha256.h"
 #include "tls/verify.h"
 
 static struct str key_below(struct arena *arena, struct str key_path, const char *name)
@@ -234,6 +235,27 @@ static bool load_authorities(
 	return check_authorities(place, trust);
 }
 
+// Equal where chains are judged alike.
+static bool digest_trust(struct material_trust *trust)
+{
+	EVP_MD_CTX *sum = EVP_MD_CTX_new();
+	unsigned char one[EVP_MAX_MD_SIZE];
+	unsigned size;
+	CHECK(sum && EVP_DigestInit_ex(sum, sha256(), NULL) == 1);
+	bool good = true;
+	for (int i = 0; good && i < sk_X509_num(trust->authorities); i++)
+		good = X509_digest(sk_X509_value(trust->authorities, i), sha256(), one, &size) == 1 &&
+		       EVP_DigestUpdate(sum, one, size) == 1;
+	good = good && EVP_DigestUpdate(sum, trust->lists ? "+" : "-", 1) == 1;
+	for (int i = 0; good && trust->lists && i < sk_X509_CRL_num(trust->lists); i++)
+		good = X509_CRL_digest(
+		               sk_X509_CRL_value(trust->lists, i), sha256(), one, &size) == 1 &&
+		       EVP_DigestUpdate(sum, one, size) == 1;
+	good = good && EVP_DigestFinal_ex(sum, trust->digest, &size) == 1;
+	EVP_MD_CTX_free(sum);
+	return good;
+}
+
 bool material_trust_load(struct material_trust *trust, const struct config_tls *tls,
         struct str key_path, struct arena *arena, struct config_problems *problems)
 {
@@ -243,6 +265,8 @@ bool material_trust_load(struct material_trust *trust, const struct config_tls *
 	bool good = load_authorities(trust, &bundle, arena);
 	if (tls->crl.text.len)
 		good &= load_lists(trust, &lists, arena);
+	if (good)
+		CHECK(digest_trust(trust));
 	return good;
 }
 

@@ -16,12 +16,15 @@ struct material_pair {
 	struct tls_certificate_facts facts;
 };
 
+enum { MATERIAL_DIGEST_SIZE = 32 };
+
 struct material_trust {
 	STACK_OF(X509) * authorities;
 	STACK_OF(X509_CRL) * lists;           // NULL when no `crl` is configured
 	struct tls_certificate_facts *facts;  // of each authority
 	// Some CA's own issuer is not in the bundle: then chains may end at any CA of it.
 	bool has_lone_intermediate;
+	unsigned char digest[MATERIAL_DIGEST_SIZE];  // of the authorities and lists, in their order
 };
 
 MUST_USE bool material_pair_load(struct material_pair *pair, const struct config_certificate *files,

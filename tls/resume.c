@@ -167,6 +167,19 @@ bool resume_restore(struct tls_session *session)
 	return true;
 }
 
+struct verdict *resume_verdict(SSL *ssl)
+{
+	const struct tls_session *session = SSL_get_app_data(ssl);
+	if (session->verdict)
+		return session->verdict;
+	return SSL_SESSION_get_ex_data(SSL_get_session(ssl), verdict_index);
+}
+
+bool resume_know(SSL_SESSION *library, struct verdict *verdict)
+{
+	return SSL_SESSION_set_ex_data(library, verdict_index, verdict) == 1;
+}
+
 const X509 *resume_served(const struct tls_session *session)
 {
 	if (SSL_session_reused(session->ssl) != 1)

@@ -27,6 +27,7 @@ struct tls_session {
 	struct records records;
 	enum tls_status status;
 	bool said_close_notify, sent_no_renegotiation, h2;
+	bool judged_again;  // not by `context` any more
 	int alert_sent, alert_received;  // fatal ones, or ALERT_NONE
 	uint64_t received;               // bytes of plaintext
 	uint64_t key_updates;

@@ -23,6 +23,7 @@ type setup struct {
 	trust      []byte            // PEM of trusted_ca: the common root and RSA root
 	crl        []byte            // PEM
 	served     []servedPair      // certificates: the common gateway.test and other.test
+	tls        []string          // more lines of its tls: "session_ticket_keys: [ticket.key]"
 	listener   []string          // more lines of the listener: "timeouts: {…}"
 	top        []string          // more top-level lines: "access_log: {path: access.jsonl}"
 	routes     []string          // flow mappings, in order
@@ -94,6 +95,9 @@ func (s *setup) yaml(address, admin string) string {
 		say("      min_version: %q", s.minVersion)
 	}
 	say("      on_unauthenticated: %s", or(s.mode, "forbid"))
+	for _, line := range s.tls {
+		say("      %s", line)
+	}
 	say("      validation_context:")
 	say("        trusted_ca: ca.pem")
 	if s.crl != nil {

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -95,4 +97,74 @@ func TestNoSessionForTLS12NorForTheRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Sessions that clients keep sealed go from gateway to gateway of a fleet that shares keys, bundle and lists; each asks
+// its own policy.
+func TestSealedSessionsGoThroughTheFleet(t *testing.T) {
+	t.Parallel()
+	key := bytes.Repeat([]byte("0123456789abcdef"), 5)
+	fleet := func(s setup) *gateway {
+		s.tls = append(s.tls, "session_ticket_keys: [ticket.key, former.key]")
+		s.files = map[string][]byte{"ticket.key": key, "former.key": bytes.Repeat([]byte{7}, 80)}
+		if s.trust == nil {
+			s.trust = pemCertificates(common().root.cert.Raw)
+		}
+		return answering(t, s)
+	}
+	first, second := fleet(setup{}), fleet(setup{})
+	strict := fleet(setup{patterns: []string{"spiffe://cluster.local/ns/other/*"}})
+	wider := fleet(setup{trust: pemCertificates(common().root.cert.Raw, newRoot("another").cert.Raw)})
+	foreign := fleet(setup{trust: pemCertificates(newRoot("foreign").cert.Raw)})
+	revoking := fleet(setup{crl: common().root.crl(common().web)})
+	cache := tls.NewLRUClientSessionCache(1)
+	for i, step := range []struct {
+		name    string
+		g       *gateway
+		resumed bool
+		status  int
+	}{
+		{"the first", first, false, 200}, {"the first again", first, true, 200}, {"the second", second, true, 200},
+		{"one that does not let it in", strict, true, 403}, {"back at the second", second, true, 200},
+		{"one with a wider bundle", wider, false, 200}, {"the second, with the wider one's", second, false, 200},
+		{"one that trusts others", foreign, false, 403}, {"the first, which it still has one for", first, true, 200},
+		{"one that revoked it", revoking, false, 403},
+	} {
+		config := step.g.trusting(common().web, "http/1.1")
+		config.ClientSessionCache = cache
+		got, resumed := step.g.comeback(t, config, "/x")
+		if got.err != nil || got.status != step.status || resumed != step.resumed {
+			t.Errorf("%d, %s: status %d (%v), resumed %v; want %d, %v", i, step.name, got.status, got.err, resumed, step.status, step.resumed)
+		}
+	}
+	strict.waitForAudit(t, "the refusal of a resumed session", func(r *auditRecord) bool {
+		return r.Reason == "identity_not_allowed" && r.TLS.Resumed && r.Principal == webID
+	})
+}
+
+func TestSealedSessionsOutliveReloadsAndUpgradesButNotTheirKey(t *testing.T) {
+	t.Parallel()
+	g := replaceable(t, setup{routes: []string{marked("path: /*", "ok")}, tls: []string{"session_ticket_keys: [ticket.key]"},
+		files: map[string][]byte{"ticket.key": bytes.Repeat([]byte{1}, 80)}})
+	config := g.trusting(common().web, "http/1.1")
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	come := func(name string, want bool) {
+		t.Helper()
+		got, resumed := g.comeback(t, config, "/x")
+		if got.status != http.StatusOK || resumed != want {
+			t.Errorf("%s: status %d (%v), resumed %v", name, got.status, got.err, resumed)
+		}
+	}
+	come("first", false)
+	come("again", true)
+	g.reload(t)
+	come("after a reload", true)
+	_ = g.upgrade(t, g.command.Process.Pid)
+	come("after an upgrade", true)
+	writeFile(t, g.dir, "ticket.key", bytes.Repeat([]byte{2}, 80))
+	waitFor(t, "the new key to be taken up", renewal, func() bool {
+		return strings.Contains(g.allSaid(), "replaced certificates are in force")
+	})
+	come("after its key was replaced", false)
+	come("and again", true)
 }
