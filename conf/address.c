@@ -166,6 +166,8 @@ static bool take_found(const struct addrinfo *found, struct str text, struct are
 	return room > 0;
 }
 
+void (*address_before_lookup)(void);
+
 static bool look_up(const struct pair *pair, struct str text, struct arena *arena,
         struct config_address **addresses, size_t *count, const char **why)
 {
@@ -174,6 +176,8 @@ static bool look_up(const struct pair *pair, struct str text, struct arena *aren
 	char host[HOST_NAME_MAX_BYTES + 1], port[sizeof("65535")];
 	snprintf(host, sizeof(host), "%.*s", STR_FMT(pair->host));
 	snprintf(port, sizeof(port), "%u", pair->port);
+	if (address_before_lookup)
+		address_before_lookup();
 	int error = getaddrinfo(host, port, &hints, &found);
 	if (error) {
 		*why = arena_printf(

@@ -20,6 +20,9 @@ MUST_USE bool address_parse(struct str text, struct str directory, struct arena 
 MUST_USE bool address_resolve(struct str text, struct str directory, struct arena *arena,
         struct config_address **addresses, size_t *count, const char **why);
 
+// Called before each name is looked up, which may take some time; NULL: nobody wants to know.
+extern void (*address_before_lookup)(void);
+
 bool address_equal(const struct config_address *a, const struct config_address *b);
 // `wide` is every address of this machine, and `narrow` has its port.
 bool address_takes(const struct config_address *wide, const struct config_address *narrow);

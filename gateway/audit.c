@@ -35,7 +35,7 @@ struct audit {
 	size_t lane_count;
 	pthread_t thread;
 	_Atomic bool reopening, closing;
-	_Atomic bool shared;  // as it is wanted; the log follows
+	_Atomic int claim_file;  // as it is wanted; the log follows
 };
 
 // Room for more lines in the file's queue; makes it by writing. False while the disk refuses.
@@ -79,12 +79,13 @@ static bool drain_records(struct audit *audit)
 // False while the other process has the log.
 static bool follow_sharing(struct audit *audit)
 {
-	bool shared = atomic_load(&audit->shared);
-	if (shared == (audit->log.sharing == AUDIT_SHARED))
+	int claim_file = atomic_load(&audit->claim_file);
+	audit->access.shared = claim_file >= 0;
+	if ((claim_file >= 0) == (audit->log.sharing == AUDIT_SHARED))
 		return true;
-	if (!shared)
+	if (claim_file < 0)
 		return audit_log_own(&audit->log);
-	audit_log_share(&audit->log);
+	audit_log_share(&audit->log, claim_file);
 	return true;
 }
 
@@ -232,7 +233,7 @@ static bool open_files(struct audit *audit, const struct config *config, const c
 {
 	*key = "audit.path";
 	if (!audit_log_open(&audit->log, &config->audit,
-	            atomic_load(&audit->shared) ? AUDIT_SHARED : AUDIT_ALONE, why))
+	            atomic_load(&audit->claim_file), why))
 		return false;
 	*key = "access_log.path";
 	if (!audit_file_open(&audit->access, &config->access_log, why))
@@ -247,11 +248,11 @@ fail_log:
 	return false;
 }
 
-struct audit *audit_open(const struct config *config, size_t lanes, bool shared,
+struct audit *audit_open(const struct config *config, size_t lanes, int claim_file,
         struct config_problems *problems)
 {
 	struct audit *audit = must_alloc(sizeof(*audit));
-	audit->shared = shared;
+	audit->claim_file = claim_file;
 	char why[AUDIT_WHY_SIZE];
 	const char *key;
 	if (!open_files(audit, config, &key, why)) {
@@ -288,9 +289,9 @@ bool audit_failing(const struct audit *audit)
 	       (since_ns && clock_monotonic_ns() - since_ns > (int64_t)STUCK_S * NS_PER_S);
 }
 
-void audit_share(struct audit *audit, bool shared)
+void audit_share(struct audit *audit, int claim_file)
 {
-	atomic_store(&audit->shared, shared);
+	atomic_store(&audit->claim_file, claim_file);
 	audit_bell_ring(&audit->bell, AUDIT_BELL_URGENT);
 }
 

@@ -49,11 +49,12 @@ struct audit_record {
 
 // Opens the logs and starts the thread; `lanes` is the number of producers. NULL after adding the
 // problem (a path that cannot be opened or continued). With both outputs off records are only
-// counted. `shared`: a predecessor still writes the same chain.
-MUST_USE struct audit *audit_open(const struct config *config, size_t lanes, bool shared,
+// counted. `claim_file`: a predecessor still writes the same chain, and has it open too (audit_log.h);
+// -1: nobody does.
+MUST_USE struct audit *audit_open(const struct config *config, size_t lanes, int claim_file,
         struct config_problems *problems);
-// Another process writes the same chain from now on, or does no more.
-void audit_share(struct audit *audit, bool shared);
+// Another process writes the same chain from now on, or (-1) does no more.
+void audit_share(struct audit *audit, int claim_file);
 struct audit_lane *audit_lane_of(struct audit *audit, size_t index);
 
 void audit_submit(struct audit_lane *lane, const struct audit_record *record);

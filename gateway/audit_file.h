@@ -21,6 +21,7 @@ struct audit_file {
 	struct config_output output;
 	int descriptor;         // -1: this log is off
 	bool repairable;        // a regular file of ours, which may be cut
+	bool shared;            // unless another process writes it too
 	struct buffer pending;  // whole lines
 	size_t begun;           // bytes of the first pending line that are in the file already
 	int64_t retry_ns, shout_ns;

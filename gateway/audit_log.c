@@ -1,5 +1,6 @@
 #include "gateway/audit_log.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -73,13 +74,14 @@ static bool go_on(struct audit_log *log, char why[AUDIT_WHY_SIZE])
 }
 
 bool audit_log_open(struct audit_log *log, const struct config_output *output,
-        enum audit_sharing sharing, char why[AUDIT_WHY_SIZE])
+        int claim_file, char why[AUDIT_WHY_SIZE])
 {
 	audit_chain_init(&log->chain);
-	log->sharing = sharing;
+	log->sharing = claim_file < 0 ? AUDIT_ALONE : AUDIT_SHARED;
+	log->claim_file = claim_file;
 	if (!audit_file_open(&log->file, output, why))
 		return false;
-	if (!log->file.repairable || sharing == AUDIT_SHARED || go_on(log, why))
+	if (!log->file.repairable || log->sharing == AUDIT_SHARED || go_on(log, why))
 		return true;
 	audit_file_close(&log->file);
 	return false;
@@ -104,18 +106,26 @@ static void complain(struct audit_log *log, const char *why)
 	        "path=\"%s\" problem=\"%s\"", log->file.name, why);
 }
 
+// A lock of the process, not of the description, which both have from one memfd_create.
+static bool set_claim(const struct audit_log *log, short kind)
+{
+	struct flock lock = {.l_type = kind, .l_whence = SEEK_SET, .l_len = 1};
+	return fcntl(log->claim_file, F_SETLK, &lock) == 0;
+}
+
 bool audit_log_claim(struct audit_log *log)
 {
 	char why[AUDIT_WHY_SIZE];
 	if (log->sharing == AUDIT_ALONE || log->claimed || !log->file.repairable)
 		return true;
-	follow_path(log);
-	if (!audit_descriptor_lock(log->file.descriptor, why))
+	if (!set_claim(log, F_WRLCK))
 		return false;
+	follow_path(log);
 	log->claimed = go_on(log, why);
 	if (!log->claimed) {
 		complain(log, why);
 		audit_descriptor_unlock(log->file.descriptor);
+		(void)set_claim(log, F_UNLCK);
 	}
 	return log->claimed;
 }
@@ -126,20 +136,25 @@ void audit_log_yield(struct audit_log *log)
 		return;
 	log->claimed = false;
 	audit_descriptor_unlock(log->file.descriptor);
+	(void)set_claim(log, F_UNLCK);
 }
 
-void audit_log_share(struct audit_log *log)
+void audit_log_share(struct audit_log *log, int claim_file)
 {
-	log->claimed = log->sharing == AUDIT_ALONE;
+	log->claim_file = claim_file;
+	log->claimed = set_claim(log, F_WRLCK);
 	log->sharing = AUDIT_SHARED;
 }
 
 bool audit_log_own(struct audit_log *log)
 {
-	if (!audit_log_claim(log))
+	audit_log_yield(log);  // the path may lead elsewhere since the claim was had
+	if ((log->claimed && log->file.repairable) || !audit_log_claim(log))
 		return false;
 	log->sharing = AUDIT_ALONE;
 	log->claimed = false;
+	(void)set_claim(log, F_UNLCK);
+	log->claim_file = -1;
 	return true;
 }
 

@@ -122,11 +122,9 @@ void downstream_settle(struct downstream *downstream)
 		enter(downstream, downstream->exchange_count ? DOWNSTREAM_BUSY : DOWNSTREAM_IDLE);
 }
 
-void downstream_drain(struct downstream *downstream)
+void downstream_last_call(struct downstream *downstream)
 {
 	downstream->draining = true;
-	if (!downstream->codec)
-		return;  // the handshake has its deadline; then settle shuts the codec down
 	if (downstream->phase == DOWNSTREAM_IDLE)
 		set_deadline(downstream, idle_ns(downstream));
 	downstream_settle(downstream);
@@ -237,6 +235,8 @@ static void on_opened(struct link *link)
 		        &worker->turn, &downstream->report, (int64_t)REFUSED_REPORT_MS * NS_PER_MS);
 	else
 		downstream_watch_expiry(downstream);
+	if (downstream->draining || downstream->listener->removed)
+		downstream_drain(downstream);
 	downstream_settle(downstream);
 	link_mark_dirty(link);
 }

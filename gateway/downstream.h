@@ -51,8 +51,8 @@ struct downstream {
 };
 
 void downstream_accept(struct worker_listener *listener, int descriptor);
-void downstream_drain(
-        struct downstream *downstream);  // no new requests; closes when those under way are over
+// No new requests; closes when those under way are over, or drain_timeout is.
+void downstream_drain(struct downstream *downstream);
 void downstream_close(struct downstream *downstream);  // now
 void downstream_settle(
         struct downstream *downstream);  // an exchange began or ended: set the right deadline
@@ -66,7 +66,7 @@ bool downstream_over_ceiling(struct downstream *downstream, size_t count);
 void downstream_review(struct downstream *downstream);
 void downstream_watch_expiry(struct downstream *downstream);  // sets `expiry`
 void downstream_on_expiry(struct timer *timer);
-void downstream_expel(struct downstream *downstream);  // its right to be here ends now
+void downstream_last_call(struct downstream *downstream);  // the first step of a drain
 
 const struct config_listener *downstream_config(const struct downstream *downstream);
 // Judges the caller again if another configuration came into force since.

@@ -24,12 +24,12 @@ static void expire(struct downstream *downstream)
 {
 	int64_t drain_ns = downstream->snapshot->config->drain_timeout_ns;
 	int64_t since_ns = clock_wall_ns() - (downstream->ends_s + 1) * (int64_t)NS_PER_S;
-	bool told = downstream->draining;
+	bool told = downstream->codec->shutting_down;
 	if (told && since_ns >= drain_ns) {
 		downstream_close(downstream);
 		return;
 	}
-	downstream_drain(downstream);
+	downstream_last_call(downstream);
 	if (told)
 		downstream->codec->ops->shutdown(downstream->codec);
 	set_timer(downstream, told ? drain_ns - since_ns : (int64_t)LINK_LINGER_MS * NS_PER_MS);
@@ -50,11 +50,12 @@ void downstream_watch_expiry(struct downstream *downstream)
 	wait_for_end(downstream);
 }
 
-void downstream_expel(struct downstream *downstream)
+void downstream_drain(struct downstream *downstream)
 {
-	int64_t now_s = clock_wall_ns() / NS_PER_S;
-	if (downstream->standing == REASON_overloaded || downstream->ends_s < now_s)
-		return;  // it is on its way out
-	downstream->ends_s = now_s - 1;
+	bool known = downstream->draining && downstream->codec && downstream->codec->shutting_down;
+	downstream->draining = true;
+	if (!downstream->codec || known)
+		return;  // the handshake has its deadline
+	downstream->ends_s = clock_wall_ns() / NS_PER_S - 1;
 	expire(downstream);
 }

@@ -42,17 +42,14 @@ void downstream_identify(struct downstream *downstream)
 void downstream_review(struct downstream *downstream)
 {
 	if (!downstream->codec || downstream->phase == DOWNSTREAM_CLOSING) {
-		// Whoever is still shaking hands is judged when that is over.
-		downstream->draining |= downstream->listener->removed;
-		return;
+		return;  // whoever is still shaking hands is judged when that is over
 	}
 	downstream_identify(downstream);
-	if (downstream->listener->removed)
-		downstream_drain(downstream);
-	else if (downstream->standing == REASON_NONE)
+	bool stands = downstream->standing == REASON_NONE && !downstream->listener->removed;
+	if (stands && !downstream->draining)
 		downstream_watch_expiry(downstream);
-	else
-		downstream_expel(downstream);
+	else if (downstream->standing != REASON_overloaded)
+		downstream_drain(downstream);
 }
 
 // In `alert` mode the handshake itself asks who may pass.

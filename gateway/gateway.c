@@ -123,18 +123,18 @@ static void on_predecessor_gone(void *owner)
 {
 	struct gateway *gateway = owner;
 	log_event(LOG_INFO, "the gateway before this one has ended", "%s", "");
-	audit_share(gateway->audit, false);
+	audit_share(gateway->audit, -1);
 }
 
 static void on_terminate(uv_signal_t *handle, int number)
 {
 	struct gateway *gateway = handle->data;
 	(void)number;
-	gateway->hurried = gateway->draining;
-	if (gateway->draining)
+	gateway->hurried = gateway->asked;
+	if (gateway->asked)
 		stop(gateway);  // asked twice: at once
-	else
-		gateway_drain(gateway);
+	gateway->asked = true;
+	gateway_drain(gateway);
 }
 
 static void on_upgrade(uv_signal_t *handle, int number)
@@ -148,6 +148,16 @@ static void on_look(struct timer *timer)
 	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, look);
 	memory_look(&gateway->memory, gateway->snapshot->config->memory, gateway->turn.now_ns);
 	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
+}
+
+// Until they are watched: their default action would end us.
+static void hold_signals(int how)
+{
+	sigset_t signals;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGUSR2);
+	pthread_sigmask(how, &signals, NULL);
 }
 
 static void watch_signal(
@@ -192,7 +202,7 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 		return false;
 	// One lane more than workers: main's own.
 	gateway->audit = audit_open(config, gateway->worker_count + 1,
-	        handover_expected(&gateway->handover), problems);
+	        gateway->handover.state, problems);
 	if (!gateway->audit || !snapshot_listen(gateway->snapshot, NULL, &gateway->inherited, problems))
 		return false;
 	gateway->metrics = metrics_new();
@@ -214,6 +224,7 @@ static void serve(struct gateway *gateway)
 	watch_signal(gateway, &gateway->interrupt, SIGINT, on_terminate);
 	watch_signal(gateway, &gateway->hangup, SIGHUP, gateway_on_hangup);
 	watch_signal(gateway, &gateway->successor, SIGUSR2, on_upgrade);
+	hold_signals(SIG_UNBLOCK);
 	timer_init(&gateway->tick, gateway_on_tick);
 	timer_init(&gateway->drain_deadline, on_drain_deadline);
 	timer_init(&gateway->abandon, on_abandon);
@@ -225,8 +236,7 @@ static void serve(struct gateway *gateway)
 	                              : gateway->snapshot->looks;
 	gateway_on_tick(&gateway->tick);
 	for (size_t i = 0; i < gateway->worker_count; i++)
-		worker_start(&gateway->workers[i]);
-	sandbox_close_calls(gateway->snapshot->config);
+		worker_begin(&gateway->workers[i]);
 	announce(gateway);
 	expiry_begin(&gateway->expiry, &gateway->turn, &gateway->snapshot);
 	service_manager_begin(&gateway->manager, &gateway->turn, gateway->workers,
@@ -275,6 +285,10 @@ static bool become_ready(struct gateway *gateway, struct config_problems *proble
 	if (!start(gateway, problems) ||
 	        !privilege_drop(gateway->snapshot->config, gateway->config_path))
 		return false;
+	// All that could still fail comes before the word to the predecessor.
+	for (size_t i = 0; i < gateway->worker_count; i++)
+		worker_start(&gateway->workers[i]);
+	sandbox_close_calls(gateway->snapshot->config);
 	return !handover_expected(&gateway->handover) ||
 	       handover_take(&gateway->handover, gateway->store);
 }
@@ -285,6 +299,7 @@ int gateway_run(const char *config_path, struct launcher launcher)
 	struct gateway gateway = {.config_path = config_path,
 	        .last_reload_good = true,
 	        .started_ns = clock_monotonic_ns()};
+	hold_signals(SIG_BLOCK);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);  // others reopen logs at it; here SIGHUP does, and nothing is
 	                           // worth dying for

@@ -47,7 +47,7 @@ struct gateway {
 	struct timer drain_deadline;
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
-	bool hurried;  // told to stop twice
+	bool asked, hurried;  // told to stop once, twice
 	int64_t started_ns;  // monotonic
 	struct reloads reloads;
 	bool last_reload_good;

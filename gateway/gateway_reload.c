@@ -68,9 +68,20 @@ static void note_problems(const struct config_problems *problems, struct buffer 
 	say_problems(problems, noted);
 }
 
+// Whoever rotates logs does not ask what else goes on; all else is the successor's now, or nobody's.
+static bool reopen_alone(struct gateway *gateway, struct buffer *out)
+{
+	audit_reopen(gateway->audit);
+	log_event(LOG_INFO, "draining: the logs are reopened, nothing else is reloaded", "%s", "");
+	buffer_append_str(out, STR("draining: only the logs were reopened\n"));
+	return false;
+}
+
 bool gateway_reload(struct gateway *gateway, struct buffer *out)
 {
 	struct config_problems problems = {0};
+	if (gateway->draining)
+		return reopen_alone(gateway, out);
 	service_manager_reloading();
 	watch_config_begin(&gateway->watch, gateway->config_path);
 	struct snapshot *next = prepare(gateway, &problems);
@@ -84,6 +95,7 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	                               // is like
 	if (next) {
 		put_in_force(gateway, next);
+		gateway->upgrade.outdated = true;
 		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
 		        (unsigned long long)next->generation);
 	} else {
@@ -148,6 +160,8 @@ static void look_for_changes(struct gateway *gateway)
 void gateway_on_tick(struct timer *timer)
 {
 	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, tick);
+	if (gateway->draining)
+		return;
 	look_for_changes(gateway);
 	if (watch_config_rests_changed(&gateway->watch, gateway->config_path) &&
 	        gateway->snapshot->config->watch_config)

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,7 +98,10 @@ static bool hear_go(int channel)
 	do
 		count = poll(&wait, 1, HANDOVER_GO_S * MS_PER_S);
 	while (count < 0 && errno == EINTR);
-	return count > 0 && read(channel, &word, 1) == 1 && word == HANDOVER_GO;
+	// Too late: then it must not be said any more, unless it just was.
+	if (count <= 0)
+		shutdown(channel, SHUT_RDWR);
+	return read(channel, &word, 1) == 1 && word == HANDOVER_GO;
 }
 
 bool handover_take(struct handover *handover, struct bucket_store *store)
@@ -108,8 +112,6 @@ bool handover_take(struct handover *handover, struct bucket_store *store)
 		return false;
 	}
 	take_buckets(handover, store);
-	close(handover->state);
-	handover->state = -1;
 	return true;
 }
 

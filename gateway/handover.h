@@ -12,7 +12,7 @@ enum { HANDOVER_READY = 'R', HANDOVER_GO = 'G', HANDOVER_GO_S = 30 };
 
 struct handover {
 	int channel;  // -1: there is no predecessor
-	int state;    // a file in memory with its buckets
+	int state;    // a file in memory with its buckets; its lock is the claim to the audit log
 	uv_poll_t poll;
 	bool watching;
 	void (*gone)(void *owner);

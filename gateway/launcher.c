@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <spawn.h>
+#include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -13,13 +16,31 @@
 
 extern char **environ;
 
-// Not /proc/self/exe itself, behind which valgrind would be found.
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat one, other;
+	return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+// The path by which it was started, which may lead through links that lead elsewhere by the time of
+// an upgrade (`current/tollgate`); where that cannot be told, the file itself. Not /proc/self/exe,
+// behind which valgrind would be found.
 static bool find_self(char path[PATH_MAX])
 {
-	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char file[PATH_MAX], directory[PATH_MAX] = "";
+	const char *started = (const char *)getauxval(AT_EXECFN);
+	ssize_t len = readlink("/proc/self/exe", file, sizeof(file) - 1);
 	if (len <= 0)
 		return false;
-	path[len] = '\0';
+	file[len] = '\0';
+	bool relative = started && *started != '/';
+	if (relative && !getcwd(directory, sizeof(directory)))
+		started = NULL;
+	int size = snprintf(path, PATH_MAX, "%s%s%s", directory, relative ? "/" : "",
+	        started ? started : "");
+	if (!started || size >= PATH_MAX || !is_same_file(path, file))
+		memcpy(path, file, (size_t)len + 1);
 	return true;
 }
 
@@ -73,9 +94,10 @@ bool launcher_ask(const struct launcher *launcher, const int descriptors[], size
 {
 	if (launcher->channel < 0 || count > LAUNCHER_DESCRIPTORS_MAX)
 		return false;
-	while (count) {
+	for (size_t total = count; count;) {
 		size_t some = count < CHANNEL_DESCRIPTORS_MAX ? count : CHANNEL_DESCRIPTORS_MAX;
-		struct channel_packet packet = {(uint32_t)count, (uint32_t)private_count};
+		struct channel_packet packet = {
+		        (uint32_t)total, (uint32_t)count, (uint32_t)private_count};
 		if (!channel_send(launcher->channel, &packet, descriptors, some))
 			return false;
 		descriptors += some;

@@ -42,7 +42,8 @@ static size_t take_descriptors(struct msghdr *message, int descriptors[])
 	return count;
 }
 
-bool channel_receive(int channel, struct channel_packet *packet, int descriptors[], size_t *count)
+enum channel_news channel_receive(
+        int channel, struct channel_packet *packet, int descriptors[], size_t *count)
 {
 	union room room;
 	struct iovec text = {packet, sizeof(*packet)};
@@ -54,9 +55,11 @@ bool channel_receive(int channel, struct channel_packet *packet, int descriptors
 	do
 		got = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
+	*count = 0;
 	if (got <= 0)
-		return false;
+		return CHANNEL_ENDED;
 	*count = take_descriptors(&message, descriptors);
-	return got == (ssize_t)sizeof(*packet) && *count &&
-	       !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+	bool whole = got == (ssize_t)sizeof(*packet) && *count &&
+	             !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+	return whole ? CHANNEL_PACKET : CHANNEL_NONSENSE;
 }

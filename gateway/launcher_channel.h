@@ -16,16 +16,19 @@ enum {
 };
 
 struct channel_packet {
-	uint32_t following;      // descriptors yet to come, with this packet's
+	uint32_t total;          // descriptors of this request
+	uint32_t following;      // of them yet to come, with this packet's
 	uint32_t private_count;  // the first so many of all are not for listening
 };
 
 // Never waits: a launcher that does not listen is none.
 MUST_USE bool channel_send(int channel, const struct channel_packet *packet, const int descriptors[],
         size_t count);
-// False at the end of the channel, or where a packet is none of ours. `descriptors` has room for
-// CHANNEL_DESCRIPTORS_MAX.
-MUST_USE bool channel_receive(
+enum channel_news { CHANNEL_PACKET, CHANNEL_NONSENSE, CHANNEL_ENDED };
+
+// NONSENSE: a packet that is none of ours, or that could not be taken whole for want of descriptors;
+// what came of it is in `descriptors`, which has room for CHANNEL_DESCRIPTORS_MAX.
+MUST_USE enum channel_news channel_receive(
         int channel, struct channel_packet *packet, int descriptors[], size_t *count);
 
 #endif

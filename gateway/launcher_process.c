@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -34,18 +36,28 @@ static bool read_program(struct program *program)
 	return count > 0;
 }
 
+// In the child.
+static _Noreturn void give_up(const char *why)
+{
+	log_event(LOG_ERROR, "the new binary cannot be run", "error=\"%s\"", why);
+	log_end();
+	_exit(STATUS_NOT_RUN);
+}
+
 // One number behind the other, from the first on, and open for the program.
 static void arrange(int descriptors[], size_t count)
 {
 	int beyond = FIRST + (int)count;
 	for (size_t i = 0; i < count; i++) {
 		int aside = fcntl(descriptors[i], F_DUPFD_CLOEXEC, beyond);
-		CHECK(aside >= 0);
+		if (aside < 0)
+			give_up("there are not enough descriptors for it");
 		close(descriptors[i]);
 		descriptors[i] = aside;
 	}
 	for (size_t i = 0; i < count; i++)
-		CHECK(dup2(descriptors[i], FIRST + (int)i) >= 0);
+		if (dup2(descriptors[i], FIRST + (int)i) < 0)
+			give_up(strerror(errno));
 }
 
 static void set_number(const char *name, long number)
@@ -104,9 +116,7 @@ static void become(
 	close(CHANNEL);
 	CHECK(open("/dev/null", O_RDONLY) == STDIN_FILENO);
 	execv(program->path, program->arguments);
-	log_event(LOG_ERROR, "the new binary cannot be run", "path=\"%s\" error=\"%s\"",
-	        program->path, strerror(errno));
-	_exit(STATUS_NOT_RUN);
+	give_up(strerror(errno));
 }
 
 static void close_descriptors(const int descriptors[], size_t count)
@@ -115,16 +125,22 @@ static void close_descriptors(const int descriptors[], size_t count)
 		close(descriptors[i]);
 }
 
+// One successor at a time: what somebody who took the gateway over could do with more is nobody's
+// business.
 static void launch(
         const struct program *program, int descriptors[], size_t count, size_t private_count)
 {
-	pid_t child = fork();
-	if (child == 0)
+	static pid_t successor;
+	if (successor > 0 && waitpid(successor, NULL, WNOHANG) == 0) {
+		log_event(LOG_ERROR, "a successor was started already", "pid=%ld", (long)successor);
+		return;
+	}
+	successor = fork();
+	if (successor == 0)
 		become(program, descriptors, count, private_count);
-	if (child < 0)
+	if (successor < 0)
 		log_event(LOG_ERROR, "the new binary cannot be started", "error=\"%s\"",
 		        strerror(errno));
-	close_descriptors(descriptors, count);
 }
 
 // One successor for each whole set of descriptors.
@@ -134,24 +150,46 @@ static void serve(const struct program *program)
 	int *descriptors = must_alloc(
 	        (LAUNCHER_DESCRIPTORS_MAX + CHANNEL_DESCRIPTORS_MAX) * sizeof(*descriptors));
 	size_t have = 0, some;
-	while (channel_receive(CHANNEL, &packet, descriptors + have, &some)) {
+	enum channel_news news;
+	while ((news = channel_receive(CHANNEL, &packet, descriptors + have, &some)) !=
+	        CHANNEL_ENDED) {
+		if (news == CHANNEL_PACKET && packet.following == packet.total && have) {
+			close_descriptors(descriptors, have);  // of a request that broke off
+			memmove(descriptors, descriptors + have, some * sizeof(*descriptors));
+			have = 0;
+		}
+		size_t before = have;
 		have += some;
-		if (packet.following > some && have < LAUNCHER_DESCRIPTORS_MAX)
+		bool fits = news == CHANNEL_PACKET && before + packet.following == packet.total &&
+		            some <= packet.following && have < LAUNCHER_DESCRIPTORS_MAX;
+		if (fits && some < packet.following)
 			continue;
-		if (packet.following == some && packet.private_count <= have)
+		if (fits && packet.private_count <= have)
 			launch(program, descriptors, have, packet.private_count);
 		else
-			close_descriptors(descriptors, have);
+			log_event(LOG_ERROR, "a request for a successor cannot be taken",
+			        "descriptors=%zu", have);
+		close_descriptors(descriptors, have);
 		have = 0;
 	}
 	free(descriptors);
+}
+
+// As many as the gateway has.
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 // Whatever stops the gateway is the gateway's to hear; the end of the channel ends the launcher.
 static void be_deaf(void)
 {
 	static const int deaf[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
-	        SIGTSTP, SIGCHLD};
+	        SIGTSTP};
 	for (size_t i = 0; i < ARRAY_LEN(deaf); i++)
 		signal(deaf[i], SIG_IGN);
 }
@@ -160,6 +198,7 @@ int launcher_main(void)
 {
 	static struct program program;
 	be_deaf();
+	raise_descriptor_limit();
 	(void)prctl(PR_SET_NAME, LAUNCHER_NAME);
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)close_range(FIRST, ~0U, 0);

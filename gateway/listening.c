@@ -14,12 +14,15 @@ static int duplicate(int socket)
 	return fcntl(socket, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
-static void close_all(int sockets[], size_t count)
+static void close_all(struct listening *listening)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (sockets[i] >= 0)
-			close(sockets[i]);
-		sockets[i] = -1;
+	for (size_t i = 0; i < listening->socket_count; i++) {
+		int duplicate = atomic_exchange(&listening->duplicates[i], -1);
+		if (duplicate >= 0)
+			close(duplicate);
+		if (listening->sockets[i] >= 0)
+			close(listening->sockets[i]);
+		listening->sockets[i] = -1;
 	}
 }
 
@@ -55,7 +58,7 @@ static struct listening *new(const struct config_address *address, size_t socket
 	        must_copy(address->text.at, address->text.len), address->text.len);
 	listening->socket_count = socket_count;
 	listening->sockets = must_alloc(socket_count * sizeof(int));
-	listening->duplicates = must_alloc(socket_count * sizeof(int));
+	listening->duplicates = must_alloc(socket_count * sizeof(*listening->duplicates));
 	for (size_t i = 0; i < socket_count; i++)
 		listening->sockets[i] = listening->duplicates[i] = -1;
 	return listening;
@@ -88,17 +91,16 @@ void listening_unref(struct listening *listening)
 	if (!listening ||
 	        atomic_fetch_sub_explicit(&listening->references, 1, memory_order_acq_rel) != 1)
 		return;
-	close_all(listening->sockets, listening->socket_count);
-	close_all(listening->duplicates, listening->socket_count);
+	close_all(listening);
 	free(listening->sockets);
-	free(listening->duplicates);
+	free((void *)listening->duplicates);
 	free((char *)listening->address.text.at);
 	free(listening);
 }
 
 void listening_shut(struct listening *listening)
 {
-	close_all(listening->sockets, listening->socket_count);
+	close_all(listening);
 }
 
 bool listening_is_at(const struct listening *listening, const struct config_address *address)
@@ -113,9 +115,5 @@ size_t listening_share(const struct listening *listening, size_t index, size_t w
 
 int listening_take(struct listening *listening, size_t index, size_t workers, size_t number)
 {
-	int *place = &listening->duplicates[index + number * workers];
-	int socket = *place;
-	CHECK(socket >= 0);
-	*place = -1;
-	return socket;
+	return atomic_exchange(&listening->duplicates[index + number * workers], -1);
 }

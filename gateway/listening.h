@@ -17,7 +17,7 @@ struct listening {
 	struct config_address address;
 	size_t socket_count;  // at least one for each worker
 	int *sockets;         // main's
-	int *duplicates;      // the workers'; -1 once taken
+	_Atomic int *duplicates;  // the workers'; -1 once taken
 };
 
 // False with the system's words in *why. `inherited` are sockets bound to the address already,
@@ -27,13 +27,13 @@ MUST_USE struct listening *listening_open(const struct config_address *address, 
 struct listening *listening_ref(struct listening *listening);
 void listening_unref(struct listening *listening);  // NULL is nothing
 
-// Main stops listening; workers stop when they hear of it. Idempotent.
+// Main stops listening, and nobody begins to; workers that do stop when they hear of it. Idempotent.
 void listening_shut(struct listening *listening);
 
 bool listening_is_at(const struct listening *listening, const struct config_address *address);
 
 // For worker `index` of `workers`: on how many sockets it has to listen, and its `number`th one,
-// once.
+// once; -1 where it was shut meanwhile.
 size_t listening_share(const struct listening *listening, size_t index, size_t workers);
 MUST_USE int listening_take(
         struct listening *listening, size_t index, size_t workers, size_t number);

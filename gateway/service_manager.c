@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "conf/address.h"
 #include "gateway/worker.h"
 
 static void on_watchdog(struct timer *timer)
@@ -21,6 +22,12 @@ static void on_watchdog(struct timer *timer)
 	turn_set_timer(manager->turn, &manager->watchdog, manager->watchdog_ns);
 }
 
+// The loop waits for the resolver while it reads a configuration, which is no reason to end it.
+static void say_alive(void)
+{
+	sd_notify(0, "WATCHDOG=1");
+}
+
 void service_manager_begin(struct service_manager *manager, struct turn *turn,
         struct worker *workers, size_t worker_count, const char *what)
 {
@@ -32,6 +39,7 @@ void service_manager_begin(struct service_manager *manager, struct turn *turn,
 	if (sd_watchdog_enabled(0, &limit_us) <= 0)
 		return;
 	manager->watchdog_ns = (int64_t)limit_us * NS_PER_US / 2;
+	address_before_lookup = say_alive;
 	turn_set_timer(turn, &manager->watchdog, manager->watchdog_ns);
 }
 

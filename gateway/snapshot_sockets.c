@@ -33,7 +33,7 @@ static struct listening *open_one(struct snapshot *next, const struct snapshot *
 	int *sockets = must_alloc((inherited->count + 1) * sizeof(*sockets));
 	size_t count = inherited_take(inherited, &listener->address, listener->name.text, sockets);
 	struct listening *opened = listening_open(&listener->address, next->config->workers, sockets,
-	        count, has_neighbour(now, &listener->address), why);
+	        count, has_neighbour(now, &listener->address) || inherited->count > 0, why);
 	free(sockets);
 	return opened;
 }

@@ -30,6 +30,10 @@ static void on_poll_closed(uv_handle_t *handle)
 	if (!gateway->upgrade.handed_over)
 		close(gateway->upgrade.channel);
 	gateway->upgrade.channel = gateway->upgrade.handed_over ? gateway->upgrade.channel : -1;
+	bool again = gateway->upgrade.again && !gateway->draining;
+	gateway->upgrade.again = false;
+	if (again)
+		upgrade_begin(gateway);
 }
 
 static void stop_polling(struct gateway *gateway)
@@ -46,7 +50,7 @@ void upgrade_cancel(struct gateway *gateway)
 	if (!gateway->upgrade.polling)
 		return;
 	stop_polling(gateway);
-	audit_share(gateway->audit, false);
+	audit_share(gateway->audit, -1);
 }
 
 static void fail(struct gateway *gateway, const char *why)
@@ -85,7 +89,11 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	char word = 0;
 	(void)status, (void)events;
 	turn_wake(&gateway->turn);
-	if (read(gateway->upgrade.channel, &word, 1) == 1 && word == HANDOVER_READY)
+	bool ready = read(gateway->upgrade.channel, &word, 1) == 1 && word == HANDOVER_READY;
+	gateway->upgrade.again = ready && gateway->upgrade.outdated;
+	if (gateway->upgrade.again)
+		fail(gateway, "the configuration was reloaded meanwhile; it begins again");
+	else if (ready)
 		hand_over(gateway);
 	else
 		fail(gateway, "the new one has ended; what it said stands above");
@@ -152,17 +160,18 @@ void upgrade_begin(struct gateway *gateway)
 		log_event(LOG_WARN, "upgrade refused", "reason=\"%s\"", why);
 		return;
 	}
-	audit_share(gateway->audit, true);
+	audit_share(gateway->audit, gateway->upgrade.state);
 	if (!ask(gateway)) {
 		log_event(LOG_ERROR, "upgrade failed, this gateway goes on", "error=\"%s\"",
 		        strerror(errno));
-		audit_share(gateway->audit, false);
+		audit_share(gateway->audit, -1);
 		return;
 	}
 	log_event(LOG_INFO, "upgrading: a new gateway is started", "%s", "");
 	CHECK(uv_poll_init(&gateway->turn.loop, &upgrade->poll, upgrade->channel) == 0);
 	upgrade->poll.data = gateway;
 	upgrade->polling = true;
+	upgrade->outdated = false;
 	CHECK(uv_poll_start(&upgrade->poll, UV_READABLE | UV_DISCONNECT, on_readable) == 0);
 	turn_set_timer(&gateway->turn, &upgrade->deadline, (int64_t)READY_S * NS_PER_S);
 }

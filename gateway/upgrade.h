@@ -24,6 +24,8 @@ struct upgrade {
 	int channel;  // to the newcomer; -1: none is expected
 	bool polling;
 	bool handed_over;
+	bool outdated;  // another configuration came into force since the newcomer read it
+	bool again;     // once its channel is closed
 	uv_poll_t poll;
 	struct timer deadline;
 };

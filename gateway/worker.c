@@ -51,7 +51,8 @@ static void take_offer(struct worker *worker)
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = next;
 	upstream_pools_retire(worker);
-	worker_listeners_join(worker);
+	if (worker->begun)
+		worker_listeners_join(worker);
 	metrics_prune(worker->metrics);
 	list_splice(&worker->unreviewed, &worker->downstreams);
 	turn_set_timer(&worker->turn, &worker->review, (int64_t)REVIEW_MS * NS_PER_MS);
@@ -74,11 +75,20 @@ static void begin_stop(struct worker *worker)
 		downstream_close(LIST_ITEM(node, struct downstream, node));
 }
 
+static void begin(struct worker *worker)
+{
+	if (worker->begun || !atomic_load(&worker->begin_asked))
+		return;
+	worker->begun = true;
+	worker_listeners_join(worker);
+}
+
 static void on_bell(uv_async_t *bell)
 {
 	struct worker *worker = bell->data;
 	turn_wake(&worker->turn);
 	atomic_store(&worker->pulse, atomic_load(&worker->pulse_asked));
+	begin(worker);
 	take_offer(worker);
 	if (atomic_load(&worker->drain_asked) && !worker->draining)
 		begin_drain(worker);
@@ -126,7 +136,6 @@ void worker_init(struct worker *worker, size_t index, size_t peers, struct snaps
 	timer_init(&worker->review, on_review);
 	CHECK(uv_async_init(&worker->turn.loop, &worker->bell, on_bell) == 0);
 	worker->bell.data = worker;
-	worker_listeners_join(worker);
 }
 
 static void run(void *argument)
@@ -166,6 +175,12 @@ void worker_fini(struct worker *worker)
 	snapshot_unref(worker->snapshot);
 	worker_listeners_free(worker);
 	metrics_free(worker->metrics);
+}
+
+void worker_begin(struct worker *worker)
+{
+	atomic_store(&worker->begin_asked, true);
+	uv_async_send(&worker->bell);
 }
 
 void worker_offer(struct worker *worker, struct snapshot *snapshot)

@@ -34,23 +34,24 @@ struct worker {
 	const struct memory *memory;  // main's; set before the start
 	struct trace_lane *spans;     // likewise; NULL: no tracing
 	uint64_t random[4];
-	bool draining, stopping, finished;
+	bool begun, draining, stopping, finished;
 	void (*on_finished)(struct worker *worker);  // on the worker's thread
 	void *owner;
 	// The mailbox: written by main, taken by the worker when the bell rings.
 	_Atomic(struct snapshot *) offered;
-	atomic_bool drain_asked, stop_asked;
+	atomic_bool begin_asked, drain_asked, stop_asked;
 	atomic_uint_fast64_t pulse_asked, pulse;  // the last question whether it lives, and answer
 };
 
 // Takes a reference on the snapshot, which has its sockets by now.
 void worker_init(struct worker *worker, size_t index, size_t peers, struct snapshot *snapshot,
         struct audit *audit);
-void worker_start(struct worker *worker);  // its thread
+void worker_start(struct worker *worker);  // its thread, which takes no connections yet
 void worker_join(struct worker *worker);   // after on_finished
 void worker_fini(struct worker *worker);   // after join
 
 // Any thread.
+void worker_begin(struct worker *worker);  // connections may come
 void worker_offer(struct worker *worker, struct snapshot *snapshot);  // takes over one reference
 void worker_drain(struct worker *worker);  // no new connections; what is under way finishes
 void worker_stop(struct worker *worker);   // now

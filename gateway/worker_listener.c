@@ -18,16 +18,19 @@ static void on_door_closed(struct door *door)
 static void open_doors(struct worker_listener *listener)
 {
 	struct worker *worker = listener->worker;
-	listener->door_count = listener->doors_open = listening_share(
-	        listener->listening, worker->index, worker->peers);
-	listener->doors = must_alloc(listener->door_count * sizeof(*listener->doors));
-	for (size_t i = 0; i < listener->door_count; i++) {
-		struct door *door = &listener->doors[i];
+	size_t share = listening_share(listener->listening, worker->index, worker->peers);
+	listener->doors = must_alloc(share * sizeof(*listener->doors));
+	for (size_t i = 0; i < share; i++) {
+		int socket = listening_take(
+		        listener->listening, worker->index, worker->peers, i);
+		if (socket < 0)
+			continue;
+		struct door *door = &listener->doors[listener->door_count++];
 		door->owner = listener;
 		door->knock = on_knock;
 		door->closed = on_door_closed;
-		door_open(door, &worker->turn,
-		        listening_take(listener->listening, worker->index, worker->peers, i));
+		listener->doors_open++;
+		door_open(door, &worker->turn, socket);
 	}
 }
 

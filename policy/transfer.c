@@ -148,7 +148,8 @@ static bool is_sane(const struct entry *entry, size_t left)
 	return entry->name_len <= left && entry->slots <= left / sizeof(struct slot) &&
 	       entry->name_len + entry->slots * sizeof(struct slot) <= left &&
 	       entry->keyed <= 1 && entry->max_keys <= BUCKET_KEYS_MAX &&
-	       (entry->keyed || entry->slots == 0) && bucket_rate_valid(rate);
+	       (entry->keyed ? entry->max_keys > 0 : entry->slots == 0) &&
+	       bucket_rate_valid(rate);
 }
 
 bool bucket_store_import(struct bucket_store *store, struct str exported, int64_t now_ns)

@@ -110,7 +110,7 @@ static void a_slow_access_log_does_not_hold_the_audit_log_up(void **state)
 	assert_int_equal(mkfifo(access, 0600), 0);
 	struct config config = config_for(path, FAR);
 	config.access_log = (struct config_output){.kind = OUTPUT_FILE, .path = str_from(access)};
-	struct audit *audit = audit_open(&config, 1, false, &problems);
+	struct audit *audit = audit_open(&config, 1, -1, &problems);
 	int descriptor = open(access, O_RDONLY | O_CLOEXEC);
 	char line[1000], page[4096];
 	memset(line, 'x', sizeof(line));
@@ -144,7 +144,7 @@ static void standard_output_is_chained_too(void **state)
 	int kept = dup(STDOUT_FILENO), file = open(path, O_RDWR | O_CREAT | O_APPEND, 0600);
 	dup2(file, STDOUT_FILENO);
 	struct config config = {.audit = {.kind = OUTPUT_STDOUT}, .audit_fold_after = FAR};
-	struct audit *audit = audit_open(&config, 1, false, &problems);
+	struct audit *audit = audit_open(&config, 1, -1, &problems);
 	for (int i = 0; i < 3000; i++)
 		submit(audit, 0, REASON_no_route, "10.0.0.1:1");
 	audit_close(audit);
@@ -160,7 +160,7 @@ static void access_lines_are_written_as_they_come(void **state)
 	const char *path = in_scratch("access.jsonl");
 	spill(path, "{\"torn\":", 8);
 	struct config config = {.access_log = {.kind = OUTPUT_FILE, .path = str_from(path)}};
-	struct audit *audit = audit_open(&config, 1, false, &problems);
+	struct audit *audit = audit_open(&config, 1, -1, &problems);
 	for (int i = 0; i < 3; i++)
 		audit_submit_access(audit_lane_of(audit, 0), STR("{\"a\":1}"));
 	audit_close(audit);
@@ -177,7 +177,7 @@ static void access_lines_beyond_their_queue_are_dropped_and_counted(void **state
 	const char *path = in_scratch("access.fifo");
 	assert_int_equal(mkfifo(path, 0600), 0);
 	struct config config = {.access_log = {.kind = OUTPUT_FILE, .path = str_from(path)}};
-	struct audit *audit = audit_open(&config, 1, false, &problems);
+	struct audit *audit = audit_open(&config, 1, -1, &problems);
 	char line[101];
 	memset(line, 'x', sizeof(line));
 	for (int i = 0; i < LINES; i++)

@@ -77,7 +77,7 @@ UNUSED static struct config config_for(const char *audit_path, uint64_t fold_aft
 UNUSED static struct audit *open_audit(const char *path, uint64_t fold_after, size_t lanes)
 {
 	struct config config = config_for(path, fold_after);
-	struct audit *audit = audit_open(&config, lanes, false, &problems);
+	struct audit *audit = audit_open(&config, lanes, -1, &problems);
 	if (!audit)
 		fail_msg("%.*s", STR_FMT(problems.items[0].what));
 	return audit;

@@ -15,7 +15,7 @@ static void write_refusals(const char *path, int count)
 static void refuse_to_open(const struct config *config, const char *because)
 {
 	struct config_problems found = {0};
-	assert_null(audit_open(config, 1, false, &found));
+	assert_null(audit_open(config, 1, -1, &found));
 	assert_int_equal(found.count, 1);
 	char what[2048];
 	snprintf(what, sizeof(what), "%.*s", STR_FMT(found.items[0].what));
@@ -275,7 +275,7 @@ static void a_large_file_is_continued_from_its_tail(void **state)
 static void write_until_killed(const char *path)
 {
 	struct config config = config_for(path, 1000000);
-	struct audit *audit = audit_open(&config, 1, false, &problems);
+	struct audit *audit = audit_open(&config, 1, -1, &problems);
 	if (!audit)
 		_exit(1);
 	for (unsigned i = 0;; i++) {

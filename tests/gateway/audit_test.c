@@ -42,7 +42,7 @@ static void records_are_only_counted_where_the_log_is_off(void **state)
 {
 	(void)state;
 	struct config config = {.audit_fold_after = 10};
-	struct audit *audit = audit_open(&config, 2, false, &problems);
+	struct audit *audit = audit_open(&config, 2, -1, &problems);
 	assert_non_null(audit);
 	for (int i = 0; i < 1000; i++)
 		submit(audit, (size_t)i % 2, REASON_no_route, "127.0.0.1:1");
@@ -194,7 +194,7 @@ static void lanes_of_many_threads_make_one_unbroken_chain(void **state)
 	const char *path = in_scratch("audit.jsonl"), *access = in_scratch("access.jsonl");
 	struct config config = config_for(path, 20);
 	config.access_log = (struct config_output){.kind = OUTPUT_FILE, .path = str_from(access)};
-	struct audit *audit = audit_open(&config, LANES, false, &problems);
+	struct audit *audit = audit_open(&config, LANES, -1, &problems);
 	assert_non_null(audit);
 	pthread_t threads[LANES];
 	struct producer producers[LANES];
