@@ -45,10 +45,13 @@ void downstream_review(struct downstream *downstream)
 		return;  // whoever is still shaking hands is judged when that is over
 	}
 	downstream_identify(downstream);
-	bool stands = downstream->standing == REASON_NONE && !downstream->listener->removed;
-	if (stands && !downstream->draining)
+	// Whoever was never let in gets the one answer as ever.
+	bool was_in = downstream->ends_s != 0;
+	if (downstream->listener->removed)
+		downstream_drain(downstream);
+	else if (downstream->standing == REASON_NONE && !downstream->draining)
 		downstream_watch_expiry(downstream);
-	else if (downstream->standing != REASON_overloaded)
+	else if (downstream->standing != REASON_NONE && was_in)
 		downstream_drain(downstream);
 }
 

@@ -56,8 +56,9 @@ void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct 
 		reject_exchange(exchange, &refusal);
 		return;
 	}
-	exchange->refused = reason;
 	reject_unanswered(exchange->downstream, exchange->client, reason, detail);
+	if (exchange->refused == REASON_NONE)
+		exchange->refused = reason;
 	stream_reset(exchange->client, ABORT_CANCELLED);
 	exchange_finish(exchange);
 }

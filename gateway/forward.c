@@ -52,7 +52,6 @@ static struct str random_hex(struct worker *worker, struct arena *arena, unsigne
 // The caller's trace goes on, sampled or not as it says; else one begins.
 static void identify_trace(struct exchange *exchange, const struct fields *fields)
 {
-	const struct config_tracing *tracing = &exchange->snapshot->config->tracing;
 	struct worker *worker = exchange->downstream->worker;
 	struct arena *arena = &exchange->arena;
 	struct trace_parent parent;
@@ -64,7 +63,9 @@ static void identify_trace(struct exchange *exchange, const struct fields *field
 	} else {
 		exchange->trace_id = random_hex(worker, arena, 2);
 		exchange->trace_flags = TRACE_RANDOM;
-		if (worker->spans && trace_id_sampled(exchange->trace_id, tracing->sample))
+		if (worker->spans &&
+		        trace_id_sampled(exchange->trace_id,
+		                exchange->snapshot->config->tracing.sample))
 			exchange->trace_flags |= TRACE_SAMPLED;
 	}
 	exchange->traced = worker->spans && exchange->trace_flags & TRACE_SAMPLED;

@@ -59,8 +59,10 @@ static struct listening *new(const struct config_address *address, size_t socket
 	listening->socket_count = socket_count;
 	listening->sockets = must_alloc(socket_count * sizeof(int));
 	listening->duplicates = must_alloc(socket_count * sizeof(*listening->duplicates));
-	for (size_t i = 0; i < socket_count; i++)
-		listening->sockets[i] = listening->duplicates[i] = -1;
+	for (size_t i = 0; i < socket_count; i++) {
+		listening->sockets[i] = -1;
+		atomic_init(&listening->duplicates[i], -1);
+	}
 	return listening;
 }
 

@@ -58,6 +58,19 @@ static int compare_series(const void *left, const void *right)
 	return compare_labels(a, b);
 }
 
+// Nothing is pruned meanwhile; counting goes on.
+static void hold_still(struct metrics *const workers[], size_t worker_count)
+{
+	for (size_t i = 0; i < worker_count; i++)
+		pthread_mutex_lock(&workers[i]->lock);
+}
+
+static void let_go(struct metrics *const workers[], size_t worker_count)
+{
+	for (size_t i = 0; i < worker_count; i++)
+		pthread_mutex_unlock(&workers[i]->lock);
+}
+
 static struct collection collect(struct metrics *const workers[], size_t worker_count)
 {
 	const struct series **newest = must_alloc(worker_count * sizeof(const struct series *));
@@ -168,12 +181,14 @@ void metrics_each(struct metrics *const workers[], size_t worker_count,
         void (*visit)(const struct series *series, const struct metric_sum *sum, void *argument),
         void *argument)
 {
+	hold_still(workers, worker_count);
 	struct collection all = collect(workers, worker_count);
 	for (size_t at = 0; at < all.count;) {
 		struct metric_sum sum;
 		const struct series *series = next_series(&all, &at, &sum);
 		visit(series, &sum, argument);
 	}
+	let_go(workers, worker_count);
 	free(all.items);
 }
 
@@ -232,8 +247,7 @@ void metrics_expose(struct metrics *const workers[], size_t worker_count,
 	static const char *const types[] = {[METRIC_TYPE_COUNTER] = "counter",
 	        [METRIC_TYPE_GAUGE] = "gauge",
 	        [METRIC_TYPE_HISTOGRAM] = "histogram"};
-	for (size_t i = 0; i < worker_count; i++)
-		pthread_mutex_lock(&workers[i]->lock);
+	hold_still(workers, worker_count);
 	struct collection all = collect(workers, worker_count);
 	struct metrics_gauge *sorted = sorted_gauges(gauges, gauge_count);
 	size_t at = 0;
@@ -244,8 +258,7 @@ void metrics_expose(struct metrics *const workers[], size_t worker_count,
 		append_counted(out, metric, &all, &at);
 		append_gauges(out, metric, sorted, gauge_count);
 	}
-	for (size_t i = 0; i < worker_count; i++)
-		pthread_mutex_unlock(&workers[i]->lock);
+	let_go(workers, worker_count);
 	free(sorted);
 	free(all.items);
 }

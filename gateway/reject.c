@@ -153,8 +153,14 @@ void reject_unanswered(struct downstream *downstream, const struct stream *strea
         enum reason reason, struct str detail)
 {
 	struct audit_record record = new_record(downstream, reason, detail);
+	const struct exchange *exchange = stream->user;
 	if (stream->head.method.len)
 		describe_request(downstream, &stream->head, &record);
+	// A request goes by its id once: its access line tells of one refusal.
+	if (exchange && exchange->refused == REASON_NONE) {
+		record.request.id = exchange->request_id;
+		record.request.trace_id = exchange->trace_id;
+	}
 	submit(downstream, &record);
 }
 

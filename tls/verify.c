@@ -239,7 +239,7 @@ static void examine(
 	peer->reason = reason;
 }
 
-static void read_peer(
+void verify_peer(
         struct tls_session *session, const struct tls_context *context, X509_STORE_CTX *store)
 {
 	struct verdict_table *verdicts = context->verdicts;
@@ -276,7 +276,7 @@ int verify_client(X509_STORE_CTX *store, void *unused)
 	struct tls_session *session = SSL_get_app_data(ssl);
 	// Sessions are not renegotiated, so an identity never changes under its connection.
 	CHECK(!session->peer.presented && !session->verdict);
-	read_peer(session, session->context, store);
+	verify_peer(session, session->context, store);
 	if (session->verdict) {
 		decode_keep(X509_STORE_CTX_get0_untrusted(store));
 		resume_offer(session);
@@ -286,54 +286,4 @@ int verify_client(X509_STORE_CTX *store, void *unused)
 		return 0;
 	X509_STORE_CTX_set_error(store, X509_V_OK);
 	return 1;
-}
-
-// As the client sent it, the leaf first; the library keeps the two apart. NULL: it sent none.
-static STACK_OF(X509) * presented_chain(const struct tls_session *session)
-{
-	X509 *leaf = SSL_get0_peer_certificate(session->ssl);
-	const STACK_OF(X509) *issuers = SSL_get_peer_cert_chain(session->ssl);
-	STACK_OF(X509) *chain = leaf ? sk_X509_new_null() : NULL;
-	if (!leaf)
-		return NULL;
-	CHECK(chain && sk_X509_push(chain, leaf) > 0);
-	for (int i = 0; i < sk_X509_num(issuers); i++)
-		CHECK(sk_X509_push(chain, sk_X509_value(issuers, i)) > 0);
-	return chain;
-}
-
-// By the very same bundle and lists the chain was found good.
-static bool still_holds(const struct tls_session *session, const struct tls_context *context)
-{
-	return session->verdict && !session->judged_again &&
-	       memcmp(context->trust.digest, session->context->trust.digest,
-	               MATERIAL_DIGEST_SIZE) == 0 &&
-	       verdict_holds(session->verdict, clock_wall_ns() / NS_PER_S);
-}
-
-void tls_session_judge_again(struct tls_session *session, const struct tls_context *context)
-{
-	if (still_holds(session, context))
-		return;
-	STACK_OF(X509) *presented = presented_chain(session);
-	if (!presented)
-		return;
-	session->judged_again = true;
-	X509_STORE_CTX *store = X509_STORE_CTX_new();
-	CHECK(store && X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(context->library),
-	                       sk_X509_value(presented, 0), presented) == 1);
-	verdict_unref(session->verdict);
-	session->verdict = NULL;
-	arena_fini(&session->peer.arena);
-	session->peer = (struct tls_peer){0};
-	read_peer(session, context, store);
-	struct tls_peer *peer = &session->peer;
-	if (!session->verdict && SSL_session_reused(session->ssl) == 1 &&
-	        sk_X509_num(presented) == 1)
-		peer->detail = arena_printf(&peer->arena,
-		        "%.*s (its session came sealed, without intermediates)",
-		        STR_FMT(peer->detail));
-	X509_STORE_CTX_free(store);
-	sk_X509_free(presented);
-	ERR_clear_error();
 }

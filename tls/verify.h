@@ -19,4 +19,10 @@ enum { VERIFY_DEPTH = 10, VERIFY_RSA_BITS = 2048 };
 // For SSL_CTX_set_cert_verify_callback. In `forbid` mode always 1: the verdict is in the peer.
 int verify_client(X509_STORE_CTX *store, void *unused);
 
+struct tls_session;
+struct tls_context;
+// The verdict on what was presented, by the rules of `context`, into the session, which has none.
+void verify_peer(
+        struct tls_session *session, const struct tls_context *context, X509_STORE_CTX *store);
+
 #endif

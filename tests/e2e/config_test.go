@@ -29,6 +29,7 @@ type setup struct {
 	routes     []string          // flow mappings, in order
 	backends   []string          // flow mappings; see h2 and http1
 	drain      string            // drain_timeout: 5s
+	program    string            // another path of the program under test
 	env        []string          // more environment of the process
 	under      []string          // a command that runs the program: "prlimit", "--nofile=64"
 	socket     string            // a unix socket to listen on instead of a port

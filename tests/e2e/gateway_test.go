@@ -59,6 +59,7 @@ type gateway struct {
 	exited         chan struct{} // closed once the process has ended
 	told           bool          // to end: a second signal would cut the drain short
 	log            auditLog
+	rotated        []string // audit files before the one of the configuration
 }
 
 type lockedBuffer struct {
@@ -113,7 +114,7 @@ func launch(t *testing.T, s setup) *gateway {
 func (g *gateway) run() {
 	g.t.Helper()
 	g.stderr, g.exited, g.told = &lockedBuffer{}, make(chan struct{}), false
-	words := append(slices.Clone(g.setup.under), binary(), "run", "--config", g.config)
+	words := append(slices.Clone(g.setup.under), or(g.setup.program, binary()), "run", "--config", g.config)
 	words = append(words, g.setup.flags...)
 	g.command = exec.Command(words[0], words[1:]...)
 	g.command.Env = append(os.Environ(), g.setup.env...)

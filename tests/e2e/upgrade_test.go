@@ -75,7 +75,8 @@ func replaceable(t *testing.T, s setup) *gateway {
 			_ = syscall.Kill(process, syscall.SIGTERM)
 		}
 		waitFor(t, "every gateway to end", 15*time.Second, func() bool { return len(g.gateways()) == 0 })
-		if output, code := tollgate(t, "audit", "verify", g.auditPath()); code != 0 {
+		files := append(append([]string{"audit", "verify"}, g.rotated...), g.auditPath())
+		if output, code := tollgate(t, files...); code != 0 {
 			t.Errorf("audit verify: exit %d: %s", code, output)
 		}
 		for _, mark := range []string{"Sanitizer", "runtime error:", "CHECK", "level=error"} {
@@ -307,9 +308,8 @@ func TestUpgradeTakesWhatAReloadRefuses(t *testing.T) {
 		process = g.upgrade(t, process)
 		waitFor(t, "some calls", patience, func() bool { return c.calls.Load() > 200 })
 		c.leave(t)
-		threads := len(must(os.ReadDir(fmt.Sprintf("/proc/%d/task", process))))
-		if !strings.HasSuffix(workers, strconv.Itoa(threads-2)) { // main and the audit writer
-			t.Errorf("%s: %d threads", workers, threads)
+		if n := g.metric(t, "tollgate_workers"); workers != fmt.Sprint("workers: ", n) {
+			t.Errorf("%s: there are %v", workers, n)
 		}
 	}
 }

@@ -16,7 +16,7 @@ FUZZ_TARGETS ?= $(FUZZ_ALL)
 FUZZ_PROGRAMS := $(FUZZ_ALL:%=$(FUZZ_OUT)/%)
 FUZZ_ARCHIVE := $(FUZZ_OUT)/libtollgate.a
 # All that a worker is made of; each program takes of it what it needs.
-FUZZ_SOURCES := $(filter-out gateway/main.c gateway/gateway.c gateway/version.c gateway/status.c gateway/status_report.c gateway/watch.c \
+FUZZ_SOURCES := $(filter-out gateway/main.c gateway/gateway.c gateway/version.c gateway/status.c gateway/status_report.c \
 	$(wildcard gateway/admin*.c),$(foreach folder,$(FOLDERS),$(wildcard $(folder)/*.c)))
 FUZZ_OBJECTS := $(patsubst %.c,$(FUZZ_OUT)/%.o,$(FUZZ_SOURCES)) \
 	$(patsubst /usr/share/llhttp/%.c,$(FUZZ_OUT)/llhttp/%.o,$(LLHTTP_SOURCES))

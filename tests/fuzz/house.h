@@ -37,7 +37,6 @@ struct backend {
 
 struct house {
 	struct worker worker;
-	atomic_size_t connections;
 	struct client clients[CLIENTS_MAX];
 	size_t client_count;
 	struct backend backends[BACKENDS_MAX];
@@ -94,14 +93,32 @@ static inline void house_clock(struct house *house, int64_t after_ns)
 static const struct codec_limits wide_limits = {
         .header_bytes = 256 * 1024, .header_fields = 400, .concurrent_streams = 1000};
 
+// Both configurations listen at one socket, as after a reload; it is another in every house.
+static inline void open_edge(void)
+{
+	const char *why;
+	int door = listen_at("edge");
+	struct snapshot *both[] = {street.snapshot, street.stricter};
+	struct listening *edge = listening_open(
+	        &street.snapshot->config->listeners[0].address, 1, &door, 1, false, &why);
+	CHECK(edge);
+	for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+		listening_unref(both[i]->listeners[0].listening);
+		both[i]->listeners[0].listening = listening_ref(edge);
+	}
+	listening_unref(edge);
+}
+
 static inline void house_open(struct house *house, bool helpful)
 {
 	*house = (struct house){.helpful = helpful, .now_ns = street.now_ns};
 	house_clock(house, (int64_t)200 * NS_PER_S);  // all buckets are full again
 	audit_bell_init(&bell);
 	audit_lane_init(&lane, &bell, street.snapshot->config);
-	int door = listen_at("edge");
-	worker_init(&house->worker, 0, street.snapshot, &door, &house->connections, NULL);
+	open_edge();
+	worker_init(&house->worker, 0, 1, street.snapshot, NULL);
+	house->worker.begun = true;
+	worker_listeners_join(&house->worker);
 	house->worker.memory = &street.memory;
 	for (size_t i = 0; i < ARRAY_LEN(house->worker.random); i++)
 		house->worker.random[i] = i + 1;
@@ -116,7 +133,8 @@ static inline void house_knock(struct house *house, const struct caller *caller)
 	struct client *client = &house->clients[house->client_count++];
 	*client = (struct client){.socket = pair[0], .caller = *caller, .next_id = 1};
 	next_caller = *caller;
-	downstream_accept(&house->worker.listeners[0], pair[1]);
+	downstream_accept(LIST_ITEM(house->worker.listeners.next, struct worker_listener, node),
+	        pair[1]);
 }
 
 // What does not fit is lost, as with a peer that gave up.
@@ -234,7 +252,7 @@ static inline void house_close(struct house *house)
 	while (uv_loop_alive(&worker->turn.loop))
 		uv_run(&worker->turn.loop, UV_RUN_NOWAIT);
 	worker_fini(worker);
-	CHECK(house->connections == 0);
+	CHECK(street.snapshot->listeners[0].listening->connections == 0);
 }
 
 static inline void house_forget(struct house *house)

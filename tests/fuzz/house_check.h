@@ -220,6 +220,7 @@ static inline void check_nothing_stays(struct house *house)
 {
 	struct worker *worker = &house->worker;
 	house_turns(house);
+	house_wait(house, (int64_t)100 * NS_PER_MS, 1);  // who came before a reload is looked at
 	int64_t since_ns = house->now_ns;
 	while (check_ages(house, since_ns))
 		house_wait(house, (int64_t)8 * NS_PER_S, 1);

@@ -21,6 +21,7 @@ struct pump {
 	size_t told;         // bytes of `out` that belong to answers already checked
 	bool allows_websocket;
 	struct downstream downstream;
+	struct worker worker;
 };
 
 struct lane {
@@ -127,6 +128,7 @@ static inline struct lane *lane_new(struct pump *pump, struct stream *client)
 	lane->pump = pump;
 	lane->exchange.client = client;
 	lane->exchange.downstream = &pump->downstream;
+	lane->exchange.downstream->worker = &pump->worker;
 	lane->exchange.grpc = head_is_grpc(&client->head);
 	lane->exchange.up.taken = up_taken;
 	lane->exchange.down.taken = down_taken;
