@@ -238,8 +238,8 @@ tsan-units: $(TSAN_UNITS)
 list-tsan-units:
 	@echo $(TSAN_UNITS)
 # Some make so many keys or wait so long that every time is too often.
-VALGRIND_SLOW := %/verify_test %/session_test %/select_test %/admin_connection_test %/audit_disk_test %/audit_log_test \
-	%/audit_test %/hostile_test
+VALGRIND_SLOW := %/verify_test %/session_test %/select_test %/ticket_test %/admin_connection_test %/admin_deadline_test \
+	%/audit_disk_test %/audit_log_test %/audit_test %/log_test %/hostile_test
 # valgrind 3.19 does not know seccomp(2).
 VALGRIND_UNFIT := %/sandbox_calls_test
 VALGRIND_UNITS_brief := $(filter-out $(VALGRIND_UNFIT) $(VALGRIND_SLOW),$(TESTS))

@@ -29,7 +29,7 @@ import (
 var (
 	header = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]+-----`)
 	// What stands between the lines of a PEM text that was made a string of some language.
-	between = regexp.MustCompile(`\\n|\\r|[\s"'+\\,;]`)
+	between = regexp.MustCompile(`["']\s*\+\s*["']|\\n|\\r|[\s"'\\,;]`)
 	base64s = regexp.MustCompile(`[A-Za-z0-9+/]{40,}={0,2}`)
 	lines   = regexp.MustCompile(`[A-Za-z0-9+/=]{16,}(?:(?:\\n|\\r|[\s"'+\\,;])+[A-Za-z0-9+/=]{16,})*`)
 )
