@@ -167,7 +167,8 @@ test: test-deps
 	@tests/run units $$($(AGAIN) list-units)
 	@tests/run command demo env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) demo
 	@tests/run stage 'the whole'
-	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},$(GO_WHOLE))
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./page)
 	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},-C tracing ./...)
 	@tests/run command bench/target env PATH="$$(tests/toolchain):$$PATH" $(AGAIN) target-test
 	@tests/run stage 'the package'
@@ -179,7 +180,7 @@ test: test-deps
 	@tests/run stage 'threads, under TSan'
 	@tests/run command tsan/build $(AGAIN) -k $(JOBS) VARIANT=tsan all tsan-units
 	@tests/run units $$($(AGAIN) VARIANT=tsan list-tsan-units)
-	$(call go_tests,tsan/,$(CURDIR)/build/tsan/tollgate,3,$(SANITIZED) ./e2e)
+	$(call go_tests,tsan/,$(CURDIR)/build/tsan/tollgate,3,$(SANITIZED) ./e2e $(TSAN_E2E_$(EFFORT)))
 	@tests/run stage 'fuzzing'
 	@$(AGAIN) fuzz-counted FUZZ_BRIEF_SECONDS=$(FUZZ_SECONDS_$(EFFORT))
 	@tests/run stage 'valgrind'
@@ -200,7 +201,8 @@ quick: test-deps
 	@$(AGAIN) $(JOBS) all units inject
 	@tests/run command layers tests/layers
 	@tests/run units $$($(AGAIN) list-units)
-	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./...)
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},$(GO_WHOLE))
+	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},./page)
 	$(call go_tests,,$(CURDIR)/build/tollgate,$${TOLLGATE_SLOW:-1},-C tracing ./...)
 	@tests/run end
 
@@ -216,6 +218,12 @@ FUZZ_SECONDS_full  := 60
 SANITIZED := -skip '^(TestNoTextOfAKeyStaysInMemory|TestNewcomersAreRefusedBeforeMemoryIsGone)$$'
 
 # Of tests/e2e, by file: what is worth a slow look.
+# Modules of their own aside, and the browser, which takes both cores while others measure how long clients wait.
+GO_WHOLE := ./backend ./cost ./e2e ./faults ./hostile ./inject ./tally
+# What threads share, and what changes under them.
+TSAN_E2E_brief = -run '$(call tests_of,threads reload reload_live rotation upgrade upgrade_hostile drain audit audit_log admin \
+	admin_status admin_tls metrics log limits grpc grpc_flow access resumption whole)'
+TSAN_E2E_full  :=
 VALGRIND_E2E_brief := whole reload drain
 VALGRIND_E2E_full  := $(VALGRIND_E2E_brief) admin audit refused routes threads
 # All names of tests in these files, as a pattern for `go test -run`.

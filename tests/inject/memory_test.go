@@ -3,6 +3,7 @@ package inject
 import (
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,6 +50,11 @@ func TestLibraryWithoutMemoryLetsNobodyIn(t *testing.T) {
 				if status := ask(town, stranger); status == http.StatusOK {
 					t.Fatalf("a stranger was let in")
 				}
+			}
+			if conn, err := net.DialTimeout("tcp", town.Address, harness.Patience); err == nil {
+				_ = conn.Close()
+			} else { // its end may take a moment to be noticed
+				harness.WaitFor(t, "the end of who does not listen", 10*time.Second, func() bool { return !town.Running() })
 			}
 			if town.Running() {
 				if served == 0 {
