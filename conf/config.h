@@ -75,6 +75,8 @@ struct config_certificate {
 enum config_unauthenticated { UNAUTHENTICATED_FORBID, UNAUTHENTICATED_ALERT };
 enum config_tls_version { TLS_1_2, TLS_1_3 };
 
+enum { CONFIG_TICKET_KEYS_MAX = 8 };
+
 struct config_tls {
 	struct config_certificate *certificates;
 	size_t certificate_count;  // >= 1; the first is the default

@@ -6,7 +6,6 @@ enum {
 	ROUTES_MAX = 10000,
 	WORDS_MAX = 1000,
 	RATE_LIMITS_MAX = 16,
-	TICKET_KEYS_MAX = 8,
 	PER_MAX = ARRAY_LEN(((struct config_rate_limit *)NULL)->per),
 };
 
@@ -58,7 +57,8 @@ static const struct schema_key tls_keys[] = {
                 DOC("`forbid` completes the handshake, answers 403 and closes; `alert` fails the "
                     "handshake. Both are audited.")},
         {"session_ticket_keys", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL,
-                TYPE(type_file), AT(config_tls, session_ticket_keys), RANGE(1, TICKET_KEYS_MAX),
+                TYPE(type_file), AT(config_tls, session_ticket_keys),
+                RANGE(1, CONFIG_TICKET_KEYS_MAX),
                 DOC("Files of 80 random bytes each, as secret as private keys and shared by a "
                     "fleet: clients take their sessions up at any gateway that has the same keys, "
                     "bundle and lists. The first key seals, all open. Without the key sessions "

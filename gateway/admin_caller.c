@@ -13,8 +13,6 @@ static struct str rule_of(enum reason reason)
 
 static struct audit_record new_record(const struct admin_connection *connection)
 {
-	const struct tls_session *tls = connection->link.tls;
-	const struct tls_peer *peer = tls_session_peer(tls);
 	struct audit_record record = {.event = "rejected",
 	        .reason = connection->identity.reason,
 	        .detail = connection->identity.detail,
@@ -23,13 +21,7 @@ static struct audit_record new_record(const struct admin_connection *connection)
 	        .policy_name = LISTENER};
 	record.matched_rule = rule_of(record.reason);
 	record.answer.grpc_status = -1;
-	record.client.address = str_from(connection->address);
-	if (peer && peer->presented)
-		record.client.certificate = &peer->leaf;
-	record.tls.version = tls_session_version(tls);
-	record.tls.cipher = tls_session_cipher(tls);
-	record.tls.sni = tls_session_sni(tls);
-	record.tls.resumed = tls_session_resumed(tls);
+	audit_record_caller(&record, connection->address, connection->link.tls);
 	return record;
 }
 

@@ -99,13 +99,13 @@ static void meet(const struct tls_expiry *what, void *argument)
 		keep_first(&tour->first_trusted, what);
 }
 
-static void announce_tls(const struct snapshot *snapshot, size_t index)
+static void announce_tls(const char *label, const struct tls_context *tls)
 {
-	struct tour tour = {.listener = snapshot->listeners[index].label,
+	struct tour tour = {.listener = label,
 	        .now_s = clock_wall_ns() / NS_PER_S,
 	        .authorities = {.comma = "; "}};
 	char left[EXPIRY_SPAN_SIZE];
-	tls_context_expiries(snapshot->listeners[index].tls, meet, &tour);
+	tls_context_expiries(tls, meet, &tour);
 	if (tour.first_further)
 		log_event(LOG_INFO, "serving more", "listener=%s certificates=%zu first_ends=%.*s",
 		        tour.listener, tour.certificates - CERTIFICATES_MAX,
@@ -137,13 +137,16 @@ static struct str output_words(const struct config_output *output)
 
 void announce(const struct gateway *gateway)
 {
-	const struct config *config = gateway->snapshot->config;
+	const struct snapshot *snapshot = gateway->snapshot;
+	const struct config *config = snapshot->config;
 	struct str audit = output_words(&config->audit), access = output_words(&config->access_log);
 	struct str admin = config->admin.kind == ADDRESS_NONE ? STR("off") : config->admin.text;
 	for (size_t i = 0; i < config->listener_count; i++) {
 		announce_listener(&config->listeners[i]);
-		announce_tls(gateway->snapshot, i);
+		announce_tls(snapshot->listeners[i].label, snapshot->listeners[i].tls);
 	}
+	if (snapshot->admin_tls)
+		announce_tls("admin", snapshot->admin_tls);
 	log_event(LOG_INFO, "recording", "audit=\"%.*s\" when_it_fails=%s access_log=\"%.*s\"",
 	        STR_FMT(audit), config->audit_on_failure == AUDIT_REFUSE ? "refuse" : "continue",
 	        STR_FMT(access));

@@ -47,6 +47,11 @@ struct audit_record {
 	} request;  // protocol empty: no request
 };
 
+// Who speaks: certificate and session, as far as the handshake came. The session is borrowed with
+// the record; NULL: none was begun.
+void audit_record_caller(
+        struct audit_record *record, const char *address, const struct tls_session *tls);
+
 // Opens the logs and starts the thread; `lanes` is the number of producers. NULL after adding the
 // problem (a path that cannot be opened or continued). With both outputs off records are only
 // counted. `claim_file`: a predecessor still writes the same chain, and has it open too (audit_log.h);

@@ -2,6 +2,21 @@
 
 #include "base/json.h"
 
+void audit_record_caller(
+        struct audit_record *record, const char *address, const struct tls_session *tls)
+{
+	record->client.address = str_from(address);
+	if (!tls)
+		return;
+	const struct tls_peer *peer = tls_session_peer(tls);
+	if (peer && peer->presented)
+		record->client.certificate = &peer->leaf;
+	record->tls.sni = tls_session_sni(tls);
+	record->tls.version = tls_session_version(tls);  // empty before it is agreed on
+	record->tls.cipher = tls_session_cipher(tls);
+	record->tls.resumed = tls_session_resumed(tls);
+}
+
 static const struct str ellipsis = {"\xe2\x80\xa6", 3};
 
 // The first `most` bytes, less the part of a UTF-8 sequence that the cut would leave behind.

@@ -35,7 +35,7 @@ static void set_deadline(struct downstream *downstream, int64_t after_ns)
 }
 
 // While draining over HTTP/1.1 the next request may be under way already.
-static int64_t idle_ns(const struct downstream *downstream)
+static int64_t idle_wait_ns(const struct downstream *downstream)
 {
 	int64_t idle_ns = downstream_config(downstream)->timeouts.idle_ns;
 	if (downstream->standing != REASON_NONE)
@@ -58,7 +58,7 @@ static void enter(struct downstream *downstream, enum downstream_phase phase)
 		set_deadline(downstream, timeouts->handshake_ns);
 		break;
 	case DOWNSTREAM_IDLE:
-		set_deadline(downstream, idle_ns(downstream));
+		set_deadline(downstream, idle_wait_ns(downstream));
 		break;
 	case DOWNSTREAM_HEAD:
 		set_deadline(downstream, refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS
@@ -126,7 +126,7 @@ void downstream_last_call(struct downstream *downstream)
 {
 	downstream->draining = true;
 	if (downstream->phase == DOWNSTREAM_IDLE)
-		set_deadline(downstream, idle_ns(downstream));
+		set_deadline(downstream, idle_wait_ns(downstream));
 	downstream_settle(downstream);
 	link_mark_dirty(&downstream->link);
 }

@@ -134,6 +134,12 @@ static void look_at(const struct tls_expiry *what, void *argument)
 		come_back(expiry, what->ends_s + 1);
 }
 
+static void look_through(const char *label, const struct tls_context *tls, void *look)
+{
+	((struct look *)look)->expiry->listener = label;
+	tls_context_expiries(tls, look_at, look);
+}
+
 // What was replaced meanwhile is no concern any more.
 static void forget_unseen(struct expiry *expiry)
 {
@@ -157,11 +163,7 @@ void expiry_look(struct expiry *expiry, int64_t now_s)
 		return;
 	expiry->generation = snapshot->generation;
 	expiry->next_s = INT64_MAX;
-	for (size_t i = 0; i < snapshot->config->listener_count; i++) {
-		expiry->listener = snapshot->listeners[i].label;
-		tls_context_expiries(
-		        snapshot->listeners[i].tls, look_at, &(struct look){expiry, now_s});
-	}
+	snapshot_each_tls(snapshot, look_through, &(struct look){expiry, now_s});
 	forget_unseen(expiry);
 }
 

@@ -80,6 +80,7 @@ struct bucket_store *handover_store(const struct handover *handover)
 	return store ? store : bucket_store_new();
 }
 
+// The file stays, for the sake of its lock, but not what stood in it.
 static void take_buckets(const struct handover *handover, struct bucket_store *store)
 {
 	struct buffer text = {0};
@@ -88,6 +89,7 @@ static void take_buckets(const struct handover *handover, struct bucket_store *s
 		log_event(LOG_ERROR, "the predecessor's buckets cannot be read, some begin full",
 		        "%s", "");
 	buffer_fini(&text);
+	(void)!ftruncate(handover->state, 0);
 }
 
 static bool hear_go(int channel)

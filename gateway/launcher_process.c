@@ -1,21 +1,24 @@
 // The launcher's own process. Its channel is its standard input.
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "gateway/launcher.h"
 #include "gateway/launcher_channel.h"
+#include "gateway/privilege.h"
 
-enum { CHANNEL = STDIN_FILENO, FIRST = STDERR_FILENO + 1, STATUS_NOT_RUN = 127 };
+enum { CHANNEL = STDIN_FILENO, FIRST = STDERR_FILENO + 1, STATUS_NOT_RUN = 127, LEAVE_S = 5 };
 
 struct program {
 	char text[CHANNEL_ARGUMENTS_MAX + 1];
@@ -125,13 +128,25 @@ static void close_descriptors(const int descriptors[], size_t count)
 		close(descriptors[i]);
 }
 
+// One that the gateway no longer waits for hears so from its own end of their channel, and leaves.
+static bool has_ended(pid_t successor)
+{
+	struct pollfd leaving = {.events = POLLIN};
+	leaving.fd = (int)syscall(SYS_pidfd_open, successor, 0);
+	if (leaving.fd >= 0) {
+		(void)poll(&leaving, 1, LEAVE_S * MS_PER_S);
+		close(leaving.fd);
+	}
+	return waitpid(successor, NULL, WNOHANG) != 0;
+}
+
 // One successor at a time: what somebody who took the gateway over could do with more is nobody's
 // business.
 static void launch(
         const struct program *program, int descriptors[], size_t count, size_t private_count)
 {
 	static pid_t successor;
-	if (successor > 0 && waitpid(successor, NULL, WNOHANG) == 0) {
+	if (successor > 0 && !has_ended(successor)) {
 		log_event(LOG_ERROR, "a successor was started already", "pid=%ld", (long)successor);
 		return;
 	}
@@ -175,16 +190,6 @@ static void serve(const struct program *program)
 	free(descriptors);
 }
 
-// As many as the gateway has.
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 // Whatever stops the gateway is the gateway's to hear; the end of the channel ends the launcher.
 static void be_deaf(void)
 {
@@ -198,7 +203,7 @@ int launcher_main(void)
 {
 	static struct program program;
 	be_deaf();
-	raise_descriptor_limit();
+	privilege_raise_descriptor_limit();  // the gateway has as many
 	(void)prctl(PR_SET_NAME, LAUNCHER_NAME);
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)close_range(FIRST, ~0U, 0);

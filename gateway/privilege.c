@@ -17,7 +17,7 @@ static void forbid_dumps(void)
 		        strerror(errno));
 }
 
-static void raise_descriptor_limit(void)
+void privilege_raise_descriptor_limit(void)
 {
 	struct rlimit limit;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -34,7 +34,7 @@ void privilege_harden(void)
 		        strerror(errno));
 	forbid_dumps();
 	setrlimit(RLIMIT_CORE, &none);
-	raise_descriptor_limit();
+	privilege_raise_descriptor_limit();
 }
 
 static bool is_wanted(const struct config *config)

@@ -10,6 +10,7 @@
 // Before anything secret is read: no set-user-ID programs, no core, nobody's debugger but root's;
 // and as many descriptors as the hard limit lets it have.
 void privilege_harden(void);
+void privilege_raise_descriptor_limit(void);  // that last part alone
 
 // Log files that are not there yet are made for the user the process becomes, so that it can open
 // them again. False after adding a problem. Nothing without run_as.

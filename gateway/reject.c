@@ -11,21 +11,11 @@ static const char *protocol_of(const struct downstream *downstream)
 
 static void describe_caller(const struct downstream *downstream, struct audit_record *record)
 {
-	const struct tls_session *tls = downstream->link.tls;
 	record->listener = downstream_config(downstream)->name.text;
-	record->client.address = str_from(downstream->address);
 	// Only a name that the chain vouches for; what was merely claimed stands with the
 	// certificate.
 	record->principal = downstream->identity.id.text;
-	if (!tls)
-		return;
-	const struct tls_peer *peer = tls_session_peer(tls);
-	if (peer && peer->presented)
-		record->client.certificate = &peer->leaf;
-	record->tls.sni = tls_session_sni(tls);
-	record->tls.version = tls_session_version(tls);  // empty before it is agreed on
-	record->tls.cipher = tls_session_cipher(tls);
-	record->tls.resumed = tls_session_resumed(tls);
+	audit_record_caller(record, downstream->address, downstream->link.tls);
 }
 
 static void describe_request(

@@ -138,9 +138,29 @@ struct snapshot *snapshot_renew(
 	return make_ready(config_ref(now->config), store, problems);
 }
 
+void snapshot_each_tls(const struct snapshot *snapshot,
+        void (*visit)(const char *label, const struct tls_context *tls, void *argument),
+        void *argument)
+{
+	if (snapshot->admin_tls)
+		visit("admin", snapshot->admin_tls, argument);
+	for (size_t i = 0; i < snapshot->config->listener_count; i++)
+		visit(snapshot->listeners[i].label, snapshot->listeners[i].tls, argument);
+}
+
 bool snapshot_check(const char *path, struct config_problems *problems)
 {
 	return snapshot_review(path, problems, NULL, NULL);
+}
+
+static void review_tls(const struct config_tls *tls, struct str key,
+        struct config_problems *problems,
+        void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
+{
+	struct tls_context *context = tls_context_new(tls, key, problems);
+	if (context && visit)
+		tls_context_expiries(context, visit, argument);
+	tls_context_unref(context);
 }
 
 bool snapshot_review(const char *path, struct config_problems *problems,
@@ -152,14 +172,11 @@ bool snapshot_review(const char *path, struct config_problems *problems,
 	struct arena arena = {0};
 	for (size_t i = 0; i < config->listener_count; i++) {
 		struct str key = arena_printf(&arena, "listeners[%zu].tls", i);
-		struct tls_context *tls = tls_context_new(&config->listeners[i].tls, key, problems);
-		if (tls && visit)
-			tls_context_expiries(tls, visit, argument);
-		tls_context_unref(tls);
+		review_tls(&config->listeners[i].tls, key, problems, visit, argument);
 	}
 	const struct config_tls *admin = &config->admin_tls.tls;
 	if (admin->certificate_count)
-		tls_context_unref(tls_context_new(admin, STR("admin.tls"), problems));
+		review_tls(admin, STR("admin.tls"), problems, visit, argument);
 	(void)!load_roots(config, problems);
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);

@@ -55,6 +55,10 @@ MUST_USE struct snapshot *snapshot_renew(
 // and those a predecessor left. False after adding a problem for each that cannot be had.
 MUST_USE bool snapshot_listen(struct snapshot *next, const struct snapshot *now,
         struct inherited *inherited, struct config_problems *problems);
+// Visits what speaks TLS: the admin listener, under the label "admin", and every listener.
+void snapshot_each_tls(const struct snapshot *snapshot,
+        void (*visit)(const char *label, const struct tls_context *tls, void *argument),
+        void *argument);
 bool snapshot_listens(const struct snapshot *snapshot, const struct listening *listening);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot);

@@ -41,24 +41,22 @@ static void write_certificate(
 	json_close(json, '}');
 }
 
+static void write_certificates(const char *label, const struct tls_context *tls, void *argument)
+{
+	struct json *json = argument;
+	json_key(json, label);
+	json_open(json, '[');
+	tls_context_each(tls, write_certificate, json);
+	json_close(json, ']');
+}
+
 static void certificates(void *argument, struct buffer *out)
 {
 	const struct gateway *gateway = argument;
 	struct json json;
 	json_init(&json, out);
 	json_open(&json, '{');
-	if (gateway->snapshot->admin_tls) {
-		json_key(&json, "admin");
-		json_open(&json, '[');
-		tls_context_each(gateway->snapshot->admin_tls, write_certificate, &json);
-		json_close(&json, ']');
-	}
-	for (size_t i = 0; i < gateway->snapshot->config->listener_count; i++) {
-		json_key(&json, gateway->snapshot->listeners[i].label);
-		json_open(&json, '[');
-		tls_context_each(gateway->snapshot->listeners[i].tls, write_certificate, &json);
-		json_close(&json, ']');
-	}
+	snapshot_each_tls(gateway->snapshot, write_certificates, &json);
 	json_close(&json, '}');
 	buffer_append_str(out, STR("\n"));
 }

@@ -72,16 +72,11 @@ static void add_expiry(const struct tls_expiry *what, void *argument)
 	        (double)(what->ends_s - what->begins_s));
 }
 
-static void add_expiries(struct gauges *gauges, const struct snapshot *snapshot)
+static void add_expiries(const char *label, const struct tls_context *tls, void *argument)
 {
-	if (snapshot->admin_tls) {
-		gauges->listener = "admin";
-		tls_context_expiries(snapshot->admin_tls, add_expiry, gauges);
-	}
-	for (size_t i = 0; i < snapshot->config->listener_count; i++) {
-		gauges->listener = snapshot->listeners[i].label;
-		tls_context_expiries(snapshot->listeners[i].tls, add_expiry, gauges);
-	}
+	struct gauges *gauges = argument;
+	gauges->listener = label;
+	tls_context_expiries(tls, add_expiry, gauges);
 }
 
 static void add_reloads(struct gauges *gauges, const struct gateway *gateway)
@@ -140,7 +135,7 @@ void status_metrics(const struct gateway *gateway, struct buffer *out)
 	struct gauges gauges = {0};
 	size_t counter_count;
 	struct metrics **counters = status_counters(gateway, &counter_count);
-	add_expiries(&gauges, gateway->snapshot);
+	snapshot_each_tls(gateway->snapshot, add_expiries, &gauges);
 	add_reloads(&gauges, gateway);
 	add_records(&gauges, gateway);
 	add_spans(&gauges, gateway->tracing);

@@ -62,7 +62,7 @@ bool ticket_keys_load(struct ticket_keys *keys, const struct config_tls *tls, st
 {
 	struct arena arena = {0};
 	bool good = true;
-	for (size_t i = 0; i < tls->session_ticket_keys.count && i < TICKET_KEYS_MAX; i++) {
+	for (size_t i = 0; i < tls->session_ticket_keys.count && i < CONFIG_TICKET_KEYS_MAX; i++) {
 		const struct pem_place place = {&tls->session_ticket_keys.items[i],
 		        arena_printf(&arena, "%.*s.session_ticket_keys[%zu]", STR_FMT(key_path), i),
 		        problems};

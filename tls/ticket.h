@@ -16,7 +16,7 @@
 
 #include "tls/tls.h"
 
-enum { TICKET_KEYS_MAX = 8, TICKET_KEY_BYTES = 80 };  // as nginx has them: name, MAC, cipher
+enum { TICKET_KEY_BYTES = 80 };  // as nginx has them: name, MAC, cipher
 
 struct ticket_key {
 	unsigned char name[16], mac[32], cipher[32];
@@ -24,7 +24,7 @@ struct ticket_key {
 
 struct ticket_keys {
 	size_t count;  // 0: sessions are kept here
-	struct ticket_key keys[TICKET_KEYS_MAX];
+	struct ticket_key keys[CONFIG_TICKET_KEYS_MAX];
 };
 
 MUST_USE bool ticket_keys_load(struct ticket_keys *keys, const struct config_tls *tls,

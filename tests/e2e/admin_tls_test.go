@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -227,6 +228,31 @@ func TestTheAdminListenerFollowsItsFiles(t *testing.T) {
 	wantStatus(t, o.ask(other, "POST", "/reload"), http.StatusOK)
 	wantRefusal(t, o.ask(other, "GET", "/config"), http.StatusForbidden, "identity_not_allowed")
 	wantStatus(t, o.ask(stranger.svid("spiffe://cluster.local/ns/night/sa/bob"), "GET", "/config"), http.StatusOK)
+}
+
+func TestWhatTheAdminListenerServesIsWarnedOfToo(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.serve(t, common().root.issue(valid(-10*time.Hour, time.Hour), commonName("night desk"), extendedUsage(x509.ExtKeyUsageServerAuth),
+		func(d *draft) { d.DNSNames = []string{"admin.test"} }))
+	wantStatus(t, o.ask(o.operator, "POST", "/reload"), http.StatusOK)
+	waitFor(t, "the warning", 5*time.Second, func() bool {
+		found := o.saying(t, "a served certificate expires soon")
+		return len(found) == 1 && found[0]["listener"] == "admin" && found[0]["name"] == "CN=night desk"
+	})
+	if output, code := tollgate(t, "check", "--config", o.gateway.config); code != 0 || strings.Count(output, ": warning: ") != 1 || !strings.Contains(output, "(CN=night desk), ends 20") {
+		t.Errorf("check: exit %d: %s", code, output)
+	}
+	o.stop()
+	o.run()
+	waitFor(t, "it to be named at the start", 20*time.Second, func() bool {
+		for _, serving := range o.saying(t, "serving") {
+			if serving["listener"] == "admin" && serving["name"] == "CN=night desk" {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func TestAnAdminAddressThatOthersReachIsShoutedAbout(t *testing.T) {

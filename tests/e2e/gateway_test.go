@@ -60,6 +60,7 @@ type gateway struct {
 	told           bool          // to end: a second signal would cut the drain short
 	log            auditLog
 	rotated        []string // audit files before the one of the configuration
+	provoked       []string // errors that the test is about: how they begin
 }
 
 type lockedBuffer struct {

@@ -115,24 +115,64 @@ func TestWhileDrainingOnlyLogsAreReloaded(t *testing.T) {
 	letGo()
 }
 
-// As deployments do that keep versions side by side and switch a link.
-func TestUpgradeRunsWhatThePathLeadsToNow(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for _, version := range []string{"v1", "v2"} {
+// versioned starts a gateway as deployments do that keep versions side by side and switch a link, which leads to v1.
+func versioned(t *testing.T, second []byte) (g *gateway, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for version, program := range map[string][]byte{"v1": must(os.ReadFile(binary())), "v2": second} {
 		if err := os.Mkdir(filepath.Join(dir, version), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, version, "tollgate"), must(os.ReadFile(binary())), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, version, "tollgate"), program, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	link(t, "v1", filepath.Join(dir, "current"))
-	g := replaceable(t, setup{program: filepath.Join(dir, "current", "tollgate"), routes: []string{marked("path: /*", "ok")}})
+	return replaceable(t, setup{program: filepath.Join(dir, "current", "tollgate"), routes: []string{marked("path: /*", "old")}}), dir
+}
+
+func TestUpgradeRunsWhatThePathLeadsToNow(t *testing.T) {
+	t.Parallel()
+	g, dir := versioned(t, must(os.ReadFile(binary())))
 	link(t, "v2", filepath.Join(dir, "current"))
 	successor := g.upgrade(t, g.command.Process.Pid)
 	if runs := must(os.Readlink(fmt.Sprintf("/proc/%d/exe", successor))); runs != filepath.Join(dir, "v2", "tollgate") {
 		t.Errorf("the successor is %s", runs)
+	}
+}
+
+// What the newcomer read is old by then: it has to leave, and another one reads the file anew.
+func TestReloadDuringAnUpgradeBeginsItAgain(t *testing.T) {
+	t.Parallel()
+	door := filepath.Join(t.TempDir(), "door")
+	if err := syscall.Mkfifo(door, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g, dir := versioned(t, fmt.Appendf(nil, "#!/bin/sh\nread _ <%s\nexec %s \"$@\"\n", door, binary()))
+	g.provoked = []string{"upgrade failed, this gateway goes on\" error=\"the configuration was reloaded meanwhile; it begins again",
+		"the predecessor does not hand over, leaving"}
+	link(t, "v2", filepath.Join(dir, "current"))
+	first := g.command.Process.Pid
+	g.signal(syscall.SIGUSR2)
+	var key *os.File
+	waitFor(t, "the newcomer to stand at the door", patience, func() (here bool) {
+		var err error
+		key, err = os.OpenFile(door, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		return err == nil
+	})
+	link(t, "v1", filepath.Join(dir, "current"))
+	g.rewrite(t, `body: "old"`, `body: "new"`)
+	g.reload(t)
+	_ = key.Close()
+	waitFor(t, "the second newcomer to be alone", 20*time.Second, func() bool {
+		all := g.gateways()
+		return len(all) == 1 && all[0] != first
+	})
+	if got := g.client(t, "h1", common().web).get("/x"); got.body != "new" {
+		t.Errorf("not the new configuration: %+v", got)
+	}
+	if n := strings.Count(g.allSaid(), "it begins again"); n != 1 {
+		t.Errorf("it began again %d times", n)
 	}
 }
 

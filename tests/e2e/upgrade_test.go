@@ -30,7 +30,7 @@ func (g *gateway) allSaid() string {
 // gateways returns the processes that run this configuration, launchers aside.
 func (g *gateway) gateways() (all []int) {
 	for _, path := range must(filepath.Glob("/proc/[0-9]*/cmdline")) {
-		words := bytes.Split(must(readOrNothing(path)), []byte{0})
+		words := bytes.Split(readOrNothing(path), []byte{0})
 		if len(words) > 3 && string(words[1]) == "run" && string(words[3]) == g.config {
 			all = append(all, must(strconv.Atoi(filepath.Base(filepath.Dir(path)))))
 		}
@@ -39,12 +39,9 @@ func (g *gateway) gateways() (all []int) {
 }
 
 // A process may end while one looks.
-func readOrNothing(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil
-	}
-	return text, nil
+func readOrNothing(path string) []byte {
+	text, _ := os.ReadFile(path)
+	return text
 }
 
 // upgrade has another gateway take over, and returns its process once the first has ended well.
@@ -79,8 +76,12 @@ func replaceable(t *testing.T, s setup) *gateway {
 		if output, code := tollgate(t, files...); code != 0 {
 			t.Errorf("audit verify: exit %d: %s", code, output)
 		}
+		said := g.allSaid()
+		for _, what := range g.provoked {
+			said = strings.ReplaceAll(said, "level=error msg=\""+what, "")
+		}
 		for _, mark := range []string{"Sanitizer", "runtime error:", "CHECK", "level=error"} {
-			if strings.Contains(g.allSaid(), mark) && !t.Failed() {
+			if strings.Contains(said, mark) && !t.Failed() {
 				t.Errorf("the gateways said %q", mark)
 			}
 		}
@@ -341,7 +342,7 @@ func TestLauncherEndsWithItsGateway(t *testing.T) {
 	}
 	g.kill()
 	waitFor(t, "the launcher to end", 5*time.Second, func() bool {
-		state, _ := readOrNothing("/proc/" + children[0] + "/stat")
+		state := readOrNothing("/proc/" + children[0] + "/stat")
 		return len(state) == 0 || bytes.Contains(state, []byte(") Z "))
 	})
 }

@@ -37,26 +37,9 @@ static void a_client_comes_back_again_and_again(void **state)
 }
 
 // Each changes what a client that was here before finds.
-static void nothing(struct gate *gate)
-{
-	(void)gate;
-}
-
 static void another_context(struct gate *gate)
 {
 	gate_renew(gate);
-}
-
-static void a_day_later(struct gate *gate)
-{
-	(void)gate;
-	clock_fake(0, (NOW_S + DAY) * NS_PER_S);
-}
-
-static void two_hours_back(struct gate *gate)
-{
-	(void)gate;
-	clock_fake(0, (NOW_S - 2 * HOUR) * NS_PER_S);
 }
 
 static void some_do_not(void **state)

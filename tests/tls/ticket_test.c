@@ -60,11 +60,6 @@ static void a_sealed_session_comes_back_again_and_again(void **state)
 }
 
 // Each changes what a client that was here before finds.
-static void nothing(struct gate *gate)
-{
-	(void)gate;
-}
-
 static void another_gateway(struct gate *gate)
 {
 	gate_renew(gate);  // nothing of the former is left but the keys
@@ -108,18 +103,6 @@ static void no_keys(struct gate *gate)
 {
 	gate->desk.tls.session_ticket_keys.count = 0;
 	gate_renew(gate);
-}
-
-static void a_day_later(struct gate *gate)
-{
-	(void)gate;
-	clock_fake(0, (NOW_S + DAY) * NS_PER_S);
-}
-
-static void two_hours_back(struct gate *gate)
-{
-	(void)gate;
-	clock_fake(0, (NOW_S - 2 * HOUR) * NS_PER_S);
 }
 
 static const struct row {

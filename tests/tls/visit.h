@@ -28,4 +28,22 @@ static inline void visit(struct gate *gate, struct duel *duel, struct duel_clien
 	assert_true(duel_say(duel, STR("hello")) && duel_answer(duel, STR("hello")));
 }
 
+// What may happen between two visits.
+static inline void nothing(struct gate *gate)
+{
+	(void)gate;
+}
+
+static inline void a_day_later(struct gate *gate)
+{
+	(void)gate;
+	clock_fake(0, (NOW_S + DAY) * NS_PER_S);
+}
+
+static inline void two_hours_back(struct gate *gate)
+{
+	(void)gate;
+	clock_fake(0, (NOW_S - 2 * HOUR) * NS_PER_S);
+}
+
 #endif
