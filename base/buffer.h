@@ -68,8 +68,8 @@ void buffer_take(struct buffer *buffer, size_t size);  // drops `size` <= len by
 // Takes `size` <= len bytes from the front of `from` and appends them to `to`: all of them into an
 // empty one by changing the blocks over, without a copy.
 void buffer_move(struct buffer *to, struct buffer *from, size_t size);
-void buffer_cut(struct buffer *buffer, size_t len);    // keeps the first `len` <= len bytes
-void buffer_clear(struct buffer *buffer);              // empties, keeps the block
+void buffer_cut(struct buffer *buffer, size_t len);  // keeps the first `len` <= len bytes
+void buffer_clear(struct buffer *buffer);            // empties, keeps the block
 void buffer_fini(struct buffer *buffer);  // frees the block; the buffer is empty and usable again
 
 #endif

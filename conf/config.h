@@ -202,11 +202,11 @@ struct config_tracing {
 enum config_version { CONFIG_V1 };
 
 struct config {
-	struct arena arena;  // holds everything below
+	struct arena arena;     // holds everything below
 	atomic_size_t further;  // holders beyond the first
-	struct str file;     // as given to config_load
+	struct str file;        // as given to config_load
 	enum config_version version;
-	size_t workers;  // >= 1, `auto` already counted
+	size_t workers;   // >= 1, `auto` already counted
 	uint64_t memory;  // ceiling in bytes, `auto` already worked out; 0 = none
 	struct config_run_as run_as;
 	enum config_sandbox sandbox;

@@ -48,8 +48,8 @@ static const struct schema_object schema_admin = {DOC("Health, metrics and inspe
 static const char *const audit_failures[] = {"continue", "refuse", NULL};
 
 static const struct schema_key audit_keys[] = {
-        {"path", .reload = RELOAD_RESTART, TYPE(type_output), AT(config, audit), .fallback = "stderr",
-                DOC("Where records go, one JSON object a line.")},
+        {"path", .reload = RELOAD_RESTART, TYPE(type_output), AT(config, audit),
+                .fallback = "stderr", DOC("Where records go, one JSON object a line.")},
         {"fold_after", TYPE(type_count), AT(config, audit_fold_after), RANGE(1, 1000000000),
                 .fallback = "1000",
                 DOC("Like records of one caller in a second before further ones are counted in "
@@ -65,8 +65,7 @@ static const struct schema_object schema_audit = {
 
 static const struct schema_key access_log_keys[] = {
         {"path", .reload = RELOAD_RESTART, .presence = PRESENCE_REQUIRED, TYPE(type_output),
-                AT(config, access_log),
-                DOC("Where lines go, one JSON object each.")},
+                AT(config, access_log), DOC("Where lines go, one JSON object each.")},
 };
 
 static const struct schema_object schema_access_log = {

@@ -193,10 +193,10 @@ static const struct schema_object schema_route = {
         .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
 
 static const struct schema_key listener_keys[] = {
-        {"name", .presence = PRESENCE_REQUIRED, TYPE(type_name),
-                AT(config_listener, name), DOC("In logs and metrics.")},
-        {"address", .presence = PRESENCE_REQUIRED, TYPE(type_address),
-                AT(config_listener, address), DOC("Where it listens.")},
+        {"name", .presence = PRESENCE_REQUIRED, TYPE(type_name), AT(config_listener, name),
+                DOC("In logs and metrics.")},
+        {"address", .presence = PRESENCE_REQUIRED, TYPE(type_address), AT(config_listener, address),
+                DOC("Where it listens.")},
         {"tls", .shape = SHAPE_OBJECT, .presence = PRESENCE_REQUIRED, OBJECT(schema_tls),
                 AT(config_listener, tls), DOC("TLS towards clients.")},
         {"timeouts", .shape = SHAPE_OBJECT, OBJECT(schema_timeouts), AT(config_listener, timeouts),

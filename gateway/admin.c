@@ -84,8 +84,8 @@ static void remove_file(struct admin *admin)
 	admin->socket_path = NULL;
 }
 
-static bool start_listening(struct admin *admin, const struct config_address *address,
-        int inherited, const char **why)
+static bool start_listening(
+        struct admin *admin, const struct config_address *address, int inherited, const char **why)
 {
 	int socket = inherited;
 	if (inherited < 0 && !listen_open(address, 1, false, &socket, why))

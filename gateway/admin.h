@@ -19,13 +19,13 @@ struct admin;
 
 struct admin_hooks {
 	bool (*ready)(void *gateway);
-	void (*metrics)(void *gateway, struct buffer *out);       // Prometheus text
-	void (*config)(void *gateway, struct buffer *out);        // YAML in force
-	void (*certificates)(void *gateway, struct buffer *out);  // JSON
-	void (*limits)(void *gateway, struct buffer *out);        // JSON
-	void (*status)(void *gateway, struct buffer *out);        // JSON
+	void (*metrics)(void *gateway, struct buffer *out);             // Prometheus text
+	void (*config)(void *gateway, struct buffer *out);              // YAML in force
+	void (*certificates)(void *gateway, struct buffer *out);        // JSON
+	void (*limits)(void *gateway, struct buffer *out);              // JSON
+	void (*status)(void *gateway, struct buffer *out);              // JSON
 	void (*audit)(void *gateway, size_t most, struct buffer *out);  // JSON, newest first
-	bool (*reload)(void *gateway, struct buffer *out);        // false: refused, `out` says why
+	bool (*reload)(void *gateway, struct buffer *out);  // false: refused, `out` says why
 	void (*drain)(void *gateway);
 	// What newcomers are held against, in force now and borrowed; NULL: plain HTTP. With it
 	// callers are asked for their identity, at every request, and whoever is refused is told

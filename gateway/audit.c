@@ -232,8 +232,7 @@ static bool open_files(struct audit *audit, const struct config *config, const c
         char why[AUDIT_WHY_SIZE])
 {
 	*key = "audit.path";
-	if (!audit_log_open(&audit->log, &config->audit,
-	            atomic_load(&audit->claim_file), why))
+	if (!audit_log_open(&audit->log, &config->audit, atomic_load(&audit->claim_file), why))
 		return false;
 	*key = "access_log.path";
 	if (!audit_file_open(&audit->access, &config->access_log, why))
@@ -248,8 +247,8 @@ fail_log:
 	return false;
 }
 
-struct audit *audit_open(const struct config *config, size_t lanes, int claim_file,
-        struct config_problems *problems)
+struct audit *audit_open(
+        const struct config *config, size_t lanes, int claim_file, struct config_problems *problems)
 {
 	struct audit *audit = must_alloc(sizeof(*audit));
 	audit->claim_file = claim_file;

@@ -54,8 +54,8 @@ void audit_record_caller(
 
 // Opens the logs and starts the thread; `lanes` is the number of producers. NULL after adding the
 // problem (a path that cannot be opened or continued). With both outputs off records are only
-// counted. `claim_file`: a predecessor still writes the same chain, and has it open too (audit_log.h);
-// -1: nobody does.
+// counted. `claim_file`: a predecessor still writes the same chain, and has it open too
+// (audit_log.h); -1: nobody does.
 MUST_USE struct audit *audit_open(const struct config *config, size_t lanes, int claim_file,
         struct config_problems *problems);
 // Another process writes the same chain from now on, or (-1) does no more.

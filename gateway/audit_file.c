@@ -139,7 +139,8 @@ void audit_file_end_line(struct audit_file *file)
 static void repair(struct audit_file *file)
 {
 	struct stat status;
-	if (file->begun == 0 || !file->repairable || file->shared || fstat(file->descriptor, &status) < 0)
+	if (file->begun == 0 || !file->repairable || file->shared ||
+	        fstat(file->descriptor, &status) < 0)
 		return;
 	if ((uint64_t)status.st_size < file->begun)
 		return;

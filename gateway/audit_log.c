@@ -73,8 +73,8 @@ static bool go_on(struct audit_log *log, char why[AUDIT_WHY_SIZE])
 	return true;
 }
 
-bool audit_log_open(struct audit_log *log, const struct config_output *output,
-        int claim_file, char why[AUDIT_WHY_SIZE])
+bool audit_log_open(struct audit_log *log, const struct config_output *output, int claim_file,
+        char why[AUDIT_WHY_SIZE])
 {
 	audit_chain_init(&log->chain);
 	log->sharing = claim_file < 0 ? AUDIT_ALONE : AUDIT_SHARED;
@@ -178,7 +178,7 @@ void audit_log_reopen(struct audit_log *log)
 {
 	char why[AUDIT_WHY_SIZE];
 	if (log->sharing == AUDIT_SHARED)
-		return;  // every claim looks at the path
+		return;                // every claim looks at the path
 	audit_file_flush(&log->file);  // what the old file refuses goes to the new one
 	int descriptor = audit_file_open_again(&log->file, why);
 	if (descriptor >= 0 && goes_on_in(log, descriptor, why)) {

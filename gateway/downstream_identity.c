@@ -8,8 +8,8 @@ static void follow_snapshot(struct downstream *downstream)
 	snapshot_unref(downstream->snapshot);
 	downstream->snapshot = snapshot_ref(worker->snapshot);
 	downstream->listener_index = downstream->listener->index;
-	tls_session_judge_again(downstream->link.tls,
-	        worker->snapshot->listeners[downstream->listener_index].tls);
+	tls_session_judge_again(
+	        downstream->link.tls, worker->snapshot->listeners[downstream->listener_index].tls);
 }
 
 static void identify(struct downstream *downstream)

@@ -88,8 +88,8 @@ static bool policy_allows(struct exchange *exchange)
 	        .header = header_value,
 	        .headers = &head->fields,
 	};
-	policy_decide(exchange->snapshot->policy, exchange->listener, &downstream->identity, &request, downstream->worker->turn.now_ns, &exchange->arena,
-	        &exchange->decision);
+	policy_decide(exchange->snapshot->policy, exchange->listener, &downstream->identity,
+	        &request, downstream->worker->turn.now_ns, &exchange->arena, &exchange->decision);
 	count_limits(exchange);
 	if (exchange->decision.reason != REASON_NONE)
 		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);

@@ -63,9 +63,8 @@ static void identify_trace(struct exchange *exchange, const struct fields *field
 	} else {
 		exchange->trace_id = random_hex(worker, arena, 2);
 		exchange->trace_flags = TRACE_RANDOM;
-		if (worker->spans &&
-		        trace_id_sampled(exchange->trace_id,
-		                exchange->snapshot->config->tracing.sample))
+		if (worker->spans && trace_id_sampled(exchange->trace_id,
+		                             exchange->snapshot->config->tracing.sample))
 			exchange->trace_flags |= TRACE_SAMPLED;
 	}
 	exchange->traced = worker->spans && exchange->trace_flags & TRACE_SAMPLED;

@@ -201,9 +201,10 @@ static bool start(struct gateway *gateway, struct config_problems *problems)
 	if (!privilege_make_logs(config, problems))
 		return false;
 	// One lane more than workers: main's own.
-	gateway->audit = audit_open(config, gateway->worker_count + 1,
-	        gateway->handover.state, problems);
-	if (!gateway->audit || !snapshot_listen(gateway->snapshot, NULL, &gateway->inherited, problems))
+	gateway->audit = audit_open(
+	        config, gateway->worker_count + 1, gateway->handover.state, problems);
+	if (!gateway->audit ||
+	        !snapshot_listen(gateway->snapshot, NULL, &gateway->inherited, problems))
 		return false;
 	gateway->metrics = metrics_new();
 	if (config->tracing.endpoint.text.len)

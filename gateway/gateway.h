@@ -48,13 +48,13 @@ struct gateway {
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
 	bool asked, hurried;  // told to stop once, twice
-	int64_t started_ns;  // monotonic
+	int64_t started_ns;   // monotonic
 	struct reloads reloads;
 	bool last_reload_good;
 	int64_t last_reload_ns;              // wall clock; 0: there was none
 	struct buffer last_reload_problems;  // why it was refused, a line each; empty: it was not
 	struct buffer watch_problems;        // why files on disk do not load
-	bool watch_failed;  // the files on disk do not load; said once
+	bool watch_failed;                   // the files on disk do not load; said once
 };
 
 // Serves until it is told to stop: 0 after a clean drain, 1 could not start, 2 bad configuration.

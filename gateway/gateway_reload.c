@@ -68,7 +68,8 @@ static void note_problems(const struct config_problems *problems, struct buffer 
 	say_problems(problems, noted);
 }
 
-// Whoever rotates logs does not ask what else goes on; all else is the successor's now, or nobody's.
+// Whoever rotates logs does not ask what else goes on; all else is the successor's now, or
+// nobody's.
 static bool reopen_alone(struct gateway *gateway, struct buffer *out)
 {
 	audit_reopen(gateway->audit);

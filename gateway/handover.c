@@ -61,8 +61,8 @@ bool handover_write(int state, struct bucket_store *store)
 	bucket_store_export(store, clock_monotonic_ns(), &text);
 	bool good = ftruncate(state, 0) == 0;
 	while (good && done < buffer_len(&text)) {
-		ssize_t wrote = pwrite(state, buffer_data(&text) + done, buffer_len(&text) - done,
-		        (off_t)done);
+		ssize_t wrote = pwrite(
+		        state, buffer_data(&text) + done, buffer_len(&text) - done, (off_t)done);
 		good = wrote > 0 || errno == EINTR;
 		done += wrote > 0 ? (size_t)wrote : 0;
 	}

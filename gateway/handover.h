@@ -29,8 +29,8 @@ MUST_USE struct bucket_store *handover_store(const struct handover *handover);
 MUST_USE bool handover_take(struct handover *handover, struct bucket_store *store);
 
 // Once serving: `gone` is called when the predecessor has ended.
-void handover_watch(struct handover *handover, struct turn *turn, void (*gone)(void *owner),
-        void *owner);
+void handover_watch(
+        struct handover *handover, struct turn *turn, void (*gone)(void *owner), void *owner);
 void handover_close(struct handover *handover);  // idempotent
 
 // Both sides: buckets into the file, and out of it.

@@ -38,8 +38,8 @@ void inherited_receive(struct inherited *inherited)
 		int descriptor = SD_LISTEN_FDS_START + i;
 		if (listens(descriptor)) {
 			fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
-			inherited->items[inherited->count++] =
-			        (struct inherited_socket){descriptor, name_of(names[i])};
+			inherited->items[inherited->count++] = (struct inherited_socket){
+			        descriptor, name_of(names[i])};
 		} else {
 			log_event(LOG_WARN, "a descriptor that was handed over does not listen",
 			        "name=\"%s\"", names[i]);

@@ -1,6 +1,7 @@
-// Sockets that were bound before the process began: by systemd (socket activation, sd_listen_fds(3))
-// or by the gateway whose place it takes (SIGUSR2), which hands them over in the same way. Each goes
-// to the listener of its address, or of its name. Main's, from the start to the end of it.
+// Sockets that were bound before the process began: by systemd (socket activation,
+// sd_listen_fds(3)) or by the gateway whose place it takes (SIGUSR2), which hands them over in the
+// same way. Each goes to the listener of its address, or of its name. Main's, from the start to the
+// end of it.
 #ifndef GATEWAY_INHERITED_H
 #define GATEWAY_INHERITED_H
 
@@ -11,7 +12,7 @@ struct inherited {
 	struct inherited_socket {
 		int socket;  // -1: taken
 		char *name;  // FileDescriptorName=, or "" where it has none
-	} *items;
+	} * items;
 };
 
 void inherited_receive(struct inherited *inherited);

@@ -37,8 +37,8 @@ static bool find_self(char path[PATH_MAX])
 	bool relative = started && *started != '/';
 	if (relative && !getcwd(directory, sizeof(directory)))
 		started = NULL;
-	int size = snprintf(path, PATH_MAX, "%s%s%s", directory, relative ? "/" : "",
-	        started ? started : "");
+	int size = snprintf(
+	        path, PATH_MAX, "%s%s%s", directory, relative ? "/" : "", started ? started : "");
 	if (!started || size >= PATH_MAX || !is_same_file(path, file))
 		memcpy(path, file, (size_t)len + 1);
 	return true;

@@ -10,8 +10,8 @@ union room {
 	struct cmsghdr align;
 };
 
-bool channel_send(int channel, const struct channel_packet *packet, const int descriptors[],
-        size_t count)
+bool channel_send(
+        int channel, const struct channel_packet *packet, const int descriptors[], size_t count)
 {
 	union room room = {0};
 	CHECK(count >= 1 && count <= CHANNEL_DESCRIPTORS_MAX);

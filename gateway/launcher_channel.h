@@ -22,12 +22,12 @@ struct channel_packet {
 };
 
 // Never waits: a launcher that does not listen is none.
-MUST_USE bool channel_send(int channel, const struct channel_packet *packet, const int descriptors[],
-        size_t count);
+MUST_USE bool channel_send(
+        int channel, const struct channel_packet *packet, const int descriptors[], size_t count);
 enum channel_news { CHANNEL_PACKET, CHANNEL_NONSENSE, CHANNEL_ENDED };
 
-// NONSENSE: a packet that is none of ours, or that could not be taken whole for want of descriptors;
-// what came of it is in `descriptors`, which has room for CHANNEL_DESCRIPTORS_MAX.
+// NONSENSE: a packet that is none of ours, or that could not be taken whole for want of
+// descriptors; what came of it is in `descriptors`, which has room for CHANNEL_DESCRIPTORS_MAX.
 MUST_USE enum channel_news channel_receive(
         int channel, struct channel_packet *packet, int descriptors[], size_t *count);
 

@@ -193,8 +193,8 @@ static void serve(const struct program *program)
 // Whatever stops the gateway is the gateway's to hear; the end of the channel ends the launcher.
 static void be_deaf(void)
 {
-	static const int deaf[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
-	        SIGTSTP};
+	static const int deaf[] = {
+	        SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGTSTP};
 	for (size_t i = 0; i < ARRAY_LEN(deaf); i++)
 		signal(deaf[i], SIG_IGN);
 }

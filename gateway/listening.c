@@ -49,7 +49,7 @@ static bool give_duplicates(struct listening *listening)
 	return true;
 }
 
-static struct listening *new(const struct config_address *address, size_t socket_count)
+static struct listening *new (const struct config_address *address, size_t socket_count)
 {
 	struct listening *listening = must_alloc(sizeof(*listening));
 	listening->references = 1;
@@ -71,9 +71,8 @@ struct listening *listening_open(const struct config_address *address, size_t wo
 {
 	size_t count = inherited_count > workers ? inherited_count : workers;
 	struct listening *listening = new (address, count);
-	bool good = inherited_count
-	                    ? fill_up(listening, inherited, inherited_count)
-	                    : listen_open(address, count, beside, listening->sockets, why);
+	bool good = inherited_count ? fill_up(listening, inherited, inherited_count)
+	                            : listen_open(address, count, beside, listening->sockets, why);
 	if (good && give_duplicates(listening))
 		return listening;
 	if (good || inherited_count)

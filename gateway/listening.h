@@ -15,8 +15,8 @@ struct listening {
 	atomic_size_t references;
 	atomic_size_t connections;  // that came in by it, over all workers
 	struct config_address address;
-	size_t socket_count;  // at least one for each worker
-	int *sockets;         // main's
+	size_t socket_count;      // at least one for each worker
+	int *sockets;             // main's
 	_Atomic int *duplicates;  // the workers'; -1 once taken
 };
 
@@ -27,7 +27,8 @@ MUST_USE struct listening *listening_open(const struct config_address *address, 
 struct listening *listening_ref(struct listening *listening);
 void listening_unref(struct listening *listening);  // NULL is nothing
 
-// Main stops listening, and nobody begins to; workers that do stop when they hear of it. Idempotent.
+// Main stops listening, and nobody begins to; workers that do stop when they hear of it.
+// Idempotent.
 void listening_shut(struct listening *listening);
 
 bool listening_is_at(const struct listening *listening, const struct config_address *address);

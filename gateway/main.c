@@ -68,8 +68,8 @@ static enum given given_of(int letter)
 
 // Reads the first `count` options of the table (`--config FILE`, `--config=FILE`, `-c FILE`) and
 // nothing else; a usage error is said here.
-static int read_options(const struct command *command, int argc, char **argv, size_t count,
-        const char **given)
+static int read_options(
+        const struct command *command, int argc, char **argv, size_t count, const char **given)
 {
 	struct option options[GIVEN_COUNT + 1] = {0};
 	for (size_t i = 0; i < count; i++) {

@@ -21,8 +21,8 @@ static void count(struct exchange *exchange, int64_t now_ns)
 	                                                                   : METRICS_HTTP1;
 	int code = exchange->grpc && exchange->grpc_status >= 0 ? exchange->grpc_status
 	                                                        : exchange->status;
-	metrics_request(worker->metrics, snapshot->listeners[exchange->listener].label, route_label(exchange),
-	        protocol, code, now_ns - exchange->time.start_ns);
+	metrics_request(worker->metrics, snapshot->listeners[exchange->listener].label,
+	        route_label(exchange), protocol, code, now_ns - exchange->time.start_ns);
 	if (!exchange->endpoint)
 		return;
 	metrics_upstream(worker->metrics,

@@ -32,8 +32,9 @@ static struct listening *open_one(struct snapshot *next, const struct snapshot *
 		return listening_ref(kept);
 	int *sockets = must_alloc((inherited->count + 1) * sizeof(*sockets));
 	size_t count = inherited_take(inherited, &listener->address, listener->name.text, sockets);
-	struct listening *opened = listening_open(&listener->address, next->config->workers, sockets,
-	        count, has_neighbour(now, &listener->address) || inherited->count > 0, why);
+	struct listening *opened = listening_open(&listener->address, next->config->workers,
+	        sockets, count, has_neighbour(now, &listener->address) || inherited->count > 0,
+	        why);
 	free(sockets);
 	return opened;
 }

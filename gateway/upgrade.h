@@ -1,7 +1,7 @@
 // SIGUSR2: another binary takes this one's place, and nobody notices.
 //
 //   this gateway                       launcher            the new one
-//   sockets, channel, state ─────────▶ runs it ──────────▶ loads everything, listens on the same sockets
+//   sockets, channel, state ─────────▶ runs it ──────────▶ loads all, listens on the same sockets
 //        serves on                                         ◀─┐
 //   buckets into the state ◀──────── "ready" ────────────────┘
 //   stops accepting, drains ──────── "go" ───────────────▶ takes the buckets, serves

@@ -20,7 +20,8 @@ struct pool {
 	size_t upstream_count;    // with those being closed
 	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
 	bool retired;
-	struct list roomy[];  // for each endpoint the connections that may have room, last used last
+	struct list
+	        roomy[];  // for each endpoint the connections that may have room, last used last
 };
 
 struct upstream {
@@ -31,11 +32,11 @@ struct upstream {
 	struct pool *pool;
 	size_t endpoint;
 	struct codec *codec;
-	struct timer timer;  // connect timeout, then idle or stuck
+	struct timer timer;    // connect timeout, then idle or stuck
 	int64_t connected_ns;  // 0: not yet
-	int64_t heard_ns;    // when the backend last said anything
-	uint64_t bytes_out;  // when the timer was set
-	int64_t stuck_ns;    // since when the backend takes nothing; 0: it does, or is not asked to
+	int64_t heard_ns;      // when the backend last said anything
+	uint64_t bytes_out;    // when the timer was set
+	int64_t stuck_ns;  // since when the backend takes nothing; 0: it does, or is not asked to
 	bool closing;
 };
 

@@ -24,7 +24,7 @@ struct worker {
 	struct snapshot *snapshot;  // in force
 	struct list listeners;
 	struct list downstreams;
-	struct list unreviewed;     // downstreams too, from before the last reload
+	struct list unreviewed;  // downstreams too, from before the last reload
 	struct timer review;
 	struct list pools;
 	size_t downstream_count, upstream_count;
@@ -51,7 +51,7 @@ void worker_join(struct worker *worker);   // after on_finished
 void worker_fini(struct worker *worker);   // after join
 
 // Any thread.
-void worker_begin(struct worker *worker);  // connections may come
+void worker_begin(struct worker *worker);                             // connections may come
 void worker_offer(struct worker *worker, struct snapshot *snapshot);  // takes over one reference
 void worker_drain(struct worker *worker);  // no new connections; what is under way finishes
 void worker_stop(struct worker *worker);   // now

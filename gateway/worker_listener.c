@@ -21,8 +21,7 @@ static void open_doors(struct worker_listener *listener)
 	size_t share = listening_share(listener->listening, worker->index, worker->peers);
 	listener->doors = must_alloc(share * sizeof(*listener->doors));
 	for (size_t i = 0; i < share; i++) {
-		int socket = listening_take(
-		        listener->listening, worker->index, worker->peers, i);
+		int socket = listening_take(listener->listening, worker->index, worker->peers, i);
 		if (socket < 0)
 			continue;
 		struct door *door = &listener->doors[listener->door_count++];

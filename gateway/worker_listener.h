@@ -16,8 +16,8 @@ struct worker_listener {
 	struct worker *worker;
 	struct listening *listening;
 	const char *label;  // its name in metrics; one reference
-	size_t index;  // in the configuration in force
-	bool removed;  // it is not in there any more
+	size_t index;       // in the configuration in force
+	bool removed;       // it is not in there any more
 	size_t door_count, doors_open;
 	struct door *doors;
 	size_t downstream_count;

@@ -61,11 +61,11 @@ MUST_USE int64_t bucket_take_all(
 MUST_USE int64_t bucket_would_refuse(
         const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
 
-// For a process that takes another's place: every bucket as it stands, with the secret seed by which
-// keys are found, as bytes for the same machine and boot. The store that goes on with them has that
-// seed from its birth, NULL where `exported` is none; the fill comes later, once the limits are
-// there and while nobody takes, and those that are not there any more are passed over. False where
-// it breaks off; what came before it is in force then.
+// For a process that takes another's place: every bucket as it stands, with the secret seed by
+// which keys are found, as bytes for the same machine and boot. The store that goes on with them
+// has that seed from its birth, NULL where `exported` is none; the fill comes later, once the
+// limits are there and while nobody takes, and those that are not there any more are passed over.
+// False where it breaks off; what came before it is in force then.
 void bucket_store_export(struct bucket_store *store, int64_t now_ns, struct buffer *exported);
 MUST_USE struct bucket_store *bucket_store_new_after(struct str exported);
 MUST_USE bool bucket_store_import(struct bucket_store *store, struct str exported, int64_t now_ns);

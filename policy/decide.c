@@ -83,9 +83,9 @@ static bool limits_allow(const struct route *route, const struct limit_facts *fa
 		claims[i] = (struct bucket_claim){
 		        limit->bucket, limit_key(limit, route, facts, arena)};
 	}
-	int64_t wait_ns =
-	        take ? bucket_take_all(claims, route->limit_count, now_ns, &refused_by)
-	             : bucket_would_refuse(claims, route->limit_count, now_ns, &refused_by);
+	int64_t wait_ns = take ? bucket_take_all(claims, route->limit_count, now_ns, &refused_by)
+	                       : bucket_would_refuse(
+	                                 claims, route->limit_count, now_ns, &refused_by);
 	if (wait_ns == 0)
 		return true;
 	decision->reason = REASON_rate_limited;

@@ -1,7 +1,8 @@
 // Inside of a bucket_limit, shared by taking (bucket.c), keeping by name (bucket_store.c), carrying
-// over (carry.c) and handing to another process (transfer.c). Numbers never change during a limit's life: other numbers make another
-// limit, its successor, to which each gate is moved with the tokens behind it; whoever comes to a
-// moved gate goes on at the successor. Counted under the store's mutex; the rest any thread.
+// over (carry.c) and handing to another process (transfer.c). Numbers never change during a limit's
+// life: other numbers make another limit, its successor, to which each gate is moved with the
+// tokens behind it; whoever comes to a moved gate goes on at the successor. Counted under the
+// store's mutex; the rest any thread.
 #ifndef POLICY_LIMIT_H
 #define POLICY_LIMIT_H
 
@@ -47,8 +48,8 @@ struct bucket_store {
 void limit_refresh(struct bucket_limit *limit, int64_t now_ns);
 
 // Full, and not in its store yet. By name; the store's mutex is held. See bucket_limit_get.
-struct bucket_limit *limit_new(struct bucket_store *store, struct str name,
-        struct bucket_rate rate, bool keyed, uint64_t max_keys);
+struct bucket_limit *limit_new(struct bucket_store *store, struct str name, struct bucket_rate rate,
+        bool keyed, uint64_t max_keys);
 struct bucket_limit *limit_find(struct bucket_store *store, struct str name);
 bool limit_is_kind(const struct bucket_limit *limit, bool keyed);
 

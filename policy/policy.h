@@ -63,12 +63,12 @@ struct policy_decision {
 	const struct config_route *route;  // NULL when none matched
 	size_t route_index;
 	struct str policy_name;  // `edge/user.UserService/Login`: listener, and the route's pattern
-	struct str matched_rule;  // `rate_limits[0]`, `allow`, `upgrade`, `match_subject_alt_names`,
-	                          // `routes`
-	struct str detail;        // for the audit record alone
-	struct str rpc_method;    // `/pkg.Service/Method` of a gRPC call
-	int64_t retry_after_ns;   // > 0 where reason is rate_limited
-	int limit_index;          // which rate limit refused, -1 otherwise
+	struct str matched_rule;  // `rate_limits[0]`, `allow`, `upgrade`,
+	                          // `match_subject_alt_names`, `routes`
+	struct str detail;       // for the audit record alone
+	struct str rpc_method;   // `/pkg.Service/Method` of a gRPC call
+	int64_t retry_after_ns;  // > 0 where reason is rate_limited
+	int limit_index;         // which rate limit refused, -1 otherwise
 };
 
 // The whole verdict in order: identity, route, access list, limits, what the route takes. A refusal

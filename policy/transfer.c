@@ -104,8 +104,8 @@ struct bucket_store *bucket_store_new_after(struct str exported)
 	return store;
 }
 
-static void fill(struct bucket_limit *limit, const struct entry *entry, struct str slots,
-        int64_t now_ns)
+static void fill(
+        struct bucket_limit *limit, const struct entry *entry, struct str slots, int64_t now_ns)
 {
 	struct slot slot;
 	uint64_t word;
@@ -146,18 +146,16 @@ static bool is_sane(const struct entry *entry, size_t left)
 {
 	struct bucket_rate rate = {entry->count, (int64_t)entry->period_ns, entry->burst};
 	return entry->name_len <= left && entry->slots <= left / sizeof(struct slot) &&
-	       entry->name_len + entry->slots * sizeof(struct slot) <= left &&
-	       entry->keyed <= 1 && entry->max_keys <= BUCKET_KEYS_MAX &&
-	       (entry->keyed ? entry->max_keys > 0 : entry->slots == 0) &&
-	       bucket_rate_valid(rate);
+	       entry->name_len + entry->slots * sizeof(struct slot) <= left && entry->keyed <= 1 &&
+	       entry->max_keys <= BUCKET_KEYS_MAX &&
+	       (entry->keyed ? entry->max_keys > 0 : entry->slots == 0) && bucket_rate_valid(rate);
 }
 
 bool bucket_store_import(struct bucket_store *store, struct str exported, int64_t now_ns)
 {
 	struct header header;
 	struct entry entry;
-	if (!take_header(&exported, &header) ||
-	        !fingerprint_eq(header.seed, store->seed))
+	if (!take_header(&exported, &header) || !fingerprint_eq(header.seed, store->seed))
 		return false;
 	while (exported.len) {
 		if (!take(&exported, &entry, sizeof(entry)) || !is_sane(&entry, exported.len))

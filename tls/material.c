@@ -244,12 +244,13 @@ static bool digest_trust(struct material_trust *trust)
 	CHECK(sum && EVP_DigestInit_ex(sum, sha256(), NULL) == 1);
 	bool good = true;
 	for (int i = 0; good && i < sk_X509_num(trust->authorities); i++)
-		good = X509_digest(sk_X509_value(trust->authorities, i), sha256(), one, &size) == 1 &&
+		good = X509_digest(sk_X509_value(trust->authorities, i), sha256(), one, &size) ==
+		               1 &&
 		       EVP_DigestUpdate(sum, one, size) == 1;
 	good = good && EVP_DigestUpdate(sum, trust->lists ? "+" : "-", 1) == 1;
 	for (int i = 0; good && trust->lists && i < sk_X509_CRL_num(trust->lists); i++)
-		good = X509_CRL_digest(
-		               sk_X509_CRL_value(trust->lists, i), sha256(), one, &size) == 1 &&
+		good = X509_CRL_digest(sk_X509_CRL_value(trust->lists, i), sha256(), one, &size) ==
+		               1 &&
 		       EVP_DigestUpdate(sum, one, size) == 1;
 	good = good && EVP_DigestFinal_ex(sum, trust->digest, &size) == 1;
 	EVP_MD_CTX_free(sum);

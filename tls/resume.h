@@ -1,11 +1,12 @@
 // Sessions that may be taken up again (RFC 8446, 2.2) and are kept here; those that clients keep
-// themselves are ticket.h's. TLS 1.3 alone and always with a fresh
-// key exchange. Each is kept with the verdict on its client, and the client holds a random name: nothing is serialised, nothing it holds can be forged. A session is found only while its
-// verdict holds, and for an hour at most. The store belongs to one tls_context: another
-// certificate, bundle or list makes another context, and every session of the old one is forgotten.
-// The policy is asked for a resumed connection as for any other. Not in `alert` mode, where the
-// judge sits in the handshake; never for a client that was not verified. Bounded: an older session
-// makes room. Any thread: what one worker began another may take up.
+// themselves are ticket.h's. TLS 1.3 alone and always with a fresh key exchange. Each is kept with
+// the verdict on its client, and the client holds a random name: nothing is serialised, nothing it
+// holds can be forged. A session is found only while its verdict holds, and for an hour at most.
+// The store belongs to one tls_context: another certificate, bundle or list makes another context,
+// and every session of the old one is forgotten. The policy is asked for a resumed connection as
+// for any other. Not in `alert` mode, where the judge sits in the handshake; never for a client
+// that was not verified. Bounded: an older session makes room. Any thread: what one worker began
+// another may take up.
 #ifndef TLS_RESUME_H
 #define TLS_RESUME_H
 

@@ -17,8 +17,8 @@ enum {
 	RECORD_OVERHEAD = 64,
 };
 
-// SSL_get_error looks at what anybody left in the thread's queue. Mostly nobody did, and to see that
-// costs less than to sweep sixteen empty places.
+// SSL_get_error looks at what anybody left in the thread's queue. Mostly nobody did, and to see
+// that costs less than to sweep sixteen empty places.
 static void clear_errors(void)
 {
 	if (ERR_peek_error())

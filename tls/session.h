@@ -21,13 +21,14 @@ struct tls_session {
 	struct str input;
 	tls_judge judge;
 	void *owner;
-	struct tls_peer peer;     // what was found in this handshake, and then,
-	struct verdict *verdict;  // where it was good, what is remembered of it; NULL: `peer` counts
+	struct tls_peer peer;  // what was found in this handshake, and then,
+	struct verdict
+	        *verdict;  // where it was good, what is remembered of it; NULL: `peer` counts
 	struct guard guard;
 	struct records records;
 	enum tls_status status;
 	bool said_close_notify, sent_no_renegotiation, h2;
-	bool judged_again;  // not by `context` any more
+	bool judged_again;               // not by `context` any more
 	int alert_sent, alert_received;  // fatal ones, or ALERT_NONE
 	uint64_t received;               // bytes of plaintext
 	uint64_t key_updates;

@@ -41,8 +41,8 @@ static bool read_key(const struct pem_place *place, int file, struct ticket_key 
 	return false;
 }
 
-static bool load_key(const struct pem_place *place, const struct config_run_as *reader,
-        struct ticket_key *key)
+static bool load_key(
+        const struct pem_place *place, const struct config_run_as *reader, struct ticket_key *key)
 {
 	char *name = must_copy(place->file->text.at, place->file->text.len);
 	int file = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -152,8 +152,7 @@ static bool read_claim(SSL_SESSION *library, struct claim *claim)
 
 // The verdict as this gateway would have made it: it was made under the same trust, and what a
 // certificate says of itself stands in the session.
-static struct verdict *rebuild(
-        struct tls_context *context, const struct claim *claim, X509 *leaf)
+static struct verdict *rebuild(struct tls_context *context, const struct claim *claim, X509 *leaf)
 {
 	struct tls_peer peer = {.presented = true, .reason = REASON_NONE};
 	struct facts_totals totals;

@@ -1,6 +1,6 @@
-// Sessions that the client keeps itself, sealed (RFC 8446, 4.6.1; the form of RFC 5077, 4), in place
-// of those that resume.h keeps here: for fleets, whose gateways share `session_ticket_keys`. A
-// session begun at one is taken up at another, after a reload and after an upgrade; always with a
+// Sessions that the client keeps itself, sealed (RFC 8446, 4.6.1; the form of RFC 5077, 4), in
+// place of those that resume.h keeps here: for fleets, whose gateways share `session_ticket_keys`.
+// A session begun at one is taken up at another, after a reload and after an upgrade; always with a
 // fresh key exchange, TLS 1.3 alone, for an hour at most.
 //   The seal says who verified the chain (a holder of the keys), under which bundle and lists, and
 //   between which dates it holds. It is worth something only to a gateway that trusts exactly the

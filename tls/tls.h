@@ -52,7 +52,7 @@ struct tls_peer {
 	struct str detail;  // X.509 error in words, its depth, the subject there; for the record
 	                    // alone
 	struct tls_certificate_facts leaf;
-	struct str uri;     // the URI SAN where there is exactly one
+	struct str uri;  // the URI SAN where there is exactly one
 	// When the last certificate of the verified chain begins and the first one ends, since
 	// 1970; 0 unless the chain verified.
 	int64_t begins_s, expires_s;
@@ -119,7 +119,7 @@ struct tls_expiry {
 	struct str name;    // the subject's, of a list the issuer's
 	struct str serial;  // lower-case hex; of a list empty
 	struct str sha256;
-	struct str ends;            // RFC 3339, seconds
+	struct str ends;           // RFC 3339, seconds
 	int64_t begins_s, ends_s;  // seconds since 1970
 };
 void tls_context_expiries(const struct tls_context *context,

@@ -222,8 +222,7 @@ static enum reason check_leaf(struct tls_peer *peer, X509_STORE_CTX *store,
 	return reason;
 }
 
-static void examine(
-        struct tls_peer *peer, const struct tls_context *context, X509_STORE_CTX *store)
+static void examine(struct tls_peer *peer, const struct tls_context *context, X509_STORE_CTX *store)
 {
 	struct facts_totals totals;
 	peer->presented = true;

@@ -6,7 +6,8 @@
 //   lists    where CRLs are configured every certificate of the chain is looked up. An issuer
 //            without a list locks nobody out, and a list past its date still revokes: whoever
 //            stops lists from coming must not thereby open the gate, nor shut it.
-//   usage    an extended key usage, in the leaf or above, has to permit clientAuth, by that name or by
+//   usage    an extended key usage, in the leaf or above, has to permit clientAuth, by that name or
+//   by
 //            anyExtendedKeyUsage
 //   strength OpenSSL's level 2 (112 bits) below the root, and no RSA key under 2048 bits
 #ifndef TLS_VERIFY_H

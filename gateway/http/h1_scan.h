@@ -1,6 +1,6 @@
-// Finds the end of a block of lines (a head, or trailers) as it arrives, each byte looked at once, and
-// refuses on the way what two readers could take for different lines (RFC 9112, 2.2 and 5.2). Keeps
-// no bytes: the caller holds the block together. Pure; any thread.
+// Finds the end of a block of lines (a head, or trailers) as it arrives, each byte looked at once,
+// and refuses on the way what two readers could take for different lines (RFC 9112, 2.2 and 5.2).
+// Keeps no bytes: the caller holds the block together. Pure; any thread.
 #ifndef GATEWAY_HTTP_H1_SCAN_H
 #define GATEWAY_HTTP_H1_SCAN_H
 

@@ -245,7 +245,7 @@ static size_t h2_room(const struct codec *codec)
 	if (codec->finished || codec->shutting_down ||
 	        !nghttp2_session_check_request_allowed(h2->session))
 		return 0;
-	size_t most = codec->peer_streams               ? codec->peer_streams
+	size_t most = codec->peer_streams                ? codec->peer_streams
 	              : codec->limits.concurrent_streams ? codec->limits.concurrent_streams
 	                                                 : H2_CLIENT_STREAMS_GUESS;
 	if (most > H2_CLIENT_STREAMS_MAX)

@@ -29,9 +29,9 @@ struct h2 {
 	int32_t last_id;      // of the newest request (server)
 	bool goaway_final;    // the last GOAWAY is queued: finish when the streams are done
 	bool violated;
-	bool answered;  // client: this connection has served before
+	bool answered;   // client: this connection has served before
 	bool own_frame;  // h2_memory.h
-	bool gone;      // the connection ended or is past mending: the session never runs again
+	bool gone;       // the connection ended or is past mending: the session never runs again
 };
 
 struct h2_stream {

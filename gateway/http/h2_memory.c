@@ -82,6 +82,9 @@ static void *resize(void *memory, size_t size, void *user)
 
 nghttp2_mem h2_memory(bool *own_frame)
 {
-	return (nghttp2_mem){.mem_user_data = own_frame, .malloc = allocate, .free = release,
-	        .calloc = allocate_zeroed, .realloc = resize};
+	return (nghttp2_mem){.mem_user_data = own_frame,
+	        .malloc = allocate,
+	        .free = release,
+	        .calloc = allocate_zeroed,
+	        .realloc = resize};
 }

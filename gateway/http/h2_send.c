@@ -71,9 +71,8 @@ struct pairs {
 // 4.4).
 static bool is_new_each_time(struct str name)
 {
-	static const struct str names[] = {
-	        {"x-request-id", 12}, {"traceparent", 11}, {"grpc-timeout", 12},
-	        {"grpc-retry-pushback-ms", 22}};
+	static const struct str names[] = {{"x-request-id", 12}, {"traceparent", 11},
+	        {"grpc-timeout", 12}, {"grpc-retry-pushback-ms", 22}};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (str_eq(name, names[i]))
 			return true;

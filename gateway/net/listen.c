@@ -94,8 +94,8 @@ static bool open_inet(
 	return true;
 }
 
-bool listen_open(const struct config_address *address, size_t count, bool beside,
-        int sockets[], const char **why)
+bool listen_open(const struct config_address *address, size_t count, bool beside, int sockets[],
+        const char **why)
 {
 	bool good = address->kind == ADDRESS_UNIX ? open_unix(address, count, sockets)
 	                                          : open_inet(address, count, beside, sockets);

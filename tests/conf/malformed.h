@@ -14,33 +14,33 @@
 
 // clang-format off
 static const char malformed_good[] =
-	"version: tollgate/v1\n"                                                                  // 1
-	"workers: 2\n"                                                                            // 2
-	"listeners:\n"                                                                            // 3
-	"  - name: edge\n"                                                                        // 4
-	"    address: 127.0.0.1:8443\n"                                                           // 5
-	"    tls:\n"                                                                              // 6
-	"      certificates: [{certificate_chain: gateway.pem, private_key: gateway.key}]\n"      // 7
-	"      min_version: \"1.2\"\n"                                                            // 8
-	"      validation_context:\n"                                                             // 9
-	"        trusted_ca: ca.pem\n"                                                            // 10
-	"        match_subject_alt_names: [\"spiffe://cluster.local/*\"]\n"                       // 11
-	"    timeouts: {handshake: 5s}\n"                                                         // 12
-	"    limits: {header_bytes: 60KiB}\n"                                                     // 13
-	"    routes:\n"                                                                           // 14
-	"      - match: {grpc: user.UserService/Login}\n"                                         // 15
-	"        backend: users\n"                                                                // 16
-	"        rate_limits: [{rate: 5/s, burst: 10, per: [identity]}]\n"                        // 17
-	"      - match: {path: /api/*, methods: [GET], hosts: [api.example.com]}\n"               // 18
-	"        backend: api\n"                                                                  // 19
-	"      - match: {path: /healthz}\n"                                                       // 20
-	"        respond: {status: 200, body: \"ok\"}\n"                                          // 21
-	"backends:\n"                                                                             // 22
-	"  - name: users\n"                                                                       // 23
-	"    protocol: h2\n"                                                                      // 24
-	"    endpoints: [127.0.0.1:50051]\n"                                                      // 25
-	"  - name: api\n"                                                                         // 26
-	"    endpoints: [127.0.0.1:8080]\n";                                                      // 27
+	"version: tollgate/v1\n"                                                         // 1
+	"workers: 2\n"                                                                   // 2
+	"listeners:\n"                                                                   // 3
+	"  - name: edge\n"                                                               // 4
+	"    address: 127.0.0.1:8443\n"                                                  // 5
+	"    tls:\n"                                                                     // 6
+	"      certificates: [{certificate_chain: gateway.pem, private_key: gateway.key}]\n"    // 7
+	"      min_version: \"1.2\"\n"                                                   // 8
+	"      validation_context:\n"                                                    // 9
+	"        trusted_ca: ca.pem\n"                                                   // 10
+	"        match_subject_alt_names: [\"spiffe://cluster.local/*\"]\n"              // 11
+	"    timeouts: {handshake: 5s}\n"                                                // 12
+	"    limits: {header_bytes: 60KiB}\n"                                            // 13
+	"    routes:\n"                                                                  // 14
+	"      - match: {grpc: user.UserService/Login}\n"                                // 15
+	"        backend: users\n"                                                       // 16
+	"        rate_limits: [{rate: 5/s, burst: 10, per: [identity]}]\n"               // 17
+	"      - match: {path: /api/*, methods: [GET], hosts: [api.example.com]}\n"      // 18
+	"        backend: api\n"                                                         // 19
+	"      - match: {path: /healthz}\n"                                              // 20
+	"        respond: {status: 200, body: \"ok\"}\n"                                 // 21
+	"backends:\n"                                                                    // 22
+	"  - name: users\n"                                                              // 23
+	"    protocol: h2\n"                                                             // 24
+	"    endpoints: [127.0.0.1:50051]\n"                                             // 25
+	"  - name: api\n"                                                                // 26
+	"    endpoints: [127.0.0.1:8080]\n";                                             // 27
 // clang-format on
 
 struct malformed {

@@ -133,8 +133,8 @@ static inline void house_knock(struct house *house, const struct caller *caller)
 	struct client *client = &house->clients[house->client_count++];
 	*client = (struct client){.socket = pair[0], .caller = *caller, .next_id = 1};
 	next_caller = *caller;
-	downstream_accept(LIST_ITEM(house->worker.listeners.next, struct worker_listener, node),
-	        pair[1]);
+	downstream_accept(
+	        LIST_ITEM(house->worker.listeners.next, struct worker_listener, node), pair[1]);
 }
 
 // What does not fit is lost, as with a peer that gave up.

@@ -128,7 +128,8 @@ static void what_is_no_longer_named_is_not_told_and_begins_anew(void **state)
 		char *text = exposed(&metrics, 1, NULL, 0);
 		assert_well_formed(text);
 		assert_null(strstr(text, "/old"));
-		assert_line(text, "tollgate_upstream_connections_active{backend=\"/kept\",endpoint=\"/kept\"} 1");
+		assert_line(text, "tollgate_upstream_connections_active{backend=\"/"
+		                  "kept\",endpoint=\"/kept\"} 1");
 		assert_line(
 		        text, "tollgate_rejections_total{listener=\"edge\",reason=\"no_route\"} 2");
 		free(text);

@@ -74,7 +74,9 @@ static void a_response_tells_what_was_not_taken(void **state)
 	struct str message;
 	assert_true(otlp_response(STR(""), &rejected, &message));
 	assert_int_equal(rejected, 0);
-	assert_true(otlp_response(STR("\x0a\x09\x08\x96\x01\x12\x04" "full"), &rejected, &message));
+	assert_true(otlp_response(STR("\x0a\x09\x08\x96\x01\x12\x04"
+	                              "full"),
+	        &rejected, &message));
 	assert_int_equal(rejected, 150);
 	assert_true(str_eq(message, STR("full")));
 	assert_true(otlp_response(STR("\x0a\x00"), &rejected, &message));

@@ -62,8 +62,7 @@ static void keys_are_found_again(void **state)
 	struct successor next = succeed(store, "a", 5, 1000);
 	for (uint64_t key = 0; key < 300; key++) {
 		char text[32];
-		assert_int_equal(
-		        drain(next.limit, key_of(text, key), start_ns), 5 - (key % 6));
+		assert_int_equal(drain(next.limit, key_of(text, key), start_ns), 5 - (key % 6));
 	}
 	end(&next);
 	bucket_limit_unref(limit);
@@ -144,7 +143,8 @@ static void what_is_damaged_is_refused_or_harmless(void **state)
 {
 	(void)state;
 	struct bucket_store *store = bucket_store_new();
-	struct bucket_limit *single = get(store, "single", 3, 0), *keyed = get(store, "keyed", 3, 4);
+	struct bucket_limit *single = get(store, "single", 3, 0),
+	                    *keyed = get(store, "keyed", 3, 4);
 	struct buffer good = {0};
 	assert_true(allow_key(keyed, 1, start_ns) && allow(single, start_ns));
 	bucket_store_export(store, start_ns, &good);

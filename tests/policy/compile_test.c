@@ -130,7 +130,7 @@ static const struct row reachability[] = {
         {TWO("path: /*", "path: /"), "routes[1]", "never reached"},
         {TWO("path: /*", "path: /a/b/c"), "routes[1]", "never reached"},
         {TWO("path: /a%3Ab", "path: '/a:b'"), "routes[1]", "never reached"},
-        // Several that leave nothing together.
+// Several that leave nothing together.
 #define THREE(first, second, third) TWO(first, second) "- {match: {" third "}" OK
         {THREE("path: /a, methods: [GET]", "path: /*, methods: [POST]",
                  "path: /a, methods: [POST, GET]"),

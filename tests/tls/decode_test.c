@@ -49,9 +49,10 @@ static void neither_is_the_chain_behind_it(void **state)
 	X509 *found[2];
 	for (size_t i = 0; i < 2; i++) {
 		struct duel duel;
-		gate_meet(gate, &duel, (struct duel_client){.paper = &leaf,
-		                               .chain = (const struct paper *[]){&middle},
-		                               .chain_count = 1});
+		gate_meet(gate, &duel,
+		        (struct duel_client){.paper = &leaf,
+		                .chain = (const struct paper *[]){&middle},
+		                .chain_count = 1});
 		duel_pump(&duel);
 		assert_int_equal(tls_session_peer(duel.session)->reason, REASON_NONE);
 		found[i] = sk_X509_value(SSL_get_peer_cert_chain(duel.session->ssl), 0);

@@ -211,13 +211,12 @@ static void what_is_no_key_is_a_problem(void **state)
 		        &gate->desk.tls, STR("listeners[0].tls"), &gate->desk.problems));
 		const struct config_problem *problem =
 		        &gate->desk.problems.items[gate->desk.problems.count - 1];
-		assert_true(str_eq(
-		        problem->key, STR("listeners[0].tls.session_ticket_keys[0]")));
+		assert_true(str_eq(problem->key, STR("listeners[0].tls.session_ticket_keys[0]")));
 		assert_non_null(strstr(problem->what.at, faults[i].says));
 	}
 	key_files[0] = desk_text(&gate->desk, "absent");
-	assert_null(tls_context_new(
-	        &gate->desk.tls, STR("listeners[0].tls"), &gate->desk.problems));
+	assert_null(
+	        tls_context_new(&gate->desk.tls, STR("listeners[0].tls"), &gate->desk.problems));
 }
 
 static void judged_again_by_the_same_bundle_it_stands(void **state)

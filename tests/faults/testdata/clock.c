@@ -1,5 +1,5 @@
-// Preloaded into the gateway: its wall clock is off by as many seconds as the file $TEST_CLOCK says in eight bytes.
-// The monotonic clock is left alone, as it is when somebody sets the time.
+// Preloaded into the gateway: its wall clock is off by as many seconds as the file $TEST_CLOCK says
+// in eight bytes. The monotonic clock is left alone, as it is when somebody sets the time.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
