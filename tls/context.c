@@ -7,6 +7,7 @@
 #include "tls/abuse.h"
 #include "tls/decode.h"
 #include "tls/expiry.h"
+#include "tls/lookup.h"
 #include "tls/pipe.h"
 #include "tls/resume.h"
 #include "tls/select.h"
@@ -127,7 +128,8 @@ static bool load(struct tls_context *context, const struct config_tls *tls, stru
 static void set_up(struct tls_context *context, const struct config_tls *tls)
 {
 	expiry_collect(context, tls);
-	context->library = SSL_CTX_new(TLS_server_method());
+	lookup_begin();
+	context->library = SSL_CTX_new_ex(NULL, LOOKUP_QUERY, TLS_server_method());
 	CHECK(context->library);
 	context->pipe = pipe_method_new();
 	context->verdicts = verdict_table_new();
