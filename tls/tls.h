@@ -99,6 +99,9 @@ const struct tls_peer *tls_session_peer(
 void tls_session_judge_again(struct tls_session *session, const struct tls_context *context);
 bool tls_session_is_h2(
         const struct tls_session *session);  // what ALPN agreed on; http/1.1 without ALPN
+// What the end of the handshake left in `out` is nothing that the client waits for (TLS 1.3's
+// tickets), and may go with whatever is written next.
+bool tls_session_may_wait(const struct tls_session *session);
 bool tls_session_resumed(const struct tls_session *session);
 struct str tls_session_version(const struct tls_session *session);  // "TLSv1.3"
 struct str tls_session_cipher(const struct tls_session *session);

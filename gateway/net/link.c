@@ -59,7 +59,8 @@ static void receive_tls(struct link *link, struct str bytes)
 	buffer_clear(plain);
 	bool was_open = link->open;
 	enum tls_status status = tls_feed(link->tls, bytes, plain);
-	if (buffer_len(&link->wire))
+	link->waits = !was_open && status == TLS_OPEN && tls_session_may_wait(link->tls);
+	if (buffer_len(&link->wire) && !link->waits)
 		link_mark_dirty(link);
 	if (!was_open && (status == TLS_OPEN || status == TLS_ENDED)) {
 		link->open = true;
@@ -244,6 +245,7 @@ static void write_rest(struct link *link, struct buffer *from)
 static bool write_out(struct link *link)
 {
 	struct buffer *from = link->tls ? &link->wire : &link->plain;
+	link->waits = false;
 	if (link->tls && link->open && buffer_len(&link->plain)) {
 		if (!tls_write(link->tls, buffer_str(&link->plain))) {
 			buffer_clear(&link->plain);
@@ -315,7 +317,7 @@ static bool advance(struct link *link)
 			link->events->pull(link);
 		if (link->closing)
 			return false;
-		if (!buffer_len(&link->plain) && !buffer_len(&link->wire))
+		if (!link_pending(link))
 			break;
 		if (!write_out(link) || link->closing)
 			return false;
@@ -393,5 +395,6 @@ void link_close(struct link *link)
 
 bool link_pending(const struct link *link)
 {
-	return link->writing || buffer_len(&link->plain) || buffer_len(&link->wire);
+	return link->writing || buffer_len(&link->plain) ||
+	       (buffer_len(&link->wire) && !link->waits);
 }

@@ -3,10 +3,13 @@ package e2e
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // comeback asks once over a new connection that may take up the session of the one before.
@@ -167,4 +170,44 @@ func TestSealedSessionsOutliveReloadsAndUpgradesButNotTheirKey(t *testing.T) {
 	})
 	come("after its key was replaced", false)
 	come("and again", true)
+}
+
+// A ticket is nothing a client waits for: alone it would cost a system call and a packet.
+func TestATicketGoesWithTheFirstAnswer(t *testing.T) {
+	t.Parallel()
+	g := answering(t, setup{})
+	config := g.trusting(common().web, "http/1.1")
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	raw := g.dialTCP(t)
+	conn := tls.Client(raw, config)
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	if n, err := raw.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("before any request: %d bytes, %v", n, err)
+	}
+	_ = raw.SetReadDeadline(time.Time{})
+	w := &wire{conn, t, newReader(conn)}
+	w.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+	wantStatus(t, w.hear("GET"), http.StatusOK)
+	_ = conn.Close()
+	if got, resumed := g.comeback(t, config, "/x"); got.status != http.StatusOK || !resumed {
+		t.Errorf("status %d (%v), resumed %v", got.status, got.err, resumed)
+	}
+}
+
+func TestWhoAsksNothingIsSaidGoodbyeAllTheSame(t *testing.T) {
+	t.Parallel()
+	g := answering(t, setup{})
+	conn, err := g.dialTLS(t, g.trusting(common().web, "http/1.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(conn); len(rest) != 0 || err != nil {
+		t.Errorf("%q, %v", rest, err)
+	}
 }
