@@ -6,7 +6,8 @@
 #include "base/digits.h"
 #include "base/spare.h"
 
-enum { SMALLEST_BLOCK = 256 };
+// A small answer, head and body, without growing.
+enum { SMALLEST_BLOCK = 512 };
 
 static void grow(struct buffer *buffer, size_t size)
 {

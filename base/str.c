@@ -7,10 +7,43 @@ static unsigned char lower(char byte)
 
 bool str_bytes_eq_nocase(const char *a, const char *b, size_t len)
 {
+	if (len == 0 || memcmp(a, b, len) == 0)
+		return true;  // mostly they are the same, and this looks at many at once
 	for (size_t i = 0; i < len; i++)
 		if (lower(a[i]) != lower(b[i]))
 			return false;
 	return true;
+}
+
+// Eight bytes at a step: a byte's high bit is set in the result where that byte is below 0x20 or is
+// DEL. (A borrow may mark one byte too many, which costs a look and no more.)
+static uint64_t control_bytes(uint64_t word)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t delete = word ^ (ones * 0x7f);
+	uint64_t low = (word - ones * 0x20) & ~word, is_delete = (delete - ones) & ~delete;
+	return (low | is_delete) & (ones * 0x80);
+}
+
+static bool control(unsigned char byte)
+{
+	return (byte < 0x20 && byte != '\t') || byte == 0x7f;
+}
+
+size_t str_find_control(struct str s)
+{
+	size_t at = 0;
+	for (uint64_t word; at + sizeof(word) <= s.len; at += sizeof(word)) {
+		memcpy(&word, s.at + at, sizeof(word));
+		if (!control_bytes(word))
+			continue;
+		for (size_t i = at; i < at + sizeof(word); i++)
+			if (control((unsigned char)s.at[i]))
+				return i;
+	}
+	while (at < s.len && !control((unsigned char)s.at[at]))
+		at++;
+	return at;
 }
 
 struct str str_trim(struct str s)

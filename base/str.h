@@ -66,6 +66,9 @@ static inline const char *str_find_byte(struct str s, char byte)  // NULL when a
 	return s.len ? memchr(s.at, byte, s.len) : NULL;
 }
 
+// Where the first control byte but a tab stands (below 0x20, and DEL); s.len when there is none.
+size_t str_find_control(struct str s);
+
 struct str str_trim(struct str s);  // without spaces and tabs at both ends
 
 // Takes the next element of a comma-separated list (RFC 9110, 5.6.1) off the front of *list,

@@ -236,7 +236,9 @@ static const char *authority_fault(struct h1_head *parsed, struct arena *arena)
 	head->target = str_skip(rest, len);
 	if (!str_starts(head->target, STR("/")))
 		head->target = arena_printf(arena, "/%.*s", STR_FMT(head->target));
-	return head->authority.len ? NULL : "the absolute URI names no host";
+	if (!head->authority.len)
+		return "the absolute URI names no host";
+	return authority_valid(head->authority) ? NULL : "Host is not valid";
 }
 
 static const char *target_fault(struct h1_head *parsed, struct arena *arena)
@@ -245,8 +247,6 @@ static const char *target_fault(struct h1_head *parsed, struct arena *arena)
 	const char *fault = authority_fault(parsed, arena);
 	if (fault)
 		return fault;
-	if (head->authority.len ? !authority_valid(head->authority) : !parsed->http_1_0)
-		return "Host is not valid";
 	if (str_eq(head->target, STR("*")) ? !str_eq(head->method, STR("OPTIONS"))
 	                                   : !target_valid(head->target))
 		return "the target is not valid";

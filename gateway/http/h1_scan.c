@@ -8,14 +8,10 @@ static const char *line_fault(struct str line)
 {
 	if (line.len < 2 || line.at[line.len - 2] != '\r')
 		return "a line ends in a bare LF";
-	for (size_t i = 0; i + 2 < line.len; i++) {
-		unsigned char byte = (unsigned char)line.at[i];
-		if (byte == '\r')
-			return "a bare CR in the head";
-		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-			return "a control byte in the head";
-	}
-	return NULL;
+	size_t control = str_find_control(line);
+	if (control == line.len - 2)
+		return NULL;
+	return line.at[control] == '\r' ? "a bare CR in the head" : "a control byte in the head";
 }
 
 enum h1_scan h1_scan(

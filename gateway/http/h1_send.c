@@ -4,54 +4,54 @@
 // Reason phrases are optional (RFC 9112, 4) but people read them in traces.
 static const char *reason_phrase(int status)
 {
-	static const struct {
-		int status;
-		const char *phrase;
-	} rows[] = {
-	        {100, "Continue"},
-	        {101, "Switching Protocols"},
-	        {103, "Early Hints"},
-	        {200, "OK"},
-	        {201, "Created"},
-	        {202, "Accepted"},
-	        {204, "No Content"},
-	        {206, "Partial Content"},
-	        {301, "Moved Permanently"},
-	        {302, "Found"},
-	        {303, "See Other"},
-	        {304, "Not Modified"},
-	        {307, "Temporary Redirect"},
-	        {308, "Permanent Redirect"},
-	        {400, "Bad Request"},
-	        {401, "Unauthorized"},
-	        {403, "Forbidden"},
-	        {404, "Not Found"},
-	        {405, "Method Not Allowed"},
-	        {408, "Request Timeout"},
-	        {409, "Conflict"},
-	        {413, "Content Too Large"},
-	        {417, "Expectation Failed"},
-	        {429, "Too Many Requests"},
-	        {431, "Request Header Fields Too Large"},
-	        {500, "Internal Server Error"},
-	        {501, "Not Implemented"},
-	        {502, "Bad Gateway"},
-	        {503, "Service Unavailable"},
-	        {504, "Gateway Timeout"},
+	static const char *const phrases[] = {
+	        [100] = "Continue",
+	        [101] = "Switching Protocols",
+	        [103] = "Early Hints",
+	        [200] = "OK",
+	        [201] = "Created",
+	        [202] = "Accepted",
+	        [204] = "No Content",
+	        [206] = "Partial Content",
+	        [301] = "Moved Permanently",
+	        [302] = "Found",
+	        [303] = "See Other",
+	        [304] = "Not Modified",
+	        [307] = "Temporary Redirect",
+	        [308] = "Permanent Redirect",
+	        [400] = "Bad Request",
+	        [401] = "Unauthorized",
+	        [403] = "Forbidden",
+	        [404] = "Not Found",
+	        [405] = "Method Not Allowed",
+	        [408] = "Request Timeout",
+	        [409] = "Conflict",
+	        [413] = "Content Too Large",
+	        [417] = "Expectation Failed",
+	        [429] = "Too Many Requests",
+	        [431] = "Request Header Fields Too Large",
+	        [500] = "Internal Server Error",
+	        [501] = "Not Implemented",
+	        [502] = "Bad Gateway",
+	        [503] = "Service Unavailable",
+	        [504] = "Gateway Timeout",
 	};
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		if (rows[i].status == status)
-			return rows[i].phrase;
-	return "";
+	size_t row = (size_t)status;
+	return row < ARRAY_LEN(phrases) && phrases[row] ? phrases[row] : "";
 }
 
 static void append_status_line(struct buffer *out, int status)
 {
-	buffer_append_str(out, STR("HTTP/1.1 "));
-	buffer_append_digits(out, (uint64_t)status);
-	buffer_append_str(out, STR(" "));
-	buffer_append_str(out, str_from(reason_phrase(status)));
-	buffer_append_str(out, STR("\r\n"));
+	char digits[DIGITS_MAX];
+	struct str phrase = str_from(reason_phrase(status));
+	char *room = buffer_room(out, strlen("HTTP/1.1 ") + DIGITS_MAX + phrase.len + 3),
+	     *at = room;
+	at = mempcpy(at, "HTTP/1.1 ", strlen("HTTP/1.1 "));
+	at = mempcpy(at, digits, digits_decimal(digits, (uint64_t)status));
+	*at++ = ' ';
+	at = mempcpy(at, phrase.at, phrase.len);
+	at = mempcpy(at, "\r\n", 2);
+	buffer_added(out, (size_t)(at - room));
 }
 
 static void append_field(struct buffer *out, struct str name, struct str value)

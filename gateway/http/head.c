@@ -126,12 +126,7 @@ bool field_name_valid(struct str name)
 
 bool field_value_valid(struct str value)
 {
-	for (size_t i = 0; i < value.len; i++) {
-		unsigned char byte = (unsigned char)value.at[i];
-		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-			return false;
-	}
-	return true;
+	return str_find_control(value) == value.len;
 }
 
 bool target_valid(struct str target)

@@ -67,6 +67,18 @@ static void titles_name_no_trust_and_no_policy(void **state)
 			assert_null(strstr(reason_title(reason), words[i]));
 }
 
+// Answers are put together of them without another look.
+static void words_are_as_json_has_them(void **state)
+{
+	(void)state;
+	for (enum reason reason = REASON_NONE; reason < REASON_COUNT; reason++) {
+		const char *const words[] = {reason_title(reason), reason_name(reason)};
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+			for (const char *at = words[i]; *at; at++)
+				assert_true(*at >= ' ' && *at < 0x7f && *at != '"' && *at != '\\');
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -74,6 +86,7 @@ int main(void)
 	        cmocka_unit_test(names_are_unique),
 	        cmocka_unit_test(answers_are_those_of_the_contract),
 	        cmocka_unit_test(titles_name_no_trust_and_no_policy),
+	        cmocka_unit_test(words_are_as_json_has_them),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,32 @@ static void nocase_comparison_looks_behind_a_nul(void **state)
 	assert_false(str_starts_nocase(STR("a\0bc"), STR("a\0x")));
 }
 
+// Every byte at every place of a text that is shorter, as long, and longer than what is looked at
+// in one step; and the first of two.
+static void the_first_control_byte_is_found_wherever_it_stands(void **state)
+{
+	(void)state;
+	char text[27];
+	for (size_t len = 0; len <= sizeof(text); len++) {
+		memset(text, '\t', len);
+		assert_int_equal(str_find_control(str_of(text, len)), len);
+		memset(text, 0x80, len);
+		assert_int_equal(str_find_control(str_of(text, len)), len);
+		for (size_t at = 0; at < len; at++)
+			for (int byte = 0; byte < 256; byte++) {
+				bool control = (byte < 0x20 && byte != '\t') || byte == 0x7f;
+				memset(text, at % 2 ? 0x21 : 0xff, len);
+				text[len - 1] = '\n';
+				text[at] = (char)byte;
+				size_t expected = control || at == len - 1 ? at : len - 1;
+				if (at == len - 1 && !control)
+					expected = len;
+				assert_int_equal(str_find_control(str_of(text, len)), expected);
+			}
+	}
+	assert_int_equal(str_find_control(str_of(NULL, 0)), 0);
+}
+
 static void trim_takes_spaces_and_tabs_only(void **state)
 {
 	(void)state;
@@ -158,6 +184,7 @@ int main(void)
 	        cmocka_unit_test(empty_strings_need_no_pointer),
 	        cmocka_unit_test(comparisons_are_bytewise_and_bounded),
 	        cmocka_unit_test(nocase_comparison_looks_behind_a_nul),
+	        cmocka_unit_test(the_first_control_byte_is_found_wherever_it_stands),
 	        cmocka_unit_test(trim_takes_spaces_and_tabs_only),
 	        cmocka_unit_test(lists_skip_empty_elements),
 	        cmocka_unit_test(numbers_are_digits_within_the_maximum),
