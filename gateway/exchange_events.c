@@ -254,7 +254,8 @@ void exchange_backend_data(struct stream *stream, struct str bytes)
 {
 	struct exchange *exchange = stream->user;
 	exchange_progress(exchange);
-	body_add(&exchange->down, bytes);
+	turn_pass_on(&exchange->downstream->worker->turn, bytes, &exchange->down.bytes);
+	exchange->down.total_in += bytes.len;
 	stream_wake(exchange->client);
 }
 

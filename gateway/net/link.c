@@ -50,7 +50,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	struct link *link = handle->data;
 	(void)suggested;
 	// libuv asks again within the same turn; without room it lets the bytes lie.
-	*buf = uv_buf_init(link->turn->read_buffer, link->wants_reading ? TURN_READ_SIZE : 0);
+	bool wanted = link->wants_reading && !link->sated;
+	*buf = uv_buf_init(turn_room(link->turn), wanted ? TURN_READ_SIZE : 0);
 }
 
 static void receive_tls(struct link *link, struct str bytes)
@@ -108,9 +109,15 @@ static void receive(struct link *link, struct str bytes)
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 {
 	struct link *link = stream->data;
+	(void)buf;  // the turn's
 	turn_wake(link->turn);
 	if (count > 0) {
-		receive(link, str_of(buf->base, (size_t)count));
+		receive(link, turn_has_read(link->turn, (size_t)count));
+		if (count >= TURN_READ_MUCH) {
+			link->sated = turn_had_much(link->turn);
+			turn_mark_last(link->turn, &link->pause);
+			turn_flush(link->turn);
+		}
 	} else if (count < 0 && count != UV_ENOBUFS) {
 		link->wants_reading = false;
 		stop_unwanted(&link->pause);
@@ -127,6 +134,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 static void stop_unwanted(struct dirty *pause)
 {
 	struct link *link = CONTAINER_OF(pause, struct link, pause);
+	link->sated = false;
 	if (link->wants_reading || !link->reading || link->closing)
 		return;
 	link->reading = false;
@@ -171,10 +179,8 @@ static void on_connect(uv_connect_t *request, int status)
 {
 	struct link *link = request->handle->data;
 	turn_wake(link->turn);
-	if (link->closing)
-		return;
 	if (status < 0) {
-		end(link, LINK_CONNECT_FAILED);
+		end(link, LINK_CONNECT_FAILED);  // unless it was closed meanwhile
 		return;
 	}
 	if (link->handle.any.type == UV_TCP)
@@ -196,7 +202,6 @@ int link_connect(struct link *link, const struct config_address *address)
 	        (const struct sockaddr *)&address->socket, on_connect);
 }
 
-// A slow peer frees the kernel's buffer in large steps, with seconds between them.
 static void linger(struct link *link)
 {
 	int64_t wait_ms = link_pending(link) ? LINK_FLUSH_MS : LINK_LINGER_MS;
@@ -224,8 +229,7 @@ static void on_written(uv_write_t *request, int status)
 	link_mark_dirty(link);
 }
 
-// What could not be written at once goes to libuv whole, in a buffer of its own that stays still
-// meanwhile.
+// What could not be written at once goes to libuv, in a buffer that stays still meanwhile.
 static void write_rest(struct link *link, struct buffer *from)
 {
 	struct buffer swap = link->flight;
@@ -247,14 +251,12 @@ static bool write_out(struct link *link)
 	struct buffer *from = link->tls ? &link->wire : &link->plain;
 	link->waits = false;
 	if (link->tls && link->open && buffer_len(&link->plain)) {
-		if (!tls_write(link->tls, buffer_str(&link->plain))) {
-			buffer_clear(&link->plain);
-			if (!link->ended) {
-				end(link, LINK_TLS_FAILED);
-				return false;
-			}
-		}  // known already: the alert still has to leave
+		bool failed = !tls_write(link->tls, buffer_str(&link->plain));
 		buffer_clear(&link->plain);
+		if (failed && !link->ended) {  // else known already: the alert still has to leave
+			end(link, LINK_TLS_FAILED);
+			return false;
+		}
 	}
 	if (buffer_len(from) == 0)
 		return true;
@@ -277,8 +279,6 @@ static bool write_out(struct link *link)
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
 	struct link *link = request->handle->data;
-	if (link->closing)
-		return;
 	// The peer already ended its side (nothing will be read any more), or the socket is gone.
 	if (status < 0 || (link->ended && !link->reading))
 		link_close(link);
@@ -306,8 +306,7 @@ static void release_buffers(struct link *link)
 	buffer_fini(&link->flight);
 }
 
-// Pulls and writes until there is nothing to pull or the kernel takes no more; true when all is
-// written.
+// Pulls and writes while there is something and the kernel takes it; true when all is written.
 static bool advance(struct link *link)
 {
 	if (link->writing || link->mute || (!link->open && !link->tls))
@@ -322,6 +321,7 @@ static bool advance(struct link *link)
 		if (!write_out(link) || link->closing)
 			return false;
 	}
+	list_remove(&link->dirty.node);  // a pull's mark: it was looked at already
 	release_buffers(link);
 	return true;
 }
@@ -395,6 +395,6 @@ void link_close(struct link *link)
 
 bool link_pending(const struct link *link)
 {
-	return link->writing || buffer_len(&link->plain) ||
-	       (buffer_len(&link->wire) && !link->waits);
+	bool wire = buffer_len(&link->wire) && !link->waits;
+	return wire || link->writing || buffer_len(&link->plain);
 }

@@ -60,7 +60,8 @@ struct link {
 	bool open, writing, reading, wants_reading, ended, finishing, shut, closing;
 	bool last_words;  // by the owner, at init: what the peer said before a write failed still
 	                  // counts
-	bool waits;  // what is in `wire` goes with the first answer: it is but a ticket
+	bool sated;       // brought much, as others did: nothing more is read in this turn
+	bool waits;       // what is in `wire` goes with the first answer: it is but a ticket
 	bool mute;  // a write failed: nothing more is written, the rest is heard out, then BROKEN
 	bool cut_short;  // by the owner, before link_finish or link_close: what was written is not
 	                 // whole, so the connection ends in a reset

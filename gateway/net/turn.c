@@ -12,6 +12,11 @@ static void flush_all(struct list *list)
 	}
 }
 
+void turn_flush(struct turn *turn)
+{
+	flush_all(&turn->dirty);
+}
+
 static void bury_dead(struct turn *turn)
 {
 	for (struct list *node; (node = list_pop(&turn->graves));) {
@@ -63,6 +68,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	if (turn->worked && turn->woke_ns)
 		turn->worked(turn, clock_monotonic_ns() - turn->woke_ns);
 	turn->woke_ns = 0;
+	turn->large = 0;
 }
 
 void turn_init(struct turn *turn)
@@ -77,7 +83,6 @@ void turn_init(struct turn *turn)
 	list_init(&turn->dirty);
 	list_init(&turn->last);
 	list_init(&turn->graves);
-	turn->read_buffer = must_realloc(NULL, TURN_READ_SIZE);
 	uv_prepare_start(&turn->prepare, on_prepare);
 }
 
@@ -110,8 +115,39 @@ void turn_fini(struct turn *turn)
 	uv_run(&turn->loop, UV_RUN_DEFAULT);
 	bury_dead(turn);
 	CHECK(uv_loop_close(&turn->loop) == 0);
-	free(turn->read_buffer);
+	buffer_fini(&turn->read);
 	buffer_fini(&turn->plain);
+}
+
+bool turn_had_much(struct turn *turn)
+{
+	return ++turn->large >= TURN_LARGE_READS;
+}
+
+char *turn_room(struct turn *turn)
+{
+	buffer_clear(&turn->read);
+	return buffer_room(&turn->read, TURN_READ_SIZE);
+}
+
+struct str turn_has_read(struct turn *turn, size_t count)
+{
+	buffer_added(&turn->read, count);
+	return buffer_str(&turn->read);
+}
+
+void turn_pass_on(struct turn *turn, struct str bytes, struct buffer *to)
+{
+	struct buffer *read = &turn->read;
+	bool rest = read->block && bytes.at + bytes.len == read->block + read->end;
+	if (!rest || bytes.len < TURN_READ_MUCH || buffer_len(to)) {
+		buffer_append_str(to, bytes);
+		return;
+	}
+	buffer_fini(to);
+	*to = *read;
+	to->start = to->end - bytes.len;
+	*read = (struct buffer){0};
 }
 
 void turn_mark_dirty(struct turn *turn, struct dirty *dirty)

@@ -1,6 +1,7 @@
 // One worker's loop and the order of its day. Every turn of the loop: callbacks read and change
 // state, then the one prepare hook buries the dead and flushes the dirty, so that all that a turn
-// produced leaves in few TLS records and one write a connection. Nothing is ever freed inside a
+// produced leaves in few TLS records and one write a connection; only what a large read brought
+// leaves at once, while the caches hold it. Nothing is ever freed inside a
 // callback of libuv, llhttp, nghttp2 or OpenSSL: it goes to the grave list. Owned by the worker (or
 // main, for the admin listener); its thread only.
 #ifndef GATEWAY_NET_TURN_H
@@ -12,7 +13,11 @@
 #include "base/list.h"
 #include "base/wheel.h"
 
-enum { TURN_READ_SIZE = 64 * 1024 };
+enum {
+	TURN_READ_SIZE = 64 * 1024,
+	TURN_READ_MUCH = TURN_READ_SIZE / 2,
+	TURN_LARGE_READS = 8,  // half a millisecond of work
+};
 
 struct grave {
 	struct list node;
@@ -46,7 +51,8 @@ struct turn {
 	int64_t woke_ns;  // when the first event of this turn came; 0: none yet
 	// By the owner, may be NULL: told at the end of a turn how long the loop was at work.
 	void (*worked)(struct turn *turn, int64_t worked_ns);
-	char *read_buffer;    // shared by all links: idle connections hold none
+	struct buffer read;   // the last read, of any link: idle connections hold none
+	unsigned large;       // reads of TURN_READ_MUCH in this turn
 	struct buffer plain;  // scratch for decrypted bytes
 	// Of links, by who began them.
 	struct turn_traffic accepted, dialled;
@@ -60,9 +66,21 @@ void turn_fini(struct turn *turn);  // after turn_run; CHECKs that nothing was l
 
 void turn_wake(struct turn *turn);  // first in every callback that libuv calls for an event
 
+// Flushes the dirty before the turn's end: after a read of TURN_READ_MUCH.
+void turn_flush(struct turn *turn);
 void turn_mark_dirty(struct turn *turn, struct dirty *dirty);  // idempotent
 void turn_mark_last(struct turn *turn, struct dirty *dirty);   // likewise; after all others
 void turn_mark_dead(struct turn *turn, struct grave *grave);   // once
+
+// Of large reads, each flushed at once: whether the turn had so many that who brought another gives
+// way to the others.
+MUST_USE bool turn_had_much(struct turn *turn);
+char *turn_room(struct turn *turn);                         // TURN_READ_SIZE bytes to read into
+struct str turn_has_read(struct turn *turn, size_t count);  // that were read there
+// Appends `bytes` to `to`. Where they are much, and all that is left of the last read, and `to` is
+// empty, they change hands with the block they are in instead of being copied: whoever brought them
+// looks at nothing of it any more.
+void turn_pass_on(struct turn *turn, struct str bytes, struct buffer *to);
 
 // Deadlines `after_ns` from now; the timer's owner stops it before freeing.
 void turn_set_timer(struct turn *turn, struct timer *timer, int64_t after_ns);
