@@ -7,6 +7,7 @@
 #include <openssl/kdf.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -23,9 +24,10 @@ struct kind {
 };
 
 static struct {
-	walk *walk;    // the library's own
-	fetch *fetch;  // the library's own
-	EVP_KDF *schedule;
+	walk *walk;            // the library's own
+	fetch *fetch;          // the library's own
+	EVP_KDF *schedule;     // NULL: the library's is meant
+	bool open;             // from lookup_begin to the end
 	pthread_mutex_t lock;  // of those who add a kind
 	struct kind kinds[LOOKUP_KINDS];
 	atomic_size_t kind_count;
@@ -49,6 +51,7 @@ static void need_the_library(void)
 
 static void let_go(void)
 {
+	known.open = false;
 	EVP_KDF_free(known.schedule);
 	known.schedule = NULL;
 	size_t count = atomic_exchange(&known.kind_count, 0);
@@ -59,7 +62,10 @@ static void let_go(void)
 static void begin(void)
 {
 	need_the_library();
-	known.schedule = key_schedule_fetch();
+	// Who asked for validated modules gets nothing else.
+	if (!EVP_default_properties_is_fips_enabled(NULL))
+		known.schedule = key_schedule_fetch();
+	known.open = true;
 	CHECK(OPENSSL_atexit(let_go) == 1);
 }
 
@@ -118,7 +124,7 @@ __attribute__((visibility("default"))) int EVP_KEYMGMT_names_do_all(
 		need_the_library();
 		if (known.walk(asked, collect, &new) != 1)
 			return 0;
-		if (new.count > LOOKUP_NAMES || !known.schedule)
+		if (new.count > LOOKUP_NAMES || !known.open)
 			return known.walk(asked, visit, data);
 		keep(&new);
 		kind = &new;

@@ -4,8 +4,8 @@
 // lookup.c stands in front of the library's EVP_KDF_fetch and EVP_KEYMGMT_names_do_all, as a
 // program's definition may, and answers with what the library said the first time. The KDF is
 // key_schedule.h's for who asks with LOOKUP_QUERY; a library linked in, and who asks otherwise,
-// gets the library's answer. Where nobody asks, nothing is spared and nothing else changes. Held
-// until the process ends; any thread.
+// gets the library's answer, and under FIPS everybody. Where nobody asks, nothing is spared and
+// nothing else changes. Held until the process ends; any thread.
 #ifndef TLS_LOOKUP_H
 #define TLS_LOOKUP_H
 

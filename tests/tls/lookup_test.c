@@ -12,6 +12,8 @@
 #include <openssl/kdf.h>
 #include <openssl/provider.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "tls/lookup.h"
@@ -98,6 +100,22 @@ static void who_comes_first_is_answered_too(void **state)
 	EVP_KDF_free(kdf);
 }
 
+static void under_fips_all_is_the_librarys(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+	if (child == 0) {
+		EVP_default_properties_enable_fips(NULL, 1);
+		lookup_begin();
+		EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, LOOKUP_QUERY);
+		const char *of = kdf ? OSSL_PROVIDER_get0_name(EVP_KDF_get0_provider(kdf)) : "";
+		_exit(strcmp(of, "tollgate") == 0);
+	}
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 static int begin(void **state)
 {
 	(void)state;
@@ -108,7 +126,10 @@ static int begin(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest early[] = {cmocka_unit_test(who_comes_first_is_answered_too)};
+	const struct CMUnitTest early[] = {
+	        cmocka_unit_test(under_fips_all_is_the_librarys),
+	        cmocka_unit_test(who_comes_first_is_answered_too),
+	};
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(every_kind_of_key_has_the_names_the_library_gives),
 	        cmocka_unit_test(a_kdf_is_who_was_asked_for),
