@@ -68,7 +68,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	if (turn->worked && turn->woke_ns)
 		turn->worked(turn, clock_monotonic_ns() - turn->woke_ns);
 	turn->woke_ns = 0;
-	turn->large = 0;
+	turn->large = turn->handshakes = 0;
 }
 
 void turn_init(struct turn *turn)

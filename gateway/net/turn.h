@@ -17,6 +17,7 @@ enum {
 	TURN_READ_SIZE = 64 * 1024,
 	TURN_READ_MUCH = TURN_READ_SIZE / 2,
 	TURN_LARGE_READS = 8,  // half a millisecond of work
+	TURN_HANDSHAKES = 16,  // steps of them, a third of a millisecond each
 };
 
 struct grave {
@@ -53,6 +54,7 @@ struct turn {
 	void (*worked)(struct turn *turn, int64_t worked_ns);
 	struct buffer read;   // the last read, of any link: idle connections hold none
 	unsigned large;       // reads of TURN_READ_MUCH in this turn
+	unsigned handshakes;  // steps of them in this turn
 	struct buffer plain;  // scratch for decrypted bytes
 	// Of links, by who began them.
 	struct turn_traffic accepted, dialled;
