@@ -1,6 +1,7 @@
 // Load drives one gateway with one kind of work and prints one JSON object: completed units, errors, latencies, and the
 // CPU time the watched processes used over the counted window. It is a closed loop: every connection (or stream, or
-// message slot) starts its next unit when its last is answered. The kind `open` alone sends by the clock.
+// message slot) starts its next unit when its last is answered. The kind `open` alone sends by the clock. SIGTERM ends the
+// window early, and what was counted is told.
 //
 //	load -address 127.0.0.1:8443 -certificate web.pem -key web.key -kind steady -protocol h1 -path /small \
 //	     -connections 64 -watch gateway=4711 -watch backend=4712
@@ -13,12 +14,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -36,6 +39,7 @@ type job struct {
 	live                           []net.Conn
 	address, certificate, key      string
 	warm, window                   time.Duration
+	enough                         chan os.Signal // ends the window before its time
 	watched                        map[string][]int
 }
 
@@ -160,7 +164,10 @@ func (j *job) run() (map[string]any, error) {
 		return nil, err
 	}
 	sum.enter(counting)
-	time.Sleep(j.window)
+	select {
+	case <-time.After(j.window):
+	case <-j.enough:
+	}
 	after, err := look(j.watched)
 	sum.enter(stopped)
 	if err != nil {
@@ -203,6 +210,8 @@ func report(sum *tally, before, after moment) map[string]any {
 
 func main() {
 	j := flags()
+	j.enough = make(chan os.Signal, 1)
+	signal.Notify(j.enough, syscall.SIGTERM)
 	runtime.GOMAXPROCS(1)
 	if j.kind == "open" {
 		runtime.GOMAXPROCS(2) // one of which keeps the time
