@@ -29,11 +29,13 @@ static void receive_tls(struct link *link, struct str bytes)
 	struct buffer *plain = &link->turn->plain;
 	buffer_clear(plain);
 	bool was_open = link->open;
+	size_t before = buffer_len(&link->wire);
 	enum tls_status status = tls_feed(link->tls, bytes, plain);
 	// A step, not a piece of one: those cost nothing.
 	link->turn->handshakes += !was_open &&
 	                          (buffer_len(&link->wire) || status != TLS_HANDSHAKING);
-	link->waits = !was_open && status == TLS_OPEN && tls_session_may_wait(link->tls);
+	if (buffer_len(&link->wire) > before)
+		link->waits = !was_open && status == TLS_OPEN && tls_session_may_wait(link->tls);
 	if (buffer_len(&link->wire) && !link->waits)
 		link_mark_dirty(link);
 	if (!was_open && (status == TLS_OPEN || status == TLS_ENDED)) {

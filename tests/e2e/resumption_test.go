@@ -175,7 +175,8 @@ func TestSealedSessionsOutliveReloadsAndUpgradesButNotTheirKey(t *testing.T) {
 // A ticket is nothing a client waits for: alone it would cost a system call and a packet.
 func TestATicketGoesWithTheFirstAnswer(t *testing.T) {
 	t.Parallel()
-	g := answering(t, setup{})
+	back := httpBackend(t)
+	g := start(t, setup{routes: []string{route("path: /*", "backend: web")}, backends: []string{http1("web", back.Address)}})
 	config := g.trusting(common().web, "http/1.1")
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	raw := g.dialTCP(t)
@@ -183,13 +184,17 @@ func TestATicketGoesWithTheFirstAnswer(t *testing.T) {
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	_ = raw.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-	if n, err := raw.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("before any request: %d bytes, %v", n, err)
+	nothing := func(when string) {
+		_ = raw.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		if n, err := raw.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: %d bytes, %v", when, n, err)
+		}
+		_ = raw.SetReadDeadline(time.Time{})
 	}
-	_ = raw.SetReadDeadline(time.Time{})
+	nothing("before any request")
 	w := &wire{conn, t, newReader(conn)}
-	w.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+	w.say("GET /sleep?for=4s HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+	nothing("before the answer")
 	wantStatus(t, w.hear("GET"), http.StatusOK)
 	_ = conn.Close()
 	if got, resumed := g.comeback(t, config, "/x"); got.status != http.StatusOK || !resumed {
