@@ -88,7 +88,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 	turn_wake(link->turn);
 	if (count > 0) {
 		receive(link, turn_has_read(link->turn, (size_t)count));
-		if (count >= TURN_READ_MUCH) {
+		if (count >= TURN_READ_MUCH && !link->closing) {
 			link->sated = turn_had_much(link->turn);
 			turn_mark_last(link->turn, &link->pause);
 			turn_flush(link->turn);

@@ -131,11 +131,37 @@ static void much_is_read_in_turns(void **state)
 	part(peers, ARRAY_LEN(peers), &turn);
 }
 
+static void on_data_close(struct link *link, struct str plain)
+{
+	(void)plain;
+	link_close(link);
+}
+
+static void who_is_closed_over_it_is_on_no_list(void **state)
+{
+	(void)state;
+	static struct peer peer;
+	static char much[TURN_READ_SIZE];
+	struct link_events closing = events;
+	closing.data = on_data_close;
+	struct turn turn;
+	turn_init(&turn);
+	meet(&peer, &turn, NULL);
+	peer.link.events = &closing;
+	assert_int_equal(send(peer.socket, much, sizeof(much), 0), sizeof(much));
+	uv_run(&turn.loop, UV_RUN_NOWAIT);
+	assert_true(peer.link.closing);
+	assert_false(list_linked(&peer.link.pause.node));
+	assert_false(list_linked(&peer.link.dirty.node));
+	part(&peer, 1, &turn);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(handshakes_leave_room_for_the_others),
 	        cmocka_unit_test(much_is_read_in_turns),
+	        cmocka_unit_test(who_is_closed_over_it_is_on_no_list),
 	};
 	return cmocka_run_group_tests_name("link, fair", tests, gate_open, gate_close);
 }
