@@ -105,6 +105,12 @@ void tls_session_judge_again(struct tls_session *session, const struct tls_conte
 	(void)session, (void)context;
 }
 
+bool tls_session_may_wait(const struct tls_session *session)
+{
+	(void)session;
+	return true;
+}
+
 bool tls_session_resumed(const struct tls_session *session)
 {
 	(void)session;
