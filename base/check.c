@@ -21,8 +21,7 @@ void *check_memory(void *memory)
 
 void *must_alloc(size_t size)
 {
-	// Up to here glibc's malloc keeps what was freed at hand, and its calloc does not look
-	// there.
+	// Up to here glibc's malloc keeps at hand what was freed; its calloc does not look there.
 	enum { AT_HAND = 1032 };
 	if (size > AT_HAND)
 		return check_memory(calloc(1, size));

@@ -39,7 +39,6 @@ type job struct {
 	live                           []net.Conn
 	address, certificate, key      string
 	warm, window                   time.Duration
-	enough                         chan os.Signal // ends the window before its time
 	watched                        map[string][]int
 }
 
@@ -141,6 +140,8 @@ func (j *job) settle(sum *tally) error {
 // run gives the report of one counted window.
 func (j *job) run() (map[string]any, error) {
 	sum := &tally{}
+	enough := make(chan os.Signal, 1)
+	signal.Notify(enough, syscall.SIGTERM)
 	var group sync.WaitGroup
 	work := j.worker()
 	if j.kind == "open" {
@@ -166,7 +167,7 @@ func (j *job) run() (map[string]any, error) {
 	sum.enter(counting)
 	select {
 	case <-time.After(j.window):
-	case <-j.enough:
+	case <-enough:
 	}
 	after, err := look(j.watched)
 	sum.enter(stopped)
@@ -210,8 +211,6 @@ func report(sum *tally, before, after moment) map[string]any {
 
 func main() {
 	j := flags()
-	j.enough = make(chan os.Signal, 1)
-	signal.Notify(j.enough, syscall.SIGTERM)
 	runtime.GOMAXPROCS(1)
 	if j.kind == "open" {
 		runtime.GOMAXPROCS(2) // one of which keeps the time

@@ -89,7 +89,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 	if (count > 0) {
 		receive(link, turn_has_read(link->turn, (size_t)count));
 		if (count >= TURN_READ_MUCH && !link->closing) {
-			link->sated = turn_had_much(link->turn);
+			link->sated = ++link->turn->large >= TURN_LARGE_READS;
 			turn_mark_last(link->turn, &link->pause);
 			turn_flush(link->turn);
 		}
@@ -166,7 +166,6 @@ static void write_rest(struct link *link, struct buffer *from)
 	}
 }
 
-// False when nothing more can be written now.
 bool link_write_out(struct link *link)
 {
 	struct buffer *from = link->tls ? &link->wire : &link->plain;

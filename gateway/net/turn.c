@@ -119,11 +119,6 @@ void turn_fini(struct turn *turn)
 	buffer_fini(&turn->plain);
 }
 
-bool turn_had_much(struct turn *turn)
-{
-	return ++turn->large >= TURN_LARGE_READS;
-}
-
 char *turn_room(struct turn *turn)
 {
 	buffer_clear(&turn->read);

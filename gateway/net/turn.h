@@ -1,9 +1,9 @@
 // One worker's loop and the order of its day. Every turn of the loop: callbacks read and change
 // state, then the one prepare hook buries the dead and flushes the dirty, so that all that a turn
 // produced leaves in few TLS records and one write a connection; only what a large read brought
-// leaves at once, while the caches hold it. Nothing is ever freed inside a
-// callback of libuv, llhttp, nghttp2 or OpenSSL: it goes to the grave list. Owned by the worker (or
-// main, for the admin listener); its thread only.
+// leaves at once, while the caches hold it. Nothing is ever freed inside a callback of libuv,
+// llhttp, nghttp2 or OpenSSL: it goes to the grave list. Owned by the worker (or main, for the
+// admin listener); its thread only.
 #ifndef GATEWAY_NET_TURN_H
 #define GATEWAY_NET_TURN_H
 
@@ -16,6 +16,7 @@
 enum {
 	TURN_READ_SIZE = 64 * 1024,
 	TURN_READ_MUCH = TURN_READ_SIZE / 2,
+	// So many in a turn, and whoever has another gives way to the others.
 	TURN_LARGE_READS = 8,  // half a millisecond of work
 	TURN_HANDSHAKES = 16,  // steps of them, a third of a millisecond each
 };
@@ -74,9 +75,6 @@ void turn_mark_dirty(struct turn *turn, struct dirty *dirty);  // idempotent
 void turn_mark_last(struct turn *turn, struct dirty *dirty);   // likewise; after all others
 void turn_mark_dead(struct turn *turn, struct grave *grave);   // once
 
-// Of large reads, each flushed at once: whether the turn had so many that who brought another gives
-// way to the others.
-MUST_USE bool turn_had_much(struct turn *turn);
 char *turn_room(struct turn *turn);                         // TURN_READ_SIZE bytes to read into
 struct str turn_has_read(struct turn *turn, size_t count);  // that were read there
 // Appends `bytes` to `to`. Where they are much, and all that is left of the last read, and `to` is

@@ -202,10 +202,12 @@ func TestATicketGoesWithTheFirstAnswer(t *testing.T) {
 	}
 }
 
-func TestWhoAsksNothingIsSaidGoodbyeAllTheSame(t *testing.T) {
+func TestWhoAsksNothingHasTheTicketWithTheGoodbye(t *testing.T) {
 	t.Parallel()
 	g := answering(t, setup{})
-	conn, err := g.dialTLS(t, g.trusting(common().web, "http/1.1"))
+	config := g.trusting(common().web, "http/1.1")
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	conn, err := g.dialTLS(t, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,5 +216,8 @@ func TestWhoAsksNothingIsSaidGoodbyeAllTheSame(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(conn); len(rest) != 0 || err != nil {
 		t.Errorf("%q, %v", rest, err)
+	}
+	if got, resumed := g.comeback(t, config, "/x"); got.status != http.StatusOK || !resumed {
+		t.Errorf("the ticket did not come with it: status %d (%v), resumed %v", got.status, got.err, resumed)
 	}
 }
