@@ -161,12 +161,16 @@ struct config_route {
 	struct config_mark mark;
 };
 
+// How callers are told what they have left of their limits.
+enum config_quota_fields { QUOTA_OFF, QUOTA_STANDARD, QUOTA_LEGACY, QUOTA_BOTH };
+
 struct config_listener {
 	struct config_text name;
 	struct config_address address;
 	struct config_tls tls;
 	struct config_timeouts timeouts;
 	struct config_limits limits;
+	enum config_quota_fields rate_limit_headers;
 	struct config_route *routes;
 	size_t route_count;  // >= 1
 };

@@ -229,6 +229,8 @@ static const struct schema_object schema_route = {
         DOC("The first route that matches decides. Either `backend` or `respond`."),
         .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
 
+static const char *const quota_fields[] = {"off", "standard", "legacy", "both", NULL};
+
 static const struct schema_key listener_keys[] = {
         {"name", .presence = PRESENCE_REQUIRED, TYPE(type_name), AT(config_listener, name),
                 DOC("In logs and metrics.")},
@@ -240,6 +242,15 @@ static const struct schema_key listener_keys[] = {
                 DOC("How long clients may take.")},
         {"limits", .shape = SHAPE_OBJECT, OBJECT(schema_limits), AT(config_listener, limits),
                 DOC("How much clients may ask for.")},
+        {"rate_limit_headers", TYPE(type_choice), AT(config_listener, rate_limit_headers),
+                .choices = quota_fields, .fallback = "off",
+                DOC("Whether answers tell callers what they have left of the route's limits, "
+                    "shadows "
+                    "aside: `standard` is `RateLimit-Policy` and `RateLimit` "
+                    "(draft-ietf-httpapi-ratelimit-headers-11), `legacy` `X-RateLimit-Limit`, "
+                    "`-Remaining` and `-Reset` (seconds) of the limit with the least left. Fields "
+                    "of "
+                    "these names from a backend are then left out.")},
         {"routes", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED, OBJECT(schema_route),
                 AT(config_listener, routes), COUNT_AT(config_listener, route_count),
                 RANGE(1, ROUTES_MAX), DOC("Where requests go; what matches none is refused.")},
