@@ -142,14 +142,14 @@ void policy_settle(struct policy_decision *decision, int64_t now_ns, struct aren
 {
 	struct policy_toll *toll = decision->toll;
 	const struct route_limit *limits = toll->route->limits;
-	for (size_t i = 0; i < decision->claim_count; i++)
-		CHECK(decision->claims[i].answer != POLICY_UNANSWERED);
 	const struct policy_claim *claim = refused_claim(decision);
 	if (claim) {
 		bucket_limit_count(limits[claim->limit_index].bucket, false);
 		refuse(decision, toll->route, claim->limit_index, claim->wait_ns);
 		return;
 	}
+	for (size_t i = 0; i < decision->claim_count; i++)
+		CHECK(decision->claims[i].answer != POLICY_UNANSWERED);
 	if ((claim = denied_claim(decision))) {
 		decision->reason = REASON_overloaded;
 		decision->matched_rule = limits[claim->limit_index].rule;
