@@ -68,11 +68,13 @@ static int64_t lease_ends_ns(const struct policy_claim *claim, int64_t now_ns)
 	return now_ns + (refill_ns > NS_PER_S ? (int64_t)refill_ns : NS_PER_S);
 }
 
-// From what is known here. False when a claim is refused, which ends the matter.
+// From what is known here. False when claims are refused, which ends the matter: all of them, for
+// the longest wait is told.
 static bool answer_from_stock(struct limit_ask *ask)
 {
 	struct limit_stock *stock = ask->store->stock;
 	int64_t now_ns = now_of(ask->store);
+	bool refused = false;
 	for (size_t i = 0; i < ask->count; i++) {
 		if (ask->claims[i].shadow)
 			continue;
@@ -80,8 +82,10 @@ static bool answer_from_stock(struct limit_ask *ask)
 		if (!ask->claims[i].wait_ns)
 			continue;
 		ask->claims[i].answer = POLICY_REFUSED;
-		return false;
+		refused = true;
 	}
+	if (refused)
+		return false;
 	for (size_t i = 0; i < ask->count; i++)
 		if (!limit_stock_take(stock, &ask->ids[i], now_ns)) {
 			ask->asked[ask->asked_count++] = i;

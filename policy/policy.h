@@ -119,10 +119,10 @@ struct policy_decision {
 void policy_decide(const struct policy *policy, size_t listener,
         const struct policy_identity *identity, const struct policy_request *request,
         int64_t now_ns, struct arena *arena, struct policy_decision *decision);
-// Closes an open verdict, once every claim is answered: takes the tokens of this process's buckets,
-// those among them that stand in for claims that failed. Where that refuses, the tokens that were
-// granted are the asker's to give back. The policy, and the arena and request of the decision, are
-// those of policy_decide and still alive.
+// Closes an open verdict, once every claim is answered or one is refused, which ends the matter:
+// takes the tokens of this process's buckets, those among them that stand in for claims that
+// failed. Where that refuses, the tokens that were granted are the asker's to give back. The
+// policy, and the arena and request of the decision, are those of policy_decide and still alive.
 void policy_settle(struct policy_decision *decision, int64_t now_ns, struct arena *arena);
 
 #endif
