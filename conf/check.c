@@ -127,12 +127,11 @@ void check_route(struct reader *reader, const struct tree *node, void *base)
 		        "leads nowhere; expected backend or respond beside match");
 	if (backend || !respond)
 		return;
-	if (tree_get(node, "timeout"))
-		reader_problem_at(reader, node, "timeout",
-		        "can have no effect beside respond; expected it left out");
-	if (tree_get(node, "upgrade"))
-		reader_problem_at(reader, node, "upgrade",
-		        "can have no effect beside respond; expected it left out");
+	static const char *const forwarding[] = {"timeout", "upgrade", "request_headers"};
+	for (size_t i = 0; i < ARRAY_LEN(forwarding); i++)
+		if (tree_get(node, forwarding[i]))
+			reader_problem_at(reader, node, forwarding[i],
+			        "can have no effect beside respond; expected it left out");
 }
 
 struct resolved {

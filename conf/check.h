@@ -1,6 +1,7 @@
 // What several keys of one object say together, called by the reader once the object is filled.
 // Each adds its problems and derives the fields that stand for several keys (`per`, `endpoints`,
-// `upgrade_websocket`). Also which keys mean something beside their siblings, for the dump.
+// `upgrade_websocket`). Those of header fields stand in check_headers.c. Also which keys mean
+// something beside their siblings, for the dump.
 #ifndef CONF_CHECK_H
 #define CONF_CHECK_H
 
@@ -12,6 +13,8 @@ void check_tls(struct reader *reader, const struct tree *node, void *tls);
 void check_match(struct reader *reader, const struct tree *node, void *route);
 void check_respond(struct reader *reader, const struct tree *node, void *route);
 void check_rate_limit(struct reader *reader, const struct tree *node, void *rate_limit);
+void check_request_headers(struct reader *reader, const struct tree *node, void *rules);
+void check_response_headers(struct reader *reader, const struct tree *node, void *rules);
 void check_route(struct reader *reader, const struct tree *node, void *route);
 void check_backend(struct reader *reader, const struct tree *node, void *backend);
 

@@ -127,6 +127,40 @@ struct config_rate_limit {
 	struct config_mark mark;
 };
 
+// What a header's value is made of: text as it stands, or a word that the gateway knows of the
+// request.
+enum config_placeholder {
+	PLACEHOLDER_NONE,
+	PLACEHOLDER_IDENTITY,
+	PLACEHOLDER_ROUTE,
+	PLACEHOLDER_REQUEST_ID,
+};
+
+struct config_value_part {
+	enum config_placeholder placeholder;
+	struct str text;  // where it is PLACEHOLDER_NONE
+};
+
+struct config_value {
+	struct str text;  // as written
+	struct config_value_part *parts;
+	size_t part_count;  // >= 1
+};
+
+struct config_field {
+	struct config_text name;  // lower case
+	struct config_value value;
+};
+
+// How a route changes the fields of a head: first `remove` and `set` take away what is there, in
+// any spelling (str_same_field), then `set` and `add` put in theirs.
+struct config_field_rules {
+	struct config_field *set, *add;
+	size_t set_count, add_count;
+	struct config_texts remove;  // lower case
+	bool any;
+};
+
 enum config_match_kind { MATCH_GRPC, MATCH_PATH };
 
 struct config_route {
@@ -142,6 +176,7 @@ struct config_route {
 	int64_t timeout_ns;  // 0 = none
 	bool upgrade_websocket;
 	struct config_texts upgrades;  // the same as written
+	struct config_field_rules request_headers, response_headers;
 	struct config_rate_limit *rate_limits;
 	size_t rate_limit_count;
 	struct config_mark mark;

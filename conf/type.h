@@ -23,7 +23,10 @@ extern const struct schema_type type_server;    // struct config_address; names 
 extern const struct schema_type type_grpc;      // struct config_route
 extern const struct schema_type type_path;      // struct config_route
 
+extern const struct schema_type type_field_value;  // struct config_value
+
 // The rest are struct config_text.
+extern const struct schema_type type_field_name;
 extern const struct schema_type type_name;
 extern const struct schema_type type_file;
 extern const struct schema_type type_pattern;

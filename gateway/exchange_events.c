@@ -5,6 +5,7 @@
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
 #include "gateway/reject.h"
+#include "gateway/rewrite.h"
 #include "policy/host.h"
 
 static struct str header_value(const void *headers, struct str name, struct arena *arena)
@@ -114,6 +115,8 @@ static void respond(struct exchange *exchange)
 		        &head.fields, arena, STR("content-type"), STR("text/plain; charset=utf-8"));
 		fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
 	}
+	if (route->response_headers.any)
+		rewrite_fields(exchange, &route->response_headers, false, &head.fields);
 	bool bodiless = exchange->grpc || route->respond_status == 204 ||
 	                route->respond_status == 304;
 	exchange_answer(exchange, &head, bodiless ? STR("") : route->respond_body);
