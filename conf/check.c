@@ -112,28 +112,6 @@ void check_rate_limit(struct reader *reader, const struct tree *node, void *base
 		        "found 'redis': this version has no shared limits; expected local");
 }
 
-void check_route(struct reader *reader, const struct tree *node, void *base)
-{
-	struct config_route *route = base;
-	bool backend = tree_get(node, "backend"), respond = tree_get(node, "respond");
-	route->mark = node->mark;
-	route->backend = -1;
-	route->upgrade_websocket = route->upgrades.count > 0;
-	if (backend && respond)
-		reader_problem_at(reader, node, "respond",
-		        "stands beside backend; expected either backend or respond");
-	else if (!backend && !respond)
-		reader_problem(reader, node->mark,
-		        "leads nowhere; expected backend or respond beside match");
-	if (backend || !respond)
-		return;
-	static const char *const forwarding[] = {"timeout", "upgrade", "request_headers"};
-	for (size_t i = 0; i < ARRAY_LEN(forwarding); i++)
-		if (tree_get(node, forwarding[i]))
-			reader_problem_at(reader, node, forwarding[i],
-			        "can have no effect beside respond; expected it left out");
-}
-
 struct resolved {
 	struct config_address *addresses;
 	size_t count;
@@ -191,16 +169,6 @@ bool shown_admin_tls(const void *base)
 bool shown_redis(const void *base)
 {
 	return ((const struct config_redis *)base)->address.kind != ADDRESS_NONE;
-}
-
-bool shown_answer(const void *base)
-{
-	return ((const struct config_route *)base)->backend < 0;
-}
-
-bool shown_forward(const void *base)
-{
-	return ((const struct config_route *)base)->backend >= 0;
 }
 
 bool shown_split(const void *base)

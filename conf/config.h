@@ -161,6 +161,19 @@ struct config_field_rules {
 	bool any;
 };
 
+// Where a request goes instead of where it was sent. What is empty stays as it was asked for; the
+// query does in any case.
+struct config_target {
+	struct config_text prefix;  // takes the place of what `/api/*` matched; not beside `path`
+	struct config_text path;
+	struct config_text host;  // a port may follow
+};
+
+struct config_redirect {
+	int status;  // 0: the route has none
+	struct config_target target;
+};
+
 enum config_match_kind { MATCH_GRPC, MATCH_PATH };
 
 struct config_route {
@@ -171,8 +184,11 @@ struct config_route {
 	struct config_texts allow;    // SPIFFE patterns; none = every identity the listener accepts
 	int backend;                  // index into config.backends, -1 when `respond` answers
 	struct config_text backend_name;
-	int respond_status;  // 100..599 where backend < 0
+	int respond_status;  // 100..599 where backend < 0; of `redirect` too
 	struct str respond_body;
+	struct config_redirect redirect;
+	struct config_target rewrite;
+	bool rewrites;       // there is a `rewrite`
 	int64_t timeout_ns;  // 0 = none
 	bool upgrade_websocket;
 	struct config_texts upgrades;  // the same as written

@@ -176,6 +176,11 @@ static const struct schema_key route_keys[] = {
                 DOC("The name of the backend that gets the request.")},
         {"respond", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_respond),
                 DOC("The gateway answers by itself.")},
+        {"redirect", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_redirect),
+                AT(config_route, redirect), DOC("The gateway sends the client elsewhere.")},
+        {"rewrite", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_rewrite),
+                AT(config_route, rewrite),
+                DOC("The backend is asked for another path, or under another host.")},
         {"timeout", TYPE(type_duration), AT(config_route, timeout_ns), RANGE(0, DAY_NS),
                 .fallback = "0s", .shown = shown_forward,
                 DOC("The backend's complete answer; 0 is off.")},
@@ -195,7 +200,8 @@ static const struct schema_key route_keys[] = {
 };
 
 static const struct schema_object schema_route = {
-        DOC("The first route that matches decides. Either `backend` or `respond`."),
+        DOC("The first route that matches decides. One of `backend`, `respond` and "
+            "`redirect`."),
         .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
 
 static const struct schema_key listener_keys[] = {

@@ -34,6 +34,8 @@ extern const struct schema_type type_method;
 extern const struct schema_type type_host;
 extern const struct schema_type type_per;
 extern const struct schema_type type_upgrade;
+extern const struct schema_type type_target_path;
+extern const struct schema_type type_authority;
 extern const struct schema_type type_endpoint;
 
 // What the types of text share.

@@ -111,8 +111,12 @@ static void respond(struct exchange *exchange)
 		fields_add(&head.fields, arena, STR("grpc-message"),
 		        grpc_message_encode(str_trim(route->respond_body), arena));
 	} else {
-		fields_add(
-		        &head.fields, arena, STR("content-type"), STR("text/plain; charset=utf-8"));
+		if (route->redirect.status)
+			fields_add(
+			        &head.fields, arena, STR("location"), rewrite_location(exchange));
+		else
+			fields_add(&head.fields, arena, STR("content-type"),
+			        STR("text/plain; charset=utf-8"));
 		fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
 	}
 	if (route->response_headers.any)

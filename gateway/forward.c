@@ -187,6 +187,8 @@ void forward_request(struct exchange *exchange, struct head *out)
 	for (size_t i = 0; i < request->fields.count; i++)
 		pass_field(exchange, &request->fields.items[i], &out->fields);
 	add_our_word(exchange, request, out);
+	if (route->rewrites)
+		rewrite_target(exchange, out);
 	if (route->request_headers.any)
 		rewrite_fields(exchange, &route->request_headers, false, &out->fields);
 	if (!exchange->grpc)

@@ -69,3 +69,42 @@ void rewrite_fields(struct exchange *exchange, const struct config_field_rules *
 	put(exchange, rules->set, rules->set_count, fields);
 	put(exchange, rules->add, rules->add_count, fields);
 }
+
+static struct str target_of(struct exchange *exchange, const struct config_target *target)
+{
+	const struct path *asked = &exchange->path;
+	struct str parts[] = {target->path.text, STR(""), asked->query};
+	if (!target->path.text.len) {
+		struct str prefix = target->prefix.text;
+		parts[0] = str_ends(prefix, STR("/")) ? str_of(prefix.at, prefix.len - 1) : prefix;
+		parts[1] = asked->path;
+		if (prefix.len)
+			parts[1] = path_below(asked->path,
+			        path_pattern_prefix(exchange_route(exchange)->pattern.text));
+	}
+	return arena_join(&exchange->arena, parts, ARRAY_LEN(parts));
+}
+
+void rewrite_target(struct exchange *exchange, struct head *out)
+{
+	const struct config_target *target = &exchange_route(exchange)->rewrite;
+	struct str asked = exchange->client->head.authority;
+	out->target = target_of(exchange, target);
+	if (!target->host.text.len)
+		return;
+	out->authority = target->host.text;
+	if (asked.len)
+		fields_add(&out->fields, &exchange->arena, STR("x-forwarded-host"), asked);
+}
+
+struct str rewrite_location(struct exchange *exchange)
+{
+	const struct config_target *target = &exchange_route(exchange)->redirect.target;
+	struct str host = target->host.text.len ? target->host.text
+	                                        : exchange->client->head.authority;
+	struct str path = target_of(exchange, target);
+	// HTTP/1.0 may name no host: whoever asks like that stays where he is.
+	return host.len ? arena_join(
+	                          &exchange->arena, (struct str[]){STR("https://"), host, path}, 3)
+	                : path;
+}

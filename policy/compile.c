@@ -4,6 +4,7 @@
 #include "conf/value.h"
 #include "policy/compiled.h"
 #include "policy/host.h"
+#include "policy/target.h"
 
 // Also fed what `check` could only read in part (config_load_faulty): what is empty there has been
 // complained of, and nothing is concluded from it.
@@ -174,6 +175,7 @@ static void compile_route(const struct compiling *compiling, struct policy_liste
 	if (!matched)
 		return;
 	check_reachable(compiling, &listener->index, route, key);
+	target_check(route, key, arena, compiling->problems);
 	route_index_add(&listener->index, number);
 }
 
