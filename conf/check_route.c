@@ -37,18 +37,20 @@ void check_redirect(struct reader *reader, const struct tree *node, void *base)
 // The one of those keys that stands in the route; a problem for each further one.
 static const char *find_end(struct reader *reader, const struct tree *node)
 {
-	static const char *const ends[] = {"backend", "respond", "redirect"};
+	static const char *const ends[] = {"backend", "backends", "respond", "redirect"};
 	const char *found = NULL;
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 		if (!found && tree_get(node, ends[i]))
 			found = ends[i];
 		else if (tree_get(node, ends[i]))
 			reader_problem_at(reader, node, ends[i],
-			        "stands beside %s; expected one of backend, respond and redirect",
+			        "stands beside %s; expected one of backend, backends, respond and "
+			        "redirect",
 			        found);
 	if (!found)
 		reader_problem(reader, node->mark,
-		        "leads nowhere; expected backend, respond or redirect beside match");
+		        "leads nowhere; expected backend, backends, respond or redirect beside "
+		        "match");
 	return found;
 }
 
@@ -61,6 +63,38 @@ static void check_forwarding(struct reader *reader, const struct tree *node, con
 		if (tree_get(node, forwarding[i]))
 			reader_problem_at(reader, node, forwarding[i],
 			        "can have no effect beside %s; expected it left out", end);
+}
+
+static void check_share(struct reader *reader, const struct config_route *route, size_t index)
+{
+	const struct config_text *name = &route->shares[index].name;
+	for (size_t i = 0; name->text.len && i < index; i++)
+		if (str_eq(route->shares[i].name.text, name->text)) {
+			reader_enter_item(reader, index);
+			reader_enter(reader, "name");
+			reader_problem(reader, name->mark,
+			        "found %s, which stands in the list already; expected it once",
+			        value_quote(name->text).text);
+			reader_leave(reader);
+			reader_leave(reader);
+			return;
+		}
+}
+
+static void check_shares(struct reader *reader, const struct tree *node, struct config_route *route)
+{
+	for (size_t i = 0; i < route->share_count; i++)
+		route->share_weight += route->shares[i].weight;
+	if (route->share_count == 1)
+		reader_problem_at(reader, node, "backends",
+		        "names one alone; expected backend with its name, or others beside it");
+	else if (route->share_count && !route->share_weight)
+		reader_problem_at(reader, node, "backends",
+		        "has no weight above 0, so nobody would get a request; expected one");
+	reader_enter(reader, "backends");
+	for (size_t i = 0; i < route->share_count; i++)
+		check_share(reader, route, i);
+	reader_leave(reader);
 }
 
 void check_route(struct reader *reader, const struct tree *node, void *base)
@@ -76,7 +110,8 @@ void check_route(struct reader *reader, const struct tree *node, void *base)
 	if (tree_get(node, "redirect") && route->kind == MATCH_GRPC && route->pattern.text.len)
 		reader_problem_at(reader, node, "redirect",
 		        "can have no effect: gRPC callers follow none; expected respond");
-	if (end && strcmp(end, "backend") != 0)
+	check_shares(reader, node, route);
+	if (end && strncmp(end, "backend", strlen("backend")) != 0)
 		check_forwarding(reader, node, end);
 }
 

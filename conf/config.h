@@ -161,6 +161,13 @@ struct config_field_rules {
 	bool any;
 };
 
+// One of the backends among which a route's requests are shared out.
+struct config_share {
+	struct config_text name;
+	uint64_t weight;
+	int backend;  // index into config.backends
+};
+
 // Where a request goes instead of where it was sent. What is empty stays as it was asked for; the
 // query does in any case.
 struct config_target {
@@ -182,9 +189,13 @@ struct config_route {
 	struct config_texts methods;  // of a path match; none = any
 	struct config_texts hosts;    // lower case, without port; none = any
 	struct config_texts allow;    // SPIFFE patterns; none = every identity the listener accepts
-	int backend;                  // index into config.backends, -1 when `respond` answers
+	int backend;  // index into config.backends; of `backends` the first; -1: the gateway
+	              // answers
 	struct config_text backend_name;
-	int respond_status;  // 100..599 where backend < 0; of `redirect` too
+	struct config_share *shares;  // `backends`
+	size_t share_count;           // 0, or >= 2
+	uint64_t share_weight;        // of all together, > 0 then
+	int respond_status;           // 100..599 where backend < 0; of `redirect` too
 	struct str respond_body;
 	struct config_redirect redirect;
 	struct config_target rewrite;

@@ -5,6 +5,7 @@ enum {
 	CERTIFICATES_MAX = 256,
 	ROUTES_MAX = 10000,
 	WORDS_MAX = 1000,
+	SHARES_MAX = 64,
 	RATE_LIMITS_MAX = 16,
 	PER_MAX = ARRAY_LEN(((struct config_rate_limit *)NULL)->per),
 };
@@ -174,6 +175,9 @@ static const struct schema_key route_keys[] = {
                     "in.")},
         {"backend", .presence = PRESENCE_OPTIONAL, TYPE(type_name), AT(config_route, backend_name),
                 DOC("The name of the backend that gets the request.")},
+        {"backends", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL, OBJECT(schema_share),
+                AT(config_route, shares), COUNT_AT(config_route, share_count), RANGE(1, SHARES_MAX),
+                DOC("Several backends, among which requests are shared out by weight.")},
         {"respond", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_respond),
                 DOC("The gateway answers by itself.")},
         {"redirect", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_redirect),
@@ -200,8 +204,8 @@ static const struct schema_key route_keys[] = {
 };
 
 static const struct schema_object schema_route = {
-        DOC("The first route that matches decides. One of `backend`, `respond` and "
-            "`redirect`."),
+        DOC("The first route that matches decides. One of `backend`, `backends`, "
+            "`respond` and `redirect`."),
         .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
 
 static const struct schema_key listener_keys[] = {

@@ -1,5 +1,20 @@
 #include "conf/schema_row.h"
 
+enum { WEIGHT_MAX = 1000000 };
+
+static const struct schema_key share_keys[] = {
+        {"name", .presence = PRESENCE_REQUIRED, TYPE(type_name), AT(config_share, name),
+                DOC("The name of a backend.")},
+        {"weight", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_share, weight),
+                RANGE(0, WEIGHT_MAX),
+                DOC("Its part of what all of them have together; with 0 it gets no requests.")},
+};
+
+const struct schema_object schema_share = {
+        DOC("A backend that gets a share of the requests, at random for each; further attempts for "
+            "a request stay with it."),
+        .size = sizeof(struct config_share), KEYS(share_keys)};
+
 static const struct schema_key redirect_keys[] = {
         {"status", TYPE(type_status), AT(config_redirect, status), RANGE(300, 399),
                 .fallback = "302", .shown = shown_redirect,

@@ -160,7 +160,6 @@ static void set_deadline(struct exchange *exchange)
 static bool try_backend(struct exchange *exchange, const char *cause)
 {
 	struct worker *worker = exchange->downstream->worker;
-	size_t backend = (size_t)exchange_route(exchange)->backend;
 	bool again = exchange->attempts++ > 0;
 	exchange->time.tried_ns = again ? clock_monotonic_ns() : exchange->time.forwarded_ns;
 	exchange->time.connected_ns = 0;
@@ -170,7 +169,7 @@ static bool try_backend(struct exchange *exchange, const char *cause)
 		forward_deadline(exchange, &exchange->request);
 	}
 	exchange->backend = upstream_open(
-	        worker, exchange->snapshot, backend, again, &exchange->endpoint);
+	        worker, exchange->snapshot, exchange->backend_index, again, &exchange->endpoint);
 	if (!exchange->backend)
 		return false;
 	exchange->backend->user = exchange;
@@ -186,6 +185,7 @@ void exchange_forward(struct exchange *exchange)
 	exchange->state = EXCHANGE_FORWARDED;
 	exchange->time.forwarded_ns = clock_monotonic_ns();
 	set_deadline(exchange);
+	exchange_choose_backend(exchange);
 	forward_request(exchange, &exchange->request);
 	while (!try_backend(exchange, "connect_failed"))
 		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
@@ -276,8 +276,7 @@ static bool try_again(struct exchange *exchange, enum stream_abort why, const ch
 	                  str_eq(method, STR("OPTIONS"));
 	bool safe = why == ABORT_UNPROCESSED || why == ABORT_DEADLINE ||
 	            (why == ABORT_UNANSWERED && idempotent);
-	const struct config_backend *backend =
-	        &exchange->snapshot->config->backends[exchange_route(exchange)->backend];
+	const struct config_backend *backend = exchange_backend(exchange);
 	unsigned most = backend->endpoint_count + 1 < EXCHANGE_TRIES_MAX
 	                        ? (unsigned)backend->endpoint_count + 1
 	                        : EXCHANGE_TRIES_MAX;

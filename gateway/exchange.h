@@ -42,7 +42,8 @@ struct exchange {
 	struct path path;
 	struct str host;
 	struct policy_decision decision;
-	struct head request;  // as sent to the backend, kept for another try
+	size_t backend_index;  // whom it is for, once it is forwarded
+	struct head request;   // as sent to the backend, kept for another try
 	unsigned attempts;
 	struct {
 		int64_t at_ns;
@@ -106,6 +107,10 @@ void exchange_progress(struct exchange *exchange);  // something moved: stream_i
 void exchange_send_held(struct exchange *exchange);
 void exchange_hold_on(struct exchange *exchange, size_t bytes);
 void exchange_finish(struct exchange *exchange);  // idempotent
+
+// Whom the route gives this request to; for all its attempts.
+void exchange_choose_backend(struct exchange *exchange);
+const struct config_backend *exchange_backend(const struct exchange *exchange);
 
 const struct config_route *exchange_route(
         const struct exchange *exchange);  // NULL when none matched

@@ -174,7 +174,8 @@ void forward_request(struct exchange *exchange, struct head *out)
 	out->method = request->method;
 	out->scheme = STR("http");
 	// HTTP/1.0 may name no host; an empty one is not for us to pass on.
-	out->authority = request->authority.len ? request->authority : route->backend_name.text;
+	out->authority = request->authority.len ? request->authority
+	                                        : exchange_backend(exchange)->name.text;
 	out->target = exchange->path.query.len
 	                      ? arena_join(arena,
 	                                (struct str[]){exchange->path.path, exchange->path.query},

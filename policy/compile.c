@@ -150,8 +150,13 @@ static void check_reachable(const struct compiling *compiling, const struct rout
 
 static bool speaks_grpc(const struct config *config, const struct config_route *route)
 {
-	return route->kind == MATCH_GRPC ||
-	       (route->backend >= 0 && config->backends[route->backend].protocol == PROTOCOL_H2);
+	bool speaks = route->kind == MATCH_GRPC ||
+	              (route->backend >= 0 &&
+	                      config->backends[route->backend].protocol == PROTOCOL_H2);
+	for (size_t i = 0; i < route->share_count; i++)
+		speaks |= route->shares[i].backend >= 0 &&
+		          config->backends[route->shares[i].backend].protocol == PROTOCOL_H2;
+	return speaks;
 }
 
 static void compile_route(const struct compiling *compiling, struct policy_listener *listener,

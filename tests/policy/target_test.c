@@ -111,7 +111,8 @@ static const struct {
         {REDIRECT("grpc: a.B/*", "host: a"), "redirect", "gRPC callers follow none"},
         {"- {match: {path: /a}, respond: {}, redirect: {path: /c}}\n- {match: {path: /b}, backend: "
          "b}",
-                "redirect", "stands beside respond; expected one of backend, respond and redirect"},
+                "redirect",
+                "stands beside respond; expected one of backend, backends, respond and redirect"},
         {"- {match: {path: /a}, backend: b, redirect: {path: /c}}", "redirect",
                 "stands beside backend"},
         {"- {match: {path: /a}, redirect: {path: /c}, rewrite: {path: /d}}\n- {match: {path: /b}, "
