@@ -16,6 +16,7 @@ void check_respond(struct reader *reader, const struct tree *node, void *route);
 void check_rate_limit(struct reader *reader, const struct tree *node, void *rate_limit);
 void check_request_headers(struct reader *reader, const struct tree *node, void *rules);
 void check_response_headers(struct reader *reader, const struct tree *node, void *rules);
+void check_mirror(struct reader *reader, const struct tree *node, void *mirror);
 void check_redirect(struct reader *reader, const struct tree *node, void *redirect);
 void check_rewrite(struct reader *reader, const struct tree *node, void *target);
 void check_route(struct reader *reader, const struct tree *node, void *route);
@@ -25,6 +26,7 @@ bool shown_admin(const void *config);
 bool shown_admin_tls(const void *config);
 bool shown_redis(const void *redis);
 bool shown_answer(const void *route);  // the route answers by itself
+bool shown_mirror(const void *mirror);
 bool shown_redirect(const void *redirect);
 bool shown_forward(const void *route);  // the route has a backend
 bool shown_split(const void *rate_limit);

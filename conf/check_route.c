@@ -17,6 +17,14 @@ void check_rewrite(struct reader *reader, const struct tree *node, void *base)
 	check_target(reader, node, base);
 }
 
+void check_mirror(struct reader *reader, const struct tree *node, void *base)
+{
+	const struct config_mirror *mirror = base;
+	if (tree_get(node, "share") && !(mirror->share > 0))
+		reader_problem_at(reader, node, "share",
+		        "copies nothing; expected more than 0, or mirror left out");
+}
+
 void check_redirect(struct reader *reader, const struct tree *node, void *base)
 {
 	static const int statuses[] = {301, 302, 303, 307, 308};
@@ -58,7 +66,7 @@ static const char *find_end(struct reader *reader, const struct tree *node)
 static void check_forwarding(struct reader *reader, const struct tree *node, const char *end)
 {
 	static const char *const forwarding[] = {
-	        "timeout", "upgrade", "rewrite", "request_headers"};
+	        "timeout", "upgrade", "mirror", "rewrite", "request_headers"};
 	for (size_t i = 0; i < ARRAY_LEN(forwarding); i++)
 		if (tree_get(node, forwarding[i]))
 			reader_problem_at(reader, node, forwarding[i],
@@ -119,6 +127,11 @@ bool shown_answer(const void *base)
 {
 	const struct config_route *route = base;
 	return route->backend < 0 && !route->redirect.status;
+}
+
+bool shown_mirror(const void *base)
+{
+	return ((const struct config_mirror *)base)->backend_name.text.len > 0;
 }
 
 bool shown_redirect(const void *base)

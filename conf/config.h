@@ -168,6 +168,13 @@ struct config_share {
 	int backend;  // index into config.backends
 };
 
+// Who gets copies of a route's requests besides.
+struct config_mirror {
+	struct config_text backend_name;  // empty: nobody
+	int backend;                      // index into config.backends
+	double share;                     // 0 to 1, of the requests
+};
+
 // Where a request goes instead of where it was sent. What is empty stays as it was asked for; the
 // query does in any case.
 struct config_target {
@@ -195,7 +202,8 @@ struct config_route {
 	struct config_share *shares;  // `backends`
 	size_t share_count;           // 0, or >= 2
 	uint64_t share_weight;        // of all together, > 0 then
-	int respond_status;           // 100..599 where backend < 0; of `redirect` too
+	struct config_mirror mirror;
+	int respond_status;  // 100..599 where backend < 0; of `redirect` too
 	struct str respond_body;
 	struct config_redirect redirect;
 	struct config_target rewrite;

@@ -167,6 +167,31 @@ static void check_route_backend(
 		check_upgrade(reader, route, route->backend);
 }
 
+static bool leads_to(const struct config_route *route, int backend)
+{
+	bool leads = route->backend == backend;
+	for (size_t i = 0; i < route->share_count; i++)
+		leads |= route->shares[i].backend == backend;
+	return leads;
+}
+
+static void check_route_mirror(
+        struct reader *reader, struct config_route *route, struct usage *usage)
+{
+	struct config_mirror *mirror = &route->mirror;
+	if (!mirror->backend_name.text.len)
+		return;
+	reader_enter(reader, "mirror");
+	reader_enter(reader, "backend");
+	mirror->backend = resolve_backend(reader, &mirror->backend_name, usage);
+	if (mirror->backend >= 0 && leads_to(route, mirror->backend))
+		reader_problem(reader, mirror->backend_name.mark,
+		        "found %s, which gets the requests themselves; expected another",
+		        value_quote(mirror->backend_name.text).text);
+	reader_leave(reader);
+	reader_leave(reader);
+}
+
 static void check_routes(
         struct reader *reader, struct config_listener *listener, struct usage *usage)
 {
@@ -175,6 +200,7 @@ static void check_routes(
 	for (size_t i = 0; i < listener->route_count; i++) {
 		reader_enter_item(reader, i);
 		check_route_backend(reader, &listener->routes[i], usage);
+		check_route_mirror(reader, &listener->routes[i], usage);
 		reader_leave(reader);
 	}
 	reader_leave(reader);

@@ -81,6 +81,7 @@ extern const struct schema_object schema_listener;          // schema_listener.c
 extern const struct schema_object schema_request_headers;   // schema_headers.c
 extern const struct schema_object schema_response_headers;  // schema_headers.c
 extern const struct schema_object schema_share;             // schema_target.c
+extern const struct schema_object schema_mirror;            // schema_target.c
 extern const struct schema_object schema_redirect;          // schema_target.c
 extern const struct schema_object schema_rewrite;           // schema_target.c
 extern const struct schema_object schema_run_as;            // schema_run_as.c

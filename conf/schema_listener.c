@@ -178,6 +178,8 @@ static const struct schema_key route_keys[] = {
         {"backends", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL, OBJECT(schema_share),
                 AT(config_route, shares), COUNT_AT(config_route, share_count), RANGE(1, SHARES_MAX),
                 DOC("Several backends, among which requests are shared out by weight.")},
+        {"mirror", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_mirror),
+                AT(config_route, mirror), DOC("Another backend gets copies of the requests.")},
         {"respond", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_respond),
                 DOC("The gateway answers by itself.")},
         {"redirect", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_redirect),

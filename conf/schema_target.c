@@ -15,6 +15,21 @@ const struct schema_object schema_share = {
             "a request stay with it."),
         .size = sizeof(struct config_share), KEYS(share_keys)};
 
+static const struct schema_key mirror_keys[] = {
+        {"backend", .presence = PRESENCE_REQUIRED, TYPE(type_name), AT(config_mirror, backend_name),
+                DOC("The name of the backend that gets the copies.")},
+        {"share", TYPE(type_ratio), AT(config_mirror, share), .fallback = "1",
+                .shown = shown_mirror, DOC("Of the requests, how many are copied, up to 1.")},
+};
+
+const struct schema_object schema_mirror = {
+        DOC("Copies of requests, sent once the request is whole, over connections of their own; "
+            "what becomes of them is only counted. Not copied is a request with more than 64 KiB "
+            "of body, one that is refused, broken off or answered before it is whole, one "
+            "that upgrades, and whatever comes while 256 copies of a worker are on their way. A "
+            "copy has 10 s."),
+        .size = sizeof(struct config_mirror), KEYS(mirror_keys), .check = check_mirror};
+
 static const struct schema_key redirect_keys[] = {
         {"status", TYPE(type_status), AT(config_redirect, status), RANGE(300, 399),
                 .fallback = "302", .shown = shown_redirect,

@@ -23,6 +23,7 @@ extern const struct schema_type type_server;    // struct config_address; names 
 extern const struct schema_type type_grpc;      // struct config_route
 extern const struct schema_type type_path;      // struct config_route
 
+extern const struct schema_type type_ratio;        // double: schema_tracing.c
 extern const struct schema_type type_field_value;  // struct config_value
 
 // The rest are struct config_text.

@@ -5,6 +5,7 @@
 #include "base/spare.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
+#include "gateway/mirror.h"
 #include "gateway/record.h"
 #include "gateway/reject.h"
 #include "gateway/upstream.h"
@@ -381,6 +382,7 @@ void exchange_finish(struct exchange *exchange)
 		return;
 	exchange->state = EXCHANGE_OVER;
 	exchange_let_go_of_backend(exchange);
+	mirror_drop(exchange);
 	record_exchange(exchange);
 	turn_stop_timer(turn_of(exchange), &exchange->progress);
 	turn_stop_timer(turn_of(exchange), &exchange->deadline);

@@ -35,6 +35,7 @@ struct exchange {
 	struct stream *client;   // NULL once cut
 	struct stream *backend;  // NULL before forwarding and once cut
 	struct body up, down;    // the request's body, the answer's
+	struct mirror *mirror;   // gathers a copy of the request; NULL: none is made
 	bool grpc;
 	bool tunnel;  // after a 101
 	bool request_whole, answer_whole;

@@ -4,6 +4,7 @@
 #include "gateway/exchange.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
+#include "gateway/mirror.h"
 #include "gateway/reject.h"
 #include "gateway/rewrite.h"
 #include "policy/host.h"
@@ -134,9 +135,10 @@ void exchange_client_head(struct stream *stream, bool end)
 		return;
 	exchange->tunnel = stream->head.websocket;
 	exchange->request_whole |= exchange->tunnel;  // until it is a tunnel, all is said
-	if (exchange_route(exchange)->backend >= 0)
+	if (exchange_route(exchange)->backend >= 0) {
 		exchange_forward(exchange);
-	else if (end || stream->head.expects_continue)
+		mirror_begin(exchange, end);
+	} else if (end || stream->head.expects_continue)
 		respond(exchange);  // else when the request is whole: only then is it known to be
 		                    // well-formed
 }
@@ -146,6 +148,7 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 	struct exchange *exchange = stream->user;
 	uint64_t most = downstream_config(exchange->downstream)->limits.body_bytes;
 	exchange_progress(exchange);
+	mirror_take(exchange, bytes);
 	if (exchange->state == EXCHANGE_HELD) {
 		exchange_hold_on(exchange, bytes.len);
 		return;
@@ -174,6 +177,7 @@ void exchange_client_end(struct stream *stream, const struct fields *trailers)
 	turn_stop_timer(&exchange->downstream->worker->turn, &exchange->arrival);
 	exchange_progress(exchange);
 	forward_trailers(exchange, trailers, true, &exchange->up.trailers);
+	mirror_send(exchange);
 	if (exchange->backend)
 		stream_wake(exchange->backend);
 	else if (exchange->state == EXCHANGE_JUDGED && exchange_route(exchange))

@@ -28,6 +28,7 @@ struct worker {
 	struct timer review;
 	struct list pools;
 	size_t downstream_count, upstream_count;
+	size_t mirror_count;  // copies of requests on their way
 	struct audit *audit;
 	struct audit_lane *lane;
 	struct metrics *metrics;

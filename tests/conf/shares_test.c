@@ -36,9 +36,29 @@ static void shares_are_resolved_and_summed_up(void **state)
 	assert_int_equal(route->shares[0].backend, 0);
 	assert_int_equal(route->shares[1].backend, 1);
 	assert_int_equal(route->backend, 0);
+	assert_int_equal(route->mirror.backend_name.text.len, 0);
 	config_dump(config, &dump);
+	assert_null(memmem(buffer_data(&dump), buffer_len(&dump), "mirror", 6));
 	struct config *again = assert_parses(buffer_str(&dump), "/elsewhere");
 	assert_int_equal(again->listeners[0].routes[0].shares[1].weight, 10);
+	config_free(again);
+	config_free(config);
+	buffer_fini(&dump);
+	config_problems_fini(&problems);
+}
+
+static void a_mirror_is_resolved_and_a_use_of_its_backend(void **state)
+{
+	(void)state;
+	struct config *config = parse("backend: old, mirror: {backend: new, share: 0.25}");
+	struct buffer dump = {0};
+	config_problems_print(&problems, 2);
+	assert_non_null(config);
+	config_dump(config, &dump);
+	struct config *again = assert_parses(buffer_str(&dump), "/elsewhere");
+	const struct config_mirror *mirror = &again->listeners[0].routes[0].mirror;
+	assert_int_equal(mirror->backend, 1);
+	assert_true(mirror->share == 0.25);
 	config_free(again);
 	config_free(config);
 	buffer_fini(&dump);
@@ -71,6 +91,17 @@ static const struct {
                 "stands beside backend; expected one of backend, backends, respond and redirect",
                 0},
         {BOTH ", respond: {}", ".respond", "stands beside backends", 0},
+        {"backend: old, mirror: {backend: nwe}", ".mirror.backend",
+                "found 'nwe', which is no backend's name; did you mean new?", 0},
+        {"backend: old, mirror: {backend: old}", ".mirror.backend",
+                "found 'old', which gets the requests themselves; expected another", 2},
+        {BOTH ", mirror: {backend: new}", ".mirror.backend", "gets the requests themselves", 0},
+        {"backend: old, mirror: {backend: new, share: 0}", ".mirror.share", "copies nothing", 0},
+        {"backend: old, mirror: {backend: new, share: 1.5}", ".mirror.share",
+                "expected a number from 0 to 1", 0},
+        {"backend: old, mirror: {share: 1}", ".mirror.backend", "is missing", 2},
+        {"respond: {}, mirror: {backend: new}", ".mirror",
+                "can have no effect beside respond; expected it left out", 2},
         {BOTH ", upgrade: [websocket]", ".upgrade",
                 "needs a backend that speaks http1, and new speaks h2", 0},
 };
@@ -99,6 +130,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(shares_are_resolved_and_summed_up),
+	        cmocka_unit_test(a_mirror_is_resolved_and_a_use_of_its_backend),
 	        cmocka_unit_test(what_is_wrong_is_told_with_its_key),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
