@@ -197,29 +197,6 @@ void check_rate_limit(struct reader *reader, const struct tree *node, void *base
 	complete_overrides(reader, limit);
 }
 
-void check_route(struct reader *reader, const struct tree *node, void *base)
-{
-	struct config_route *route = base;
-	bool backend = tree_get(node, "backend"), respond = tree_get(node, "respond");
-	route->mark = node->mark;
-	route->backend = -1;
-	route->upgrade_websocket = route->upgrades.count > 0;
-	if (backend && respond)
-		reader_problem_at(reader, node, "respond",
-		        "stands beside backend; expected either backend or respond");
-	else if (!backend && !respond)
-		reader_problem(reader, node->mark,
-		        "leads nowhere; expected backend or respond beside match");
-	if (backend || !respond)
-		return;
-	if (tree_get(node, "timeout"))
-		reader_problem_at(reader, node, "timeout",
-		        "can have no effect beside respond; expected it left out");
-	if (tree_get(node, "upgrade"))
-		reader_problem_at(reader, node, "upgrade",
-		        "can have no effect beside respond; expected it left out");
-}
-
 struct resolved {
 	struct config_address *addresses;
 	size_t count;
@@ -272,16 +249,6 @@ bool shown_admin(const void *base)
 bool shown_admin_tls(const void *base)
 {
 	return ((const struct config *)base)->admin_tls.tls.certificate_count > 0;
-}
-
-bool shown_answer(const void *base)
-{
-	return ((const struct config_route *)base)->backend < 0;
-}
-
-bool shown_forward(const void *base)
-{
-	return ((const struct config_route *)base)->backend >= 0;
 }
 
 bool shown_split(const void *base)

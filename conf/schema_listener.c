@@ -5,6 +5,7 @@ enum {
 	CERTIFICATES_MAX = 256,
 	ROUTES_MAX = 10000,
 	WORDS_MAX = 1000,
+	SHARES_MAX = 64,
 	RATE_LIMITS_MAX = 16,
 	OVERRIDES_MAX = 100,
 	CALL_LIMITS_MAX = CONFIG_CALL_LIMITS_MAX,
@@ -235,14 +236,30 @@ static const struct schema_key route_keys[] = {
                     "in.")},
         {"backend", .presence = PRESENCE_OPTIONAL, TYPE(type_name), AT(config_route, backend_name),
                 DOC("The name of the backend that gets the request.")},
+        {"backends", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL, OBJECT(schema_share),
+                AT(config_route, shares), COUNT_AT(config_route, share_count), RANGE(1, SHARES_MAX),
+                DOC("Several backends, among which requests are shared out by weight.")},
+        {"mirror", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_mirror),
+                AT(config_route, mirror), DOC("Another backend gets copies of the requests.")},
         {"respond", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_respond),
                 DOC("The gateway answers by itself.")},
+        {"redirect", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_redirect),
+                AT(config_route, redirect), DOC("The gateway sends the client elsewhere.")},
+        {"rewrite", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_rewrite),
+                AT(config_route, rewrite),
+                DOC("The backend is asked for another path, or under another host.")},
         {"timeout", TYPE(type_duration), AT(config_route, timeout_ns), RANGE(0, DAY_NS),
                 .fallback = "0s", .shown = shown_forward,
                 DOC("The backend's complete answer; 0 is off.")},
         {"upgrade", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_upgrade),
                 AT(config_route, upgrades), RANGE(1, 1),
                 DOC("Protocols a client may upgrade to (`websocket`), with an `http1` backend.")},
+        {"request_headers", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_request_headers), AT(config_route, request_headers),
+                DOC("What of the request's head the backend gets to see.")},
+        {"response_headers", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_response_headers), AT(config_route, response_headers),
+                DOC("What of the answer's head the client gets to see.")},
         {"rate_limits", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
                 OBJECT(schema_rate_limit), AT(config_route, rate_limits),
                 COUNT_AT(config_route, rate_limit_count), RANGE(0, RATE_LIMITS_MAX),
@@ -254,7 +271,8 @@ static const struct schema_key route_keys[] = {
 };
 
 static const struct schema_object schema_route = {
-        DOC("The first route that matches decides. Either `backend` or `respond`."),
+        DOC("The first route that matches decides. One of `backend`, `backends`, "
+            "`respond` and `redirect`."),
         .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
 
 static const char *const quota_fields[] = {"off", "standard", "legacy", "both", NULL};

@@ -4,6 +4,7 @@
 #include "conf/value.h"
 #include "policy/compiled.h"
 #include "policy/host.h"
+#include "policy/target.h"
 
 // Also fed what `check` could only read in part (config_load_faulty): what is empty there has been
 // complained of, and nothing is concluded from it.
@@ -149,8 +150,13 @@ static void check_reachable(const struct compiling *compiling, const struct rout
 
 static bool speaks_grpc(const struct config *config, const struct config_route *route)
 {
-	return route->kind == MATCH_GRPC ||
-	       (route->backend >= 0 && config->backends[route->backend].protocol == PROTOCOL_H2);
+	bool speaks = route->kind == MATCH_GRPC ||
+	              (route->backend >= 0 &&
+	                      config->backends[route->backend].protocol == PROTOCOL_H2);
+	for (size_t i = 0; i < route->share_count; i++)
+		speaks |= route->shares[i].backend >= 0 &&
+		          config->backends[route->shares[i].backend].protocol == PROTOCOL_H2;
+	return speaks;
 }
 
 static void check_overrides_matched(const struct compiling *compiling,
@@ -219,6 +225,7 @@ static void compile_route(const struct compiling *compiling, struct policy_liste
 	if (!matched)
 		return;
 	check_reachable(compiling, &listener->index, route, key);
+	target_check(route, key, arena, compiling->problems);
 	route_index_add(&listener->index, number);
 }
 
