@@ -27,7 +27,7 @@ MACHINE := $(shell uname -m)
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
 	libseccomp-dev libsystemd-dev libcurl4-openssl-dev curl openssl
-TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace
+TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace redis-server
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith -Wformat=2 \
