@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -72,6 +74,9 @@ var outages = []outage{
 	}, func(_ *testing.T, r *harness.Redis) { r.Command("REPLICAOF", "NO", "ONE") }, false, false},
 	{"without replicas to write to", func(_ *testing.T, r *harness.Redis) { r.Set("min-replicas-to-write", "1") },
 		func(_ *testing.T, r *harness.Redis) { r.Set("min-replicas-to-write", "0") }, false, false},
+	{"busy with a script", busies, func(_ *testing.T, r *harness.Redis) { r.Command("SCRIPT", "KILL") }, false, false},
+	{"frozen for writes", func(_ *testing.T, r *harness.Redis) { r.Command("CLIENT", "PAUSE", "60000", "WRITE") },
+		func(_ *testing.T, r *harness.Redis) { r.Command("CLIENT", "UNPAUSE") }, true, false},
 	{"loading", loads, func(_ *testing.T, r *harness.Redis) { r.Kill(); r.Start() }, false, false},
 }
 
@@ -85,6 +90,19 @@ func loads(t *testing.T, r *harness.Redis) {
 	if _, err := r.Try("GET", "x"); err == nil || !strings.HasPrefix(err.Error(), "LOADING") {
 		t.Fatalf("it is no longer loading: %v", err)
 	}
+}
+
+// busies has the server run a script of somebody else's without end, and answer -BUSY.
+func busies(t *testing.T, r *harness.Redis) {
+	r.Set("busy-reply-threshold", "1")
+	network, address := harness.NetworkOf(r.Address)
+	conn := must(net.Dial(network, address))
+	t.Cleanup(func() { _ = conn.Close() })
+	_, _ = io.WriteString(conn, harness.Command("EVAL", "while true do end", "0"))
+	waitFor(t, "the server to be busy", 5*time.Second, func() bool {
+		_, err := r.Try("GET", "x")
+		return err != nil && strings.HasPrefix(err.Error(), "BUSY")
+	})
 }
 
 func TestOnFailureDecidesWhileRedisIsAway(t *testing.T) {

@@ -234,7 +234,7 @@ func TestSharedLimitsOfARouteAreAllChargedOrNone(t *testing.T) {
 	wantPasses(t, "nothing was taken from the second meanwhile", granted(t, f.gateways[1].client(t, "h1",
 		common().root.svid("spiffe://cluster.local/other")), 10, "/limited/x", "X-Tenant", "b"), 1)
 	record := f.gateways[0].waitForAudit(t, "second limit", because("rate_limited"))
-	if record.MatchedRule != "rate_limits[1]" || record.Detail != "1/h burst 3 per header:X-Tenant, in redis" {
+	if record.MatchedRule != "rate_limits[1]" || record.Detail != "1/h burst 3 per header:x-tenant, in redis" {
 		t.Errorf("the first refusal is put on %q, %q", record.MatchedRule, record.Detail)
 	}
 }
