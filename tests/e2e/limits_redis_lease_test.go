@@ -272,3 +272,22 @@ func TestManyCallersGainNothingFromLeases(t *testing.T) {
 		}
 	}
 }
+
+// What a gateway remembers of callers stays within bounds however many there are, and however long their names.
+func TestManyLongKeysCostNoMemory(t *testing.T) {
+	t.Parallel()
+	redis := harness.StartRedis(t, harness.RedisSetup{})
+	g := limitedBy(t, store(redis.Address), `{rate: 1/h, burst: 2, per: ["header:X-Tenant"], store: redis, max_keys: 100, lease: 2}`)
+	c, filler := g.client(t, "h1", common().web), strings.Repeat("x", 16<<10)
+	ask := func(from, to int) {
+		for i := from; i < to; i++ {
+			wantPasses(t, "a tenant", granted(t, c, 1, "/limited/x", "X-Tenant", strconv.Itoa(i)+filler), 1)
+		}
+	}
+	ask(0, 200)
+	before := g.memory()
+	ask(200, 1500)
+	if grown := g.memory() - before; grown > 8<<20 && !instrumented() {
+		t.Errorf("1300 tenants, 20 MiB of names, cost %d KiB", grown>>10)
+	}
+}

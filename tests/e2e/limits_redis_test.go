@@ -280,6 +280,30 @@ func TestConcurrentCallersOfTwoSharedLimitsLoseNoToken(t *testing.T) {
 	wantPasses(t, "a fourth", granted(t, c, 20, "/limited/x", "X-Tenant", "d"), 0)
 }
 
+// Answers go to those who asked: with many questions under way at once, each tenant gets what is his.
+func TestManyKeysAtOnceAreEachExact(t *testing.T) {
+	t.Parallel()
+	const tenants, burst = 25, 5
+	redis := harness.StartRedis(t, harness.RedisSetup{})
+	f := fleetOf(t, 2, store(redis.Address), `{rate: 1/h, burst: 5, per: ["header:X-Tenant"], store: redis}`)
+	var passed [tenants]counter
+	var group sync.WaitGroup
+	for i := range 6 {
+		c := f.gateways[i%2].client(t, "h2", common().web)
+		for tenant := range tenants {
+			group.Go(func() { passed[tenant].add(granted(t, c, 1+(tenant+i)%4, "/limited/x", "X-Tenant", fmt.Sprint(tenant))) })
+		}
+	}
+	group.Wait()
+	for tenant := range passed {
+		asked := 0
+		for i := range 6 {
+			asked += 1 + (tenant+i)%4
+		}
+		wantPasses(t, fmt.Sprint("tenant ", tenant), passed[tenant].get(), min(burst, asked))
+	}
+}
+
 func TestRefusedCallsNeverReachTheBackend(t *testing.T) {
 	t.Parallel()
 	redis := harness.StartRedis(t, harness.RedisSetup{})

@@ -40,6 +40,16 @@ func (b *toldBody) Read(buffer []byte) (int, error) {
 	return b.Reader.Read(buffer)
 }
 
+// await waits until the body is asked for, which is after the head was sent.
+func (b *toldBody) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-b.begun:
+	case <-time.After(patience):
+		t.Fatal("the body is never sent")
+	}
+}
+
 func pattern(size int) []byte {
 	body := make([]byte, size)
 	for i := range body {
@@ -75,7 +85,7 @@ func TestBodiesThatArriveMeanwhileArePassedOnWhole(t *testing.T) {
 					t.Errorf("%s: %d bytes arrived, or others", protocol, len(seen))
 				}
 			})
-			<-told.begun
+			told.await(t)
 		}
 	}
 	conn := g.rpc(t, common().web)
@@ -116,7 +126,7 @@ func TestBodiesOfCallsThatAreThenRefusedGoNowhere(t *testing.T) {
 			}
 			wantStatus(t, c.get("/free"), http.StatusOK)
 		})
-		<-told.begun
+		told.await(t)
 	}
 	group.Go(func() {
 		_, err := backend.Invoke(within(t, patience), g.rpc(t, common().web), login, pattern(1<<20))
