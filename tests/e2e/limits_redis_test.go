@@ -291,7 +291,9 @@ func TestManyKeysAtOnceAreEachExact(t *testing.T) {
 	for i := range 6 {
 		c := f.gateways[i%2].client(t, "h2", common().web)
 		for tenant := range tenants {
-			group.Go(func() { passed[tenant].add(granted(t, c, 1+(tenant+i)%4, "/limited/x", "X-Tenant", fmt.Sprint(tenant))) })
+			group.Go(func() {
+				passed[tenant].add(granted(t, c, 1+(tenant+i)%4, "/limited/x", "X-Tenant", fmt.Sprint(tenant)))
+			})
 		}
 	}
 	group.Wait()
