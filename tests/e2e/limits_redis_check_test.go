@@ -47,8 +47,10 @@ func TestCheckRefusesSharedLimitsThatCannotBe(t *testing.T) {
 		"a failure of one said local":   {"", "{rate: 5/s, burst: 10, store: local, on_failure: local}", "rate_limits[0].on_failure", "redis"},
 		"an unknown failure":            {good, "{rate: 5/s, burst: 10, store: redis, on_failure: refuse}", "rate_limits[0].on_failure", "deny"},
 		"an unknown store":              {good, "{rate: 5/s, burst: 10, store: memcached}", "rate_limits[0].store", "redis"},
-		"a fleet larger than its burst": {good, "{rate: 5/s, burst: 10, store: redis, fleet: 11}", "rate_limits[0].", "fleet"},
-		"the same, counted locally":     {"", "{rate: 5/s, burst: 10, fleet: 11}", "rate_limits[0].", "fleet"},
+		"a fleet larger than its burst": {good, "{rate: 5/s, burst: 10, store: redis, fleet: 11}", "rate_limits[0].fleet", "expected at most 10"},
+		"the same, counted locally":     {"", "{rate: 5/s, burst: 10, fleet: 11}", "rate_limits[0].fleet", "expected at most 10"},
+		"a fleet where nobody counts":   {good, "{rate: 5/s, burst: 10, store: redis, on_failure: deny, fleet: 2}", "rate_limits[0].fleet", "no effect"},
+		"a lease larger than the burst": {good, "{rate: 5/s, burst: 10, store: redis, lease: 11}", "rate_limits[0].lease", "10"},
 		"a fleet of nobody":             {"", "{rate: 5/s, burst: 10, fleet: 0}", "rate_limits[0].fleet", ""},
 		"a key misspelt":                {"redis: {adress: 127.0.0.1:1}", shared, "redis.adress", "address"},
 	} {
@@ -84,7 +86,7 @@ func TestCheckPassesSharedLimits(t *testing.T) {
 		"redis: {address: 127.0.0.1:1, username: tollgate, password: secret, database: 15}", "redis: {address: localhost:6379, password: secret}",
 	} {
 		for _, limit := range []string{"{rate: 5/s, burst: 10, per: [identity], store: redis, lease: 1, on_failure: local, fleet: 2}",
-			"{rate: 5/s, burst: 10, store: redis, lease: 10, on_failure: deny, fleet: 10}", "{rate: 5/s, burst: 1, store: redis, on_failure: allow}"} {
+			"{rate: 5/s, burst: 10, store: redis, lease: 10, on_failure: deny}", "{rate: 5/s, burst: 1, store: redis, on_failure: allow}"} {
 			if output, code := checked(t, top, limit); code != 0 {
 				t.Errorf("%s %s: exit %d: %s", top, limit, code, output)
 			}

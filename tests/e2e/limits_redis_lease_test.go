@@ -27,7 +27,7 @@ func limitedBy(t *testing.T, redis, limit string) *gateway {
 
 func TestLeaseSavesCommands(t *testing.T) {
 	t.Parallel()
-	for lease, most := range map[int]int{1: 50, 5: 10, 50: 1, 64: 1} {
+	for lease, most := range map[int]int{1: 50, 5: 10, 50: 1} {
 		t.Run(fmt.Sprint(lease), func(t *testing.T) {
 			t.Parallel()
 			redis := harness.StartRedis(t, harness.RedisSetup{})
@@ -250,7 +250,7 @@ func TestManyCallersGainNothing(t *testing.T) {
 	redis.Kill() // from here on only this process counts, with room for eight
 	passed := 0
 	for i := range 320 {
-		passed += granted(t, c, 1, "/limited/x", "X-Tenant", strconv.Itoa(i%80))
+		passed += granted(t, c, 1, "/limited/x", "X-Tenant", "other "+strconv.Itoa(i%80))
 	}
 	if passed > 2*9 || passed == 0 {
 		t.Errorf("%d pass of eight buckets of 2, and the one that the others share", passed)

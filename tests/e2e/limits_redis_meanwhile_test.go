@@ -126,17 +126,40 @@ func TestReloadWhileCallsWait(t *testing.T) {
 		group.Go(func() { wantStatus(t, c.get("/x"), http.StatusOK) }) // by what was in force when they came
 	}
 	g.awaitRequests(t, 2)
-	before := string(must(os.ReadFile(g.config)))
 	g.rewrite(t, "burst: 50", "burst: 40")
 	g.hangUp(t)
+	g.rewrite(t, "backend: web, upgrade", "timeout: 1m, backend: web, upgrade")
+	g.hangUp(t)
+	redis.Resume()
+	group.Wait()
+}
+
+// Limits that leave Redis take nobody with them who is waiting: on_failure decides about him at the latest.
+func TestReloadThatLeavesRedisWhileCallsWait(t *testing.T) {
+	t.Parallel()
+	g, redis, _ := waitingAt(t, milliseconds(time.Second), setup{})
+	var all verdicts
+	var group sync.WaitGroup
+	for _, protocol := range []string{"h1", "h2"} {
+		c := g.client(t, protocol, common().web)
+		group.Go(func() { all.ask(t, c, 1, "/x") })
+	}
+	g.awaitRequests(t, 2)
+	before := string(must(os.ReadFile(g.config)))
 	g.rewrite(t, ", store: redis, on_failure: deny", "")
 	g.rewrite(t, "redis: {", "#")
 	g.hangUp(t)
-	wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK) // asks nobody
-	redis.Resume()
 	group.Wait()
+	if all.refused.get() > 0 {
+		t.Errorf("%v", &all)
+	}
+	wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK) // asks nobody
+	g.awaitConnections(t, 0)
+	redis.Resume()
+	waitFor(t, "Redis to be left", 5*time.Second, func() bool { return redis.Clients() == 0 })
 	writeFile(t, g.dir, "tollgate.yaml", []byte(before))
 	g.hangUp(t)
+	g.awaitConnections(t, 2)
 	wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK)
 }
 

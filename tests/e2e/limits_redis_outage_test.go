@@ -17,13 +17,14 @@ import (
 // Redis is away, or does not want to: on_failure decides, nobody waits long, and the limit is in force again afterwards.
 
 // threeWays starts a gateway whose routes /local/*, /allow/* and /deny/* have a limit of 6 by tenant each, and differ in
-// on_failure; a fleet of two leaves each of them 3 where it counts alone.
+// on_failure; a fleet of two leaves 3 where it counts alone.
 func threeWays(t *testing.T, redis string, s setup) *gateway {
 	t.Helper()
 	s.top = append(s.top, redis)
-	for _, way := range []string{"local", "allow", "deny"} {
-		s.routes = append(s.routes, route("path: /"+way+"/*", `respond: {status: 200, body: "ok"}, rate_limits: [{rate: 1/h, burst: 6, `+
-			`per: ["header:X-Tenant"], store: redis, fleet: 2, on_failure: `+way+"}]"))
+	for _, way := range []string{"local, fleet: 2", "allow", "deny"} {
+		name, _, _ := strings.Cut(way, ",")
+		s.routes = append(s.routes, route("path: /"+name+"/*", `respond: {status: 200, body: "ok"}, rate_limits: [{rate: 1/h, burst: 6, `+
+			`per: ["header:X-Tenant"], store: redis, on_failure: `+way+"}]"))
 	}
 	s.routes = append(s.routes, marked("path: /*", "free"))
 	return start(t, s)
