@@ -26,7 +26,7 @@ MACHINE := $(shell uname -m)
 
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
-	libseccomp-dev libsystemd-dev libcurl4-openssl-dev curl openssl
+	libseccomp-dev libsystemd-dev libcurl4-openssl-dev libhiredis-dev curl openssl
 TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace redis-server
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
@@ -47,7 +47,7 @@ NOTES_x86_64  := -Wl,-z,ibt,-z,shstk
 LINK_release  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,text,-z,defs,--build-id=sha1 $(NOTES_$(MACHINE))
 
 LLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo packaged || echo sources)
-LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp libsystemd libcurl $(if $(filter packaged,$(LLHTTP)),libllhttp)
+LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp libsystemd libcurl hiredis $(if $(filter packaged,$(LLHTTP)),libllhttp)
 CPPFLAGS := -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) \
 	$(if $(filter sources,$(LLHTTP)),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1)
 CFLAGS  = -std=c11 -g $(WARNINGS) $(FLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
@@ -102,6 +102,7 @@ endif
 # What is embedded is read by the assembler, where -MMD cannot see it.
 $(OUT)/conf/default.o: conf/default.yaml
 $(OUT)/gateway/admin_page_files.o: $(wildcard gateway/page/*)
+$(OUT)/gateway/limit_script.o: gateway/limit_script.lua
 
 # What is compiled with other flags is compiled anew.
 $(OUT)/flags: always

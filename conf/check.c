@@ -95,6 +95,30 @@ static bool refills_in_time(const struct config_rate_limit *limit)
 	return needed <= (unsigned __int128)limit->rate_count * (unsigned __int128)year_ns;
 }
 
+static void check_store(
+        struct reader *reader, const struct tree *node, const struct config_rate_limit *limit)
+{
+	static const char *const of_redis[] = {"on_failure", "lease"};
+	for (size_t i = 0; limit->store == STORE_LOCAL && i < ARRAY_LEN(of_redis); i++)
+		if (tree_get(node, of_redis[i]))
+			reader_problem_at(reader, node, of_redis[i],
+			        "can have no effect without store: redis; expected it left out");
+	// Blocks are read in the order of the schema: that of redis is known by now.
+	if (limit->store == STORE_REDIS && !reader->config->redis.mark.line)
+		reader_problem_at(reader, node, "store",
+		        "found 'redis', and no server is named; expected a block such as "
+		        "redis: {address: 127.0.0.1:6379} at the top of the file");
+	if (limit->store == STORE_REDIS && limit->lease > limit->burst && limit->burst)
+		reader_problem_at(reader, node, "lease",
+		        "is more than the bucket ever holds; expected at most the burst, %llu",
+		        (unsigned long long)limit->burst);
+	if (limit->store == STORE_REDIS && limit->fleet > 1 &&
+	        limit->on_failure != STORE_FAILURE_LOCAL)
+		reader_problem_at(reader, node, "fleet",
+		        "can have no effect: no bucket of this process counts; expected it left "
+		        "out, or on_failure: local");
+}
+
 void check_rate_limit(struct reader *reader, const struct tree *node, void *base)
 {
 	struct config_rate_limit *limit = base;
@@ -107,9 +131,12 @@ void check_rate_limit(struct reader *reader, const struct tree *node, void *base
 	if (tree_get(node, "max_keys") && !tree_get(node, "per"))
 		reader_problem_at(reader, node, "max_keys",
 		        "can have no effect without per; expected it left out, or per given");
-	if (limit->store == STORE_REDIS)
-		reader_problem_at(reader, node, "store",
-		        "found 'redis': this version has no shared limits; expected local");
+	if (limit->fleet > limit->burst && limit->burst)
+		reader_problem_at(reader, node, "fleet",
+		        "leaves less than one token of burst to each gateway; expected at most "
+		        "%llu",
+		        (unsigned long long)limit->burst);
+	check_store(reader, node, limit);
 }
 
 void check_route(struct reader *reader, const struct tree *node, void *base)
@@ -187,11 +214,6 @@ bool shown_admin(const void *base)
 bool shown_admin_tls(const void *base)
 {
 	return ((const struct config *)base)->admin_tls.tls.certificate_count > 0;
-}
-
-bool shown_redis(const void *base)
-{
-	return ((const struct config_redis *)base)->address.kind != ADDRESS_NONE;
 }
 
 bool shown_answer(const void *base)

@@ -17,7 +17,6 @@ void check_backend(struct reader *reader, const struct tree *node, void *backend
 
 bool shown_admin(const void *config);
 bool shown_admin_tls(const void *config);
-bool shown_redis(const void *redis);
 bool shown_answer(const void *route);   // the route answers by itself
 bool shown_forward(const void *route);  // the route has a backend
 bool shown_split(const void *rate_limit);

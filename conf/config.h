@@ -105,8 +105,9 @@ struct config_limits {  // 0 = none
 	uint64_t connections, concurrent_streams, header_bytes, header_fields, body_bytes;
 };
 
-// Where a bucket lives. This version refuses `redis`: it has no shared limits.
+// Where a bucket lives: in this process, or for the whole fleet in Redis.
 enum config_store { STORE_LOCAL, STORE_REDIS };
+// What counts while the shared store does not answer: a bucket of this process, nothing, or a no.
 enum config_store_failure { STORE_FAILURE_LOCAL, STORE_FAILURE_ALLOW, STORE_FAILURE_DENY };
 
 enum config_per { PER_IDENTITY, PER_METHOD, PER_SOURCE_IP, PER_HEADER };
@@ -124,6 +125,8 @@ struct config_rate_limit {
 	uint64_t max_keys;              // >= 1
 	enum config_store store;
 	enum config_store_failure on_failure;
+	uint64_t lease;  // >= 1: tokens taken from a shared store at once
+	uint64_t fleet;  // >= 1: gateways among which a bucket of this process is divided
 	struct config_mark mark;
 };
 
@@ -171,7 +174,11 @@ struct config_backend {
 struct config_redis {
 	struct config_address address;  // ADDRESS_NONE: no block was given
 	int64_t timeout_ns;
+	struct config_text username;  // empty: the server's default user
 	struct str password;
+	uint64_t database;
+	struct config_text prefix;  // of every key
+	struct config_mark mark;
 };
 
 // `http://host:port/path`, taken apart.

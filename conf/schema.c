@@ -72,20 +72,6 @@ static const struct schema_object schema_access_log = {
         DOC("A line for every request; off unless given."), .size = sizeof(struct config),
         KEYS(access_log_keys)};
 
-static const struct schema_key redis_keys[] = {
-        {"address", .presence = PRESENCE_REQUIRED, TYPE(type_server), AT(config_redis, address),
-                DOC("The server; a name is resolved when the file is loaded.")},
-        {"timeout", TYPE(type_duration), AT(config_redis, timeout_ns), RANGE(MS_NS, MINUTE_NS),
-                .fallback = "20ms", .shown = shown_redis, DOC("The server's answer.")},
-        {"password", .presence = PRESENCE_OPTIONAL, .secret = true, TYPE(type_password),
-                AT(config_redis, password), DOC("What the server asks for, if it does.")},
-};
-
-static const struct schema_object schema_redis = {
-        DOC("The shared store for limits with `store: redis`, which this version does not have "
-            "yet."),
-        .size = sizeof(struct config_redis), KEYS(redis_keys)};
-
 static const char *const protocols[] = {"http1", "h2", NULL};
 
 static const struct schema_key backend_keys[] = {

@@ -80,6 +80,7 @@ extern const struct schema_object schema_config;    // the whole file: schema.c
 extern const struct schema_object schema_listener;  // schema_listener.c
 extern const struct schema_object schema_run_as;    // schema_run_as.c
 extern const struct schema_object schema_tracing;   // schema_tracing.c
+extern const struct schema_object schema_redis;     // schema_redis.c
 void schema_run_as_spread(struct config *config);   // to the private keys, once the file is read
 
 // `forbid or alert`, `from 1ms to 5m`: what is allowed of the type; nothing where all is.

@@ -153,11 +153,22 @@ static const struct schema_key rate_limit_keys[] = {
                 DOC("Buckets kept with `per`; beyond them newcomers share one.")},
         {"store", TYPE(type_choice), AT(config_rate_limit, store), .choices = stores,
                 .fallback = "local",
-                DOC("Where the bucket lives. This version knows `local` alone: shared by all "
-                    "workers of this process.")},
+                DOC("Where the bucket lives: `local`, shared by all workers of this process, or "
+                    "`redis`, shared by all gateways that use the same server, prefix and names.")},
         {"on_failure", TYPE(type_choice), AT(config_rate_limit, on_failure),
                 .choices = store_failures, .fallback = "local", .shown = shown_shared,
-                DOC("What counts while a shared store does not answer.")},
+                DOC("What counts while Redis does not answer: `local`, a bucket of this process; "
+                    "`allow`, nothing; `deny`, the call is refused as `overloaded`.")},
+        {"lease", TYPE(type_count), AT(config_rate_limit, lease), RANGE(1, 1000000),
+                .fallback = "1", .shown = shown_shared,
+                DOC("Tokens that a worker takes from Redis at once: the next calls of the same "
+                    "bucket wait for nobody. What is not used lapses after the time in which as "
+                    "many are refilled, a second at least; so in any time at most `burst` + "
+                    "`rate` and a lease for each worker of the fleet pass.")},
+        {"fleet", TYPE(type_count), AT(config_rate_limit, fleet), RANGE(1, 100000), .fallback = "1",
+                DOC("Gateways that share the limit without asking each other: a bucket of this "
+                    "process gets rate and burst divided by it, rounded down. With `store: redis` "
+                    "that is the one which counts when Redis does not answer.")},
 };
 
 static const struct schema_object schema_rate_limit = {

@@ -26,8 +26,8 @@ struct audit_lane;  // one producer's end; used by that producer's thread only
 // Everything a record may say. Empty text and zero counts are left out of the line. Borrowed for
 // the call.
 struct audit_record {
-	const char *event;  // "rejected"
-	enum reason reason;
+	const char *event;   // "rejected"
+	enum reason reason;  // REASON_NONE: no refusal, but what an auditor should know
 	struct str detail, principal, rpc_method, policy_name, matched_rule, listener;
 	struct {
 		int status, grpc_status;  // 0 = none / -1 = none

@@ -205,7 +205,7 @@ void exchange_send_held(struct exchange *exchange)
 	exchange->state = EXCHANGE_ANSWERING;
 	exchange_progress(exchange);
 	bool last = exchange->downstream->standing != REASON_NONE ||
-	            exchange->refused == REASON_overloaded;
+	            (exchange->refused == REASON_overloaded && !exchange->decision.claim_count);
 	// Nothing that follows a malformed request on an HTTP/1.1 connection is served. The answer
 	// says so, if that comes first.
 	if (!codec->h2 && (last || exchange->refused == REASON_malformed_request))
@@ -238,6 +238,7 @@ void exchange_hold_on(struct exchange *exchange, size_t bytes)
 
 void exchange_answer(struct exchange *exchange, struct head *head, struct str body)
 {
+	exchange_stop_asking(exchange);
 	bool bodiless = exchange->grpc || head->status == 204 || head->status == 304;
 	head->content_length = bodiless ? -1 : (int64_t)body.len;
 	exchange->held = *head;
@@ -381,6 +382,7 @@ void exchange_finish(struct exchange *exchange)
 	if (exchange->state == EXCHANGE_OVER)
 		return;
 	exchange->state = EXCHANGE_OVER;
+	exchange_stop_asking(exchange);
 	exchange_let_go_of_backend(exchange);
 	record_exchange(exchange);
 	turn_stop_timer(turn_of(exchange), &exchange->progress);

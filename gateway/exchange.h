@@ -18,6 +18,7 @@ enum { EXCHANGE_TRIES_MAX = 4 };
 
 enum exchange_state {
 	EXCHANGE_JUDGED,     // made; nothing sent anywhere yet
+	EXCHANGE_ASKING,     // the fleet's limits are being asked; the request may go on coming
 	EXCHANGE_FORWARDED,  // asked a backend, no answer yet
 	EXCHANGE_HELD,       // our own answer waits a moment for the request's end
 	EXCHANGE_ANSWERING,  // the answer's head has been sent to the client
@@ -42,7 +43,8 @@ struct exchange {
 	struct path path;
 	struct str host;
 	struct policy_decision decision;
-	struct head request;  // as sent to the backend, kept for another try
+	struct limit_ask *ask;  // while EXCHANGE_ASKING, else NULL
+	struct head request;    // as sent to the backend, kept for another try
 	unsigned attempts;
 	struct {
 		int64_t at_ns;
@@ -90,6 +92,11 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why);
 void exchange_backend_sent(struct stream *stream);
 
 // Steps, in the order they happen.
+//
+// Whether the verdict stands now; false: it comes later, to `verdict`.
+MUST_USE bool exchange_ask_fleet(struct exchange *exchange, void (*verdict)(void *exchange));
+void exchange_stop_asking(struct exchange *exchange);         // idempotent
+void exchange_count_limits(const struct exchange *exchange);  // once the verdict is whole
 struct exchange *exchange_new(struct downstream *downstream, struct stream *client);
 void exchange_forward(struct exchange *exchange);
 // Sends an answer of our own; `body` empty for none. Trailers-only for gRPC is the caller's

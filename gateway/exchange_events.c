@@ -55,47 +55,6 @@ static bool target_is_plain(struct exchange *exchange)
 	return true;
 }
 
-static void count_limits(struct exchange *exchange)
-{
-	const struct policy_decision *decision = &exchange->decision;
-	if (!decision->route ||
-	        (decision->reason != REASON_NONE && decision->reason != REASON_rate_limited))
-		return;
-	const struct snapshot_listener *labels = &exchange->snapshot->listeners[exchange->listener];
-	for (size_t i = 0; i < decision->route->rate_limit_count; i++)
-		if (decision->reason == REASON_NONE || (int)i == decision->limit_index)
-			metrics_limit_decision(exchange->downstream->worker->metrics,
-			        labels->route_labels[decision->route_index],
-			        labels->limit_labels[decision->route_index][i],
-			        decision->reason == REASON_NONE);
-}
-
-// Step 3: route, access list, limits, what the route takes.
-static bool policy_allows(struct exchange *exchange)
-{
-	struct downstream *downstream = exchange->downstream;
-	const struct head *head = &exchange->client->head;
-	uint64_t most = downstream_config(downstream)->limits.body_bytes;
-	struct policy_request request = {
-	        .grpc = exchange->grpc,
-	        .websocket = head->websocket,
-	        .too_large = most && head->content_length > 0 &&
-	                     (uint64_t)head->content_length > most,
-	        .method = head->method,
-	        .path = exchange->path.path,
-	        .host = exchange->host,
-	        .source_ip = str_from(downstream->source_ip),
-	        .header = header_value,
-	        .headers = &head->fields,
-	};
-	policy_decide(exchange->snapshot->policy, exchange->listener, &downstream->identity,
-	        &request, downstream->worker->turn.now_ns, &exchange->arena, &exchange->decision);
-	count_limits(exchange);
-	if (exchange->decision.reason != REASON_NONE)
-		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
-	return true;
-}
-
 static void respond(struct exchange *exchange)
 {
 	const struct config_route *route = exchange_route(exchange);
@@ -119,19 +78,71 @@ static void respond(struct exchange *exchange)
 	exchange_answer(exchange, &head, bodiless ? STR("") : route->respond_body);
 }
 
+// Step 4: to the backend, or our own answer.
+static void pass(struct exchange *exchange)
+{
+	const struct head *head = &exchange->client->head;
+	exchange->tunnel = head->websocket;
+	exchange->request_whole |= exchange->tunnel;  // until it is a tunnel, all is said
+	if (exchange_route(exchange)->backend >= 0)
+		exchange_forward(exchange);
+	else if (exchange->up.ended || head->expects_continue)
+		respond(exchange);  // else when the request is whole: only then is it known to be
+		                    // well-formed
+}
+
+static bool verdict_allows(struct exchange *exchange)
+{
+	exchange_count_limits(exchange);
+	if (exchange->decision.reason != REASON_NONE)
+		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
+	return true;
+}
+
+static void on_verdict(void *user)
+{
+	struct exchange *exchange = user;
+	if (verdict_allows(exchange))
+		pass(exchange);
+}
+
+// Step 3: route, access list, limits, what the route takes.
+static bool policy_allows(struct exchange *exchange)
+{
+	struct downstream *downstream = exchange->downstream;
+	const struct head *head = &exchange->client->head;
+	uint64_t most = downstream_config(downstream)->limits.body_bytes;
+	struct policy_request request = {
+	        .grpc = exchange->grpc,
+	        .websocket = head->websocket,
+	        .too_large = most && head->content_length > 0 &&
+	                     (uint64_t)head->content_length > most,
+	        .method = head->method,
+	        .path = exchange->path.path,
+	        .host = exchange->host,
+	        .source_ip = str_from(downstream->source_ip),
+	        .header = header_value,
+	        .headers = &head->fields,
+	};
+	policy_decide(exchange->snapshot->policy, exchange->listener, &downstream->identity,
+	        &request, downstream->worker->turn.now_ns, &exchange->arena, &exchange->decision);
+	if (exchange->decision.claim_count && !exchange_ask_fleet(exchange, on_verdict))
+		return false;
+	return verdict_allows(exchange);
+}
+
 void exchange_client_head(struct stream *stream, bool end)
 {
 	struct exchange *exchange = exchange_new(stream->codec->owner, stream);
 	exchange->request_whole = exchange->up.ended = end;
-	if (!caller_stands(exchange) || !target_is_plain(exchange) || !policy_allows(exchange))
-		return;
-	exchange->tunnel = stream->head.websocket;
-	exchange->request_whole |= exchange->tunnel;  // until it is a tunnel, all is said
-	if (exchange_route(exchange)->backend >= 0)
-		exchange_forward(exchange);
-	else if (end || stream->head.expects_continue)
-		respond(exchange);  // else when the request is whole: only then is it known to be
-		                    // well-formed
+	if (caller_stands(exchange) && target_is_plain(exchange) && policy_allows(exchange))
+		pass(exchange);
+}
+
+static bool awaited(const struct exchange *exchange)
+{
+	return exchange->backend ||
+	       (exchange->state == EXCHANGE_ASKING && exchange_route(exchange)->backend >= 0);
 }
 
 void exchange_client_data(struct stream *stream, struct str bytes)
@@ -143,7 +154,7 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 		exchange_hold_on(exchange, bytes.len);
 		return;
 	}
-	if (!exchange->backend) {  // refused or answered: nobody wants it
+	if (!awaited(exchange)) {  // refused or answered: nobody wants it
 		stream_credit(stream, bytes.len);
 		return;
 	}
@@ -153,7 +164,8 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 		return;
 	}
 	body_add(&exchange->up, bytes);
-	stream_wake(exchange->backend);
+	if (exchange->backend)
+		stream_wake(exchange->backend);
 }
 
 void exchange_client_end(struct stream *stream, const struct fields *trailers)

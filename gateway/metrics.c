@@ -249,11 +249,28 @@ void metrics_rejection(struct metrics *metrics, const char *listener, enum reaso
 	count(metrics, &(struct key){METRIC_rejections_total, {listener, reason_name(reason)}});
 }
 
-void metrics_limit_decision(
-        struct metrics *metrics, const char *route, const char *limit, bool allowed)
+void metrics_limit_decision(struct metrics *metrics, const char *route, const char *limit,
+        enum metrics_decision decision)
 {
-	const char *decision = allowed ? "allowed" : "refused";
-	count(metrics, &(struct key){METRIC_rate_limit_decisions_total, {route, limit, decision}});
+	static const char *const words[] = {"allowed", "refused", "failed"};
+	count(metrics,
+	        &(struct key){METRIC_rate_limit_decisions_total, {route, limit, words[decision]}});
+}
+
+void metrics_limit_store(struct metrics *metrics, const char *result)
+{
+	count(metrics, &(struct key){METRIC_limit_store_answers_total, {result}});
+}
+
+void metrics_limit_store_duration(struct metrics *metrics, int64_t duration_ns)
+{
+	observe(metrics, &(struct key){METRIC_limit_store_duration_seconds, {NULL}}, duration_ns);
+}
+
+void metrics_limit_store_connections(struct metrics *metrics, int change)
+{
+	const struct key key = {METRIC_limit_store_connections_active, {NULL}};
+	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
 }
 
 void metrics_handshake(struct metrics *metrics, const char *listener, const char *result)

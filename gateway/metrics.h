@@ -35,8 +35,13 @@ enum metrics_protocol { METRICS_HTTP1, METRICS_HTTP2, METRICS_GRPC };
 void metrics_request(struct metrics *metrics, const char *listener, const char *route,
         enum metrics_protocol protocol, int code, int64_t duration_ns);
 void metrics_rejection(struct metrics *metrics, const char *listener, enum reason reason);
-void metrics_limit_decision(
-        struct metrics *metrics, const char *route, const char *limit, bool allowed);
+enum metrics_decision { METRICS_ALLOWED, METRICS_REFUSED, METRICS_FAILED };
+void metrics_limit_decision(struct metrics *metrics, const char *route, const char *limit,
+        enum metrics_decision decision);
+// `result`: a constant.
+void metrics_limit_store(struct metrics *metrics, const char *result);
+void metrics_limit_store_duration(struct metrics *metrics, int64_t duration_ns);
+void metrics_limit_store_connections(struct metrics *metrics, int change);
 void metrics_handshake(struct metrics *metrics, const char *listener,
         const char *result);  // "ok" or a reason's name
 void metrics_connections(struct metrics *metrics, const char *listener, int change);  // +1 or -1

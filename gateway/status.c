@@ -66,6 +66,7 @@ static void write_limit(const struct bucket_view *view, void *argument)
 	struct json *json = argument;
 	json_open(json, '{');
 	json_member_str(json, "limit", view->name);
+	json_member_str(json, "store", view->shared ? STR("redis") : STR("local"));
 	json_member_int(json, "burst", (int64_t)view->rate.burst);
 	json_key(json, "rate_per_second");
 	json->comma = true;

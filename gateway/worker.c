@@ -7,6 +7,7 @@
 #include "base/spare.h"
 #include "gateway/downstream.h"
 #include "gateway/http/h2_memory.h"
+#include "gateway/limit_store.h"
 #include "gateway/upstream.h"
 #include "tls/digest.h"
 
@@ -50,6 +51,7 @@ static void take_offer(struct worker *worker)
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = next;
 	upstream_pools_retire(worker);
+	limit_store_use(worker->limits, next->config);
 	if (worker->begun)
 		worker_listeners_join(worker);
 	metrics_prune(worker->metrics);
@@ -104,6 +106,9 @@ void worker_settle(struct worker *worker)
 		upstream_pools_close(worker);
 		return;
 	}
+	limit_store_use(worker->limits, NULL);
+	if (limit_store_open(worker->limits))
+		return;
 	worker->finished = true;
 	turn_stop_timer(&worker->turn, &worker->review);
 	uv_close((uv_handle_t *)&worker->bell, NULL);
@@ -132,6 +137,7 @@ void worker_init(struct worker *worker, size_t index, size_t peers, struct snaps
 	list_init(&worker->downstreams);
 	list_init(&worker->unreviewed);
 	list_init(&worker->pools);
+	worker->limits = limit_store_new(worker);
 	timer_init(&worker->review, on_review);
 	CHECK(uv_async_init(&worker->turn.loop, &worker->bell, on_bell) == 0);
 	worker->bell.data = worker;
@@ -142,6 +148,7 @@ static void run(void *argument)
 	struct worker *worker = argument;
 	spare_open();
 	h2_memory_share();
+	limit_store_use(worker->limits, worker->snapshot->config);
 	turn_run(&worker->turn);
 	h2_memory_part();
 	spare_close();
@@ -169,6 +176,7 @@ void worker_join(struct worker *worker)
 void worker_fini(struct worker *worker)
 {
 	upstream_pools_free(worker);
+	limit_store_free(worker->limits);
 	turn_fini(&worker->turn);
 	snapshot_unref(atomic_exchange(&worker->offered, NULL));
 	snapshot_unref(worker->snapshot);

@@ -243,6 +243,16 @@ int64_t bucket_take_all(
 	return take_all(claims, count, now_ns, true, refused_by);
 }
 
+void bucket_limit_set_shared(struct bucket_limit *limit, bool shared)
+{
+	atomic_store_explicit(&limit->shared, shared, memory_order_relaxed);
+}
+
+void bucket_limit_count(struct bucket_limit *limit, bool granted)
+{
+	gate_count(granted ? &limit->gate.granted : &limit->gate.refused);
+}
+
 int64_t bucket_would_refuse(
         const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
 {

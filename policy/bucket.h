@@ -61,6 +61,11 @@ MUST_USE int64_t bucket_take_all(
 MUST_USE int64_t bucket_would_refuse(
         const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
 
+// Its buckets live elsewhere, and this one stands in where they cannot be asked: for bucket_view.
+void bucket_limit_set_shared(struct bucket_limit *limit, bool shared);
+// Counts, likewise, a call that another store has decided about.
+void bucket_limit_count(struct bucket_limit *limit, bool granted);
+
 // For a process that takes another's place: every bucket as it stands, with the secret seed by
 // which keys are found, as bytes for the same machine and boot. The store that goes on with them
 // has that seed from its birth, NULL where `exported` is none; the fill comes later, once the
@@ -74,6 +79,7 @@ MUST_USE bool bucket_store_import(struct bucket_store *store, struct str exporte
 // the start.
 struct bucket_view {
 	struct str name;
+	bool shared;
 	struct bucket_rate rate;
 	uint64_t max_keys, keys_used, overflow_uses, granted, refused;
 	double fill;  // tokens in the fullest-used (lowest) bucket now

@@ -158,6 +158,7 @@ static struct bucket_view view_limit(struct bucket_limit *limit, int64_t now_ns)
 {
 	struct bucket_view view = {
 	        .name = limit->name,
+	        .shared = atomic_load_explicit(&limit->shared, memory_order_relaxed),
 	        .rate = limit->rate,
 	        .max_keys = limit->split ? limit->split->max_keys : 0,
 	        .overflow_uses = atomic_load_explicit(&limit->overflow_uses, memory_order_relaxed),

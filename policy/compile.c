@@ -212,7 +212,7 @@ static void bind_buckets(struct policy *policy, struct bucket_store *store)
 	int64_t now_ns = clock_monotonic_ns();
 	for (size_t i = 0; i < policy->listener_count; i++)
 		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
-			limits_bind(&policy->listeners[i].routes[r], store, now_ns);
+			limits_bind(&policy->listeners[i].routes[r], store, &policy->arena, now_ns);
 }
 
 struct policy *policy_compile(

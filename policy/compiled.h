@@ -26,7 +26,8 @@ struct policy {
 void limits_compile(
         struct route *route, struct str key, struct arena *arena, struct config_problems *problems);
 // The buckets, once nothing is wrong with the whole.
-void limits_bind(struct route *route, struct bucket_store *store, int64_t now_ns);
+void limits_bind(
+        struct route *route, struct bucket_store *store, struct arena *arena, int64_t now_ns);
 
 // What tells calls apart.
 struct limit_facts {
@@ -38,5 +39,11 @@ struct limit_facts {
 // What tells this call from others under that limit; empty without `per`.
 struct str limit_key(const struct route_limit *limit, const struct route *route,
         const struct limit_facts *facts, struct arena *arena);
+
+// What a call pays, in charge.c. Takes the tokens, or with `take` false only looks for them; where
+// limits are shared, looks and leaves the verdict open. False where a limit refuses: the decision
+// says which.
+MUST_USE bool charge(const struct route *route, const struct limit_facts *facts, bool take,
+        int64_t now_ns, struct arena *arena, struct policy_decision *decision);
 
 #endif

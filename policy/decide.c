@@ -70,32 +70,6 @@ static const struct route *find_route(const struct policy_listener *listener,
 	return number == ROUTE_NONE ? NULL : &listener->routes[number];
 }
 
-// Takes the tokens (or only looks for them), or says which limit refused and for how long; false
-// then.
-static bool limits_allow(const struct route *route, const struct limit_facts *facts, bool take,
-        int64_t now_ns, struct arena *arena, struct policy_decision *decision)
-{
-	struct bucket_claim claims[BUCKET_CLAIMS_MAX];
-	size_t refused_by;
-	for (size_t i = 0; i < route->limit_count; i++) {
-		const struct route_limit *limit = &route->limits[i];
-		CHECK(limit->bucket);  // a policy compiled to be checked never decides
-		claims[i] = (struct bucket_claim){
-		        limit->bucket, limit_key(limit, route, facts, arena)};
-	}
-	int64_t wait_ns = take ? bucket_take_all(claims, route->limit_count, now_ns, &refused_by)
-	                       : bucket_would_refuse(
-	                                 claims, route->limit_count, now_ns, &refused_by);
-	if (wait_ns == 0)
-		return true;
-	decision->reason = REASON_rate_limited;
-	decision->retry_after_ns = wait_ns;
-	decision->limit_index = (int)refused_by;
-	decision->matched_rule = route->limits[refused_by].rule;
-	decision->detail = route->limits[refused_by].detail;
-	return false;
-}
-
 // What no token buys. Where the limits refuse too, their answer comes first: it holds for whatever
 // the caller sends next.
 static bool route_takes(const struct config_route *route, const struct policy_request *request,
@@ -158,7 +132,7 @@ static void judge(const struct policy_listener *listener, const struct policy_id
 	decision->reason = REASON_rate_limited;
 	bool takes = route_takes(route->config, request, decision);
 	struct limit_facts facts = {identity->id.text, keys.of[ROUTE_METHOD], request};
-	if (limits_allow(route, &facts, takes, now_ns, arena, decision) && takes)
+	if (charge(route, &facts, takes, now_ns, arena, decision) && takes)
 		decision->reason = REASON_NONE;
 }
 

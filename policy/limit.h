@@ -23,6 +23,7 @@ struct bucket_limit {
 	struct bucket_limit
 	        *_Atomic successor;  // one reference; set before the first gate is moved
 	_Atomic uint64_t overflow_uses;
+	atomic_bool shared;
 
 	// In which order gates are held, lowest first, so that nobody waits in a circle: gates of
 	// keys and single buckets by (order, address), then overflow gates by order. A successor

@@ -1,6 +1,10 @@
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "conf/value.h"
 #include "policy/compiled.h"
+
+// Redis' scripts count in doubles, in microseconds times the rate's count: exact up to 2^53.
+#define SHARED_DEPTH_MAX (UINT64_C(1) << 53)
 
 static bool has_per(const struct config_rate_limit *limit, enum config_per kind, struct str header)
 {
@@ -18,12 +22,20 @@ static bool per_within(const struct config_rate_limit *few, const struct config_
 	return true;
 }
 
+// Two limits are held against each other where the same buckets would count both: one of the fleet
+// may be asked in vain, and then another may refuse.
+static bool same_store(const struct config_rate_limit *a, const struct config_rate_limit *b)
+{
+	return a->store == b->store && a->fleet == b->fleet && a->on_failure == b->on_failure;
+}
+
 // With no higher rate and no larger burst, and no finer split, `first` never has more tokens than
 // `other`: both pay for the same calls. So `other` never refuses what `first` grants.
 static bool always_refuses_first(
         const struct config_rate_limit *first, const struct config_rate_limit *other)
 {
-	return per_within(first, other) && first->burst <= other->burst &&
+	return same_store(first, other) && per_within(first, other) &&
+	       first->burst <= other->burst &&
 	       (unsigned __int128)first->rate_count * (uint64_t)other->rate_period_ns <=
 	               (unsigned __int128)other->rate_count * (uint64_t)first->rate_period_ns;
 }
@@ -51,20 +63,30 @@ static struct str describe(const struct config_rate_limit *limit, struct arena *
 	for (size_t i = 0; i < limit->per_count; i++)
 		buffer_printf(&text, "%s%s%.*s", i ? ", " : " per ", per_name(limit->per[i].kind),
 		        STR_FMT(limit->per[i].header));
+	if (limit->store == STORE_REDIS)
+		buffer_append_str(&text, STR(", in redis"));
+	else if (limit->fleet > 1)
+		buffer_printf(&text, ", divided by %llu", (unsigned long long)limit->fleet);
 	struct str described = arena_str(arena, buffer_str(&text));
 	buffer_fini(&text);
 	return described;
 }
 
+// Of the bucket in this process: its share, where a fleet divides the limit. A period that is too
+// long for the fleet is what bucket_rate_valid complains of.
 static struct bucket_rate rate_of(const struct config_rate_limit *limit)
 {
-	return (struct bucket_rate){limit->rate_count, limit->rate_period_ns, limit->burst};
+	int64_t period_ns;
+	if (__builtin_mul_overflow(limit->rate_period_ns, limit->fleet, &period_ns))
+		period_ns = INT64_MAX;
+	return (struct bucket_rate){limit->rate_count, period_ns, limit->burst / limit->fleet};
 }
 
 // False when there is nothing to conclude from: the reader has complained (config_load_faulty).
 static bool is_known(const struct config_rate_limit *limit)
 {
-	return limit->rate_count && limit->rate_period_ns > 0 && limit->burst;
+	return limit->rate_count && limit->rate_period_ns > 0 && limit->burst && limit->fleet &&
+	       limit->fleet <= limit->burst;
 }
 
 static void check_fires(const struct config_route *config, size_t number, struct str key,
@@ -93,6 +115,11 @@ static void check_numbers(
 		config_problem_add(problems, limit->mark, key,
 		        "cannot be counted exactly: the burst takes too long to refill at such a "
 		        "rate; expected a smaller burst or a rounder rate");
+	else if (limit->store == STORE_REDIS &&
+	         limit->burst > SHARED_DEPTH_MAX / ((uint64_t)limit->rate_period_ns / NS_PER_US))
+		config_problem_add(problems, limit->mark, key,
+		        "cannot be counted exactly in redis; expected a smaller burst, or a rate "
+		        "by a shorter time");
 	else if (limit->per_count && limit->max_keys > BUCKET_KEYS_MAX)
 		config_problem_add(problems, limit->mark, key,
 		        "keeps too many keys; expected max_keys of at most %d", BUCKET_KEYS_MAX);
@@ -117,6 +144,7 @@ void limits_compile(
 		compiled->detail = describe(limit, arena);
 		struct str place = arena_printf(
 		        arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(compiled->rule));
+		route->shared_count += limit->store == STORE_REDIS;
 		if (!is_known(limit))
 			continue;
 		check_numbers(limit, place, problems);
@@ -132,7 +160,8 @@ static void add_texts(struct buffer *name, const struct config_texts *texts)
 
 // `edge/user.Users/Login/rate_limits[0]`, and methods and hosts where given, since routes may
 // differ in those alone: two limits must never share a name.
-void limits_bind(struct route *route, struct bucket_store *store, int64_t now_ns)
+void limits_bind(
+        struct route *route, struct bucket_store *store, struct arena *arena, int64_t now_ns)
 {
 	for (size_t i = 0; i < route->limit_count; i++) {
 		struct route_limit *limit = &route->limits[i];
@@ -141,8 +170,10 @@ void limits_bind(struct route *route, struct bucket_store *store, int64_t now_ns
 		add_texts(&name, &route->config->methods);
 		add_texts(&name, &route->config->hosts);
 		buffer_printf(&name, "/%.*s", STR_FMT(limit->rule));
-		limit->bucket = bucket_limit_get(store, buffer_str(&name), rate_of(limit->config),
+		limit->name = arena_str(arena, buffer_str(&name));
+		limit->bucket = bucket_limit_get(store, limit->name, rate_of(limit->config),
 		        limit->config->per_count > 0, limit->config->max_keys, now_ns);
+		bucket_limit_set_shared(limit->bucket, limit->config->store == STORE_REDIS);
 		buffer_fini(&name);
 	}
 }

@@ -58,6 +58,23 @@ struct policy_request {
 	const void *headers;
 };
 
+// A limit with `store: redis`: whether its bucket has a token only the store of the fleet can say.
+enum policy_answer { POLICY_UNANSWERED, POLICY_GRANTED, POLICY_REFUSED, POLICY_FAILED };
+
+struct policy_claim {
+	const struct config_rate_limit *config;
+	struct str name;     // of the limit: the same in every gateway of the fleet
+	struct str key;      // tells its buckets apart; arbitrary bytes
+	size_t limit_index;  // among the route's
+	// By whoever asks: the answer; how long the call could not pass where it is a refusal;
+	// why there is none where that failed, a constant.
+	enum policy_answer answer;
+	int64_t wait_ns;
+	const char *failure;
+};
+
+struct policy_toll;  // opaque: what the call still has to pay here
+
 struct policy_decision {
 	enum reason reason;                // REASON_NONE: allowed
 	const struct config_route *route;  // NULL when none matched
@@ -65,10 +82,14 @@ struct policy_decision {
 	struct str policy_name;  // `edge/user.UserService/Login`: listener, and the route's pattern
 	struct str matched_rule;  // `rate_limits[0]`, `allow`, `upgrade`,
 	                          // `match_subject_alt_names`, `routes`
-	struct str detail;       // for the audit record alone
-	struct str rpc_method;   // `/pkg.Service/Method` of a gRPC call
-	int64_t retry_after_ns;  // > 0 where reason is rate_limited
-	int limit_index;         // which rate limit refused, -1 otherwise
+	struct str detail;        // for the audit record alone
+	struct str rpc_method;    // `/pkg.Service/Method` of a gRPC call
+	int64_t retry_after_ns;   // > 0 where reason is rate_limited
+	int limit_index;          // which rate limit refused, -1 otherwise
+	// Not 0 where the verdict is still open: `reason` is REASON_NONE, and no token was taken.
+	size_t claim_count;
+	struct policy_claim *claims;
+	struct policy_toll *toll;
 };
 
 // The whole verdict in order: identity, route, access list, limits, what the route takes. A refusal
@@ -76,5 +97,10 @@ struct policy_decision {
 void policy_decide(const struct policy *policy, size_t listener,
         const struct policy_identity *identity, const struct policy_request *request,
         int64_t now_ns, struct arena *arena, struct policy_decision *decision);
+// Closes an open verdict, once every claim is answered: takes the tokens of this process's buckets,
+// those among them that stand in for claims that failed. Where that refuses, the tokens that were
+// granted are the asker's to give back. The policy, and the arena and request of the decision, are
+// those of policy_decide and still alive.
+void policy_settle(struct policy_decision *decision, int64_t now_ns, struct arena *arena);
 
 #endif

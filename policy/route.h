@@ -27,7 +27,8 @@ struct route_limit {
 	const struct config_rate_limit *config;
 	struct bucket_limit *bucket;  // NULL in a mere check
 	struct str rule;              // `rate_limits[0]`
-	struct str detail;            // `5/s burst 10 per identity`
+	struct str name;    // `edge/user.Users/Login/rate_limits[0]`; empty in a mere check
+	struct str detail;  // `5/s burst 10 per identity`
 };
 
 struct route {
@@ -40,6 +41,7 @@ struct route {
 	size_t allow_count;
 	struct route_limit *limits;
 	size_t limit_count;
+	size_t shared_count;  // of them, those with `store: redis`
 };
 
 // Kind and key from a route's pattern; false with a sentence in *why.

@@ -220,7 +220,8 @@ function textOfLimitRate(limit) {
 
 function showLimits(limits) {
 	limits.sort((a, b) => b.refused - a.refused || (a.limit < b.limit ? -1 : 1));
-	fillTable("limits", limits, (limit) => limit.limit, (limit) => [limit.limit, fillCell(limit.lowest_fill / limit.burst),
+	fillTable("limits", limits, (limit) => limit.limit, (limit) => [limit.limit,
+		limit.store === "redis" ? "in Redis" : fillCell(limit.lowest_fill / limit.burst),
 		textOfLimitRate(limit), limit.max_keys > 1 ? grouped(limit.keys_used) + " of " + grouped(limit.max_keys) : "–",
 		grouped(limit.granted), limit.refused ? word({ level: "bad", text: grouped(limit.refused) }) : "0"], "mono");
 }
@@ -237,6 +238,8 @@ function showCertificates(listeners, now) {
 // --- audit records
 
 function callerOf(record) {
+	if (!record.reason)
+		return "";
 	const client = record.client || {};
 	const certificate = client.certificate || {};
 	const names = certificate.uri_sans || [];
@@ -256,7 +259,7 @@ function auditItem(record) {
 	const time = make("time", "", textOfClock(record.timestamp));
 	const line = make("span");
 	time.setAttribute("datetime", record.timestamp);
-	line.append(make("span", "why", record.reason + (record.count > 1 ? " ×" + grouped(record.count) : "")), " ",
+	line.append(make("span", "why", (record.reason || record.event) + (record.count > 1 ? " ×" + grouped(record.count) : "")), " ",
 		make("span", "what", callOf(record)), " ", make("span", "who", callerOf(record)), " ",
 		make("span", "detail", record.detail || ""));
 	summary.append(time, " ", line);

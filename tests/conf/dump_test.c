@@ -35,7 +35,7 @@ static const char file[] =
         "admin: {address: \"unix:run/admin\", allow_remote: true, tls: {certificate_chain: a.pem, "
         "private_key: a.key, trusted_ca: ops.pem, match_subject_alt_names: [spiffe://ops/*]}}\n"
         "audit: {path: stdout, fold_after: 7, on_failure: refuse}\n"
-        "redis: {address: \"[::1]:6379\", password: \"hunter2\"}\n"
+        "redis: {address: \"[::1]:6379\", username: me, password: \"hunter2\", database: 3}\n"
         "listeners:\n"
         "  - name: \"on\"\n"
         "    address: \"[::]:443\"\n"
@@ -51,7 +51,7 @@ static const char file[] =
         "        respond: {status: 503, body: \"q\\\" b\\\\ n\\n t\\t e\\e \\u00e9 \\U0001F600 "
         "\\u2028\"}\n"
         "        rate_limits: [{rate: 7/h, burst: 3, per: [method, 'header:X-A', source_ip],"
-        " max_keys: 9, on_failure: deny}]\n";
+        " max_keys: 9, store: redis, on_failure: deny, lease: 2}]\n";
 
 static struct config *parse_odd(void)
 {

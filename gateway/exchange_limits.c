@@ -1,0 +1,76 @@
+// Where an exchange waits for what the fleet says of its limits.
+#include "base/clock.h"
+#include "gateway/exchange.h"
+#include "gateway/limit_store.h"
+
+struct waiting {
+	struct exchange *exchange;
+	void (*verdict)(void *exchange);
+};
+
+static void settle(struct exchange *exchange)
+{
+	struct policy_decision *decision = &exchange->decision;
+	struct worker *worker = exchange->downstream->worker;
+	policy_settle(decision, worker->turn.now_ns, &exchange->arena);
+	if (decision->reason != REASON_NONE)
+		limit_store_give_back(worker->limits, decision->claims, decision->claim_count);
+}
+
+static void on_answered(void *user)
+{
+	struct waiting *waiting = user;
+	struct exchange *exchange = waiting->exchange;
+	exchange->ask = NULL;
+	exchange->state = EXCHANGE_JUDGED;
+	settle(exchange);
+	waiting->verdict(exchange);
+}
+
+bool exchange_ask_fleet(struct exchange *exchange, void (*verdict)(void *exchange))
+{
+	struct policy_decision *decision = &exchange->decision;
+	struct waiting *waiting = arena_alloc(&exchange->arena, sizeof(*waiting));
+	*waiting = (struct waiting){exchange, verdict};
+	exchange->ask = limit_store_ask(exchange->downstream->worker->limits, decision->claims,
+	        decision->claim_count, &exchange->arena, on_answered, waiting);
+	if (exchange->ask)
+		exchange->state = EXCHANGE_ASKING;
+	else
+		settle(exchange);
+	return !exchange->ask;
+}
+
+void exchange_stop_asking(struct exchange *exchange)
+{
+	if (exchange->ask)
+		limit_store_drop(exchange->ask);
+	exchange->ask = NULL;
+}
+
+static enum metrics_decision decision_of(const struct policy_decision *decision, size_t limit)
+{
+	if ((int)limit == decision->limit_index)
+		return METRICS_REFUSED;
+	for (size_t i = 0; i < decision->claim_count; i++)
+		if (decision->claims[i].limit_index == limit &&
+		        decision->claims[i].answer == POLICY_FAILED)
+			return METRICS_FAILED;
+	return METRICS_ALLOWED;
+}
+
+void exchange_count_limits(const struct exchange *exchange)
+{
+	const struct policy_decision *decision = &exchange->decision;
+	if (!decision->route)
+		return;
+	const struct snapshot_listener *labels = &exchange->snapshot->listeners[exchange->listener];
+	bool allowed = decision->reason == REASON_NONE;
+	for (size_t i = 0; i < decision->route->rate_limit_count; i++) {
+		enum metrics_decision made = decision_of(decision, i);
+		if (allowed || made != METRICS_ALLOWED)
+			metrics_limit_decision(exchange->downstream->worker->metrics,
+			        labels->route_labels[decision->route_index],
+			        labels->limit_labels[decision->route_index][i], made);
+	}
+}

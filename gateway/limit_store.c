@@ -1,0 +1,329 @@
+#include "gateway/limit_store.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/limit_script.h"
+#include "gateway/limit_stock.h"
+#include "gateway/redis.h"
+#include "gateway/worker.h"
+#include "tls/digest.h"
+
+enum { SHARED_MAX = 16, WORDS_PER_CLAIM = 5 };  // a key and four arguments
+_Static_assert(SHARED_MAX >= (int)BUCKET_CLAIMS_MAX, "every limit of a route may be shared");
+_Static_assert(REDIS_RUN_WORDS + 1 + SHARED_MAX * WORDS_PER_CLAIM <= REDIS_WORDS_MAX,
+        "a call of the script fits into a command");
+
+enum standing { STANDING_NEW, STANDING_GOOD, STANDING_LOST };
+
+struct limit_store {
+	struct worker *worker;
+	struct redis *redis;
+	struct limit_stock *stock;
+	const struct config *config;  // whose server is asked; NULL: none
+	enum standing standing;
+};
+
+struct limit_ask {
+	struct redis_call call;
+	struct limit_store *store;
+	struct policy_claim *claims;
+	struct limit_id *ids;  // of each claim
+	size_t count;
+	size_t asked[SHARED_MAX];  // claims that the script was asked of, in its order
+	size_t asked_count;
+	int64_t asked_ns;
+	void (*answered)(void *user);
+	void *user;
+};
+
+static int64_t now_of(const struct limit_store *store)
+{
+	return store->worker->turn.now_ns;
+}
+
+static struct limit_id id_of(const struct policy_claim *claim)
+{
+	struct buffer text = {0};
+	char hex[DIGEST_HEX_SIZE];
+	struct limit_id id;
+	buffer_append_str(&text, claim->name);
+	buffer_append(&text, "", 1);
+	buffer_append_str(&text, claim->key);
+	digest_hex(buffer_str(&text), hex);
+	buffer_fini(&text);
+	memcpy(id.hex, hex, sizeof(id.hex));
+	return id;
+}
+
+// Leased tokens are used, or lapse in the time in which the bucket would have refilled them.
+static int64_t lease_ends_ns(const struct policy_claim *claim, int64_t now_ns)
+{
+	const struct config_rate_limit *limit = claim->config;
+	double refill_ns = (double)limit->lease * (double)limit->rate_period_ns /
+	                   (double)limit->rate_count;
+	return now_ns + (refill_ns > NS_PER_S ? (int64_t)refill_ns : NS_PER_S);
+}
+
+// From what is known here. False when a claim is refused, which ends the matter.
+static bool answer_from_stock(struct limit_ask *ask)
+{
+	struct limit_stock *stock = ask->store->stock;
+	int64_t now_ns = now_of(ask->store);
+	for (size_t i = 0; i < ask->count; i++) {
+		ask->claims[i].wait_ns = limit_stock_wait(stock, &ask->ids[i], now_ns);
+		if (!ask->claims[i].wait_ns)
+			continue;
+		ask->claims[i].answer = POLICY_REFUSED;
+		return false;
+	}
+	for (size_t i = 0; i < ask->count; i++)
+		if (limit_stock_take(stock, &ask->ids[i], now_ns))
+			ask->claims[i].answer = POLICY_GRANTED;
+		else
+			ask->asked[ask->asked_count++] = i;
+	return true;
+}
+
+static struct str key_word(const struct limit_ask *ask, size_t claim, struct arena *arena)
+{
+	return arena_join(arena,
+	        (struct str[]){ask->store->config->redis.prefix.text, STR(":"),
+	                ask->claims[claim].name, STR(":"),
+	                str_of(ask->ids[claim].hex, sizeof(ask->ids[claim].hex))},
+	        5);
+}
+
+static uint64_t wanted(const struct limit_ask *ask, size_t claim)
+{
+	uint64_t lease = ask->claims[claim].config->lease;
+	int64_t timeout_ns = ask->store->config->redis.timeout_ns;
+	return lease > 1 && limit_stock_order(ask->store->stock, &ask->ids[claim], ask->asked_ns,
+	                            ask->asked_ns + timeout_ns)
+	               ? lease
+	               : 1;
+}
+
+static struct str *command_of(const struct limit_ask *ask, size_t *words, struct arena *arena)
+{
+	size_t most = REDIS_RUN_WORDS + 1 + ask->asked_count * WORDS_PER_CLAIM;
+	struct str *command = arena_alloc(arena, most * sizeof(*command));
+	size_t at = REDIS_RUN_WORDS;
+	command[at++] = arena_digits(arena, ask->asked_count);
+	for (size_t i = 0; i < ask->asked_count; i++)
+		command[at++] = key_word(ask, ask->asked[i], arena);
+	for (size_t i = 0; i < ask->asked_count; i++) {
+		const struct config_rate_limit *limit = ask->claims[ask->asked[i]].config;
+		command[at++] = arena_digits(arena, limit->rate_count);
+		command[at++] = arena_digits(arena, (uint64_t)limit->rate_period_ns / NS_PER_US);
+		command[at++] = arena_digits(arena, limit->burst);
+		command[at++] = arena_digits(arena, wanted(ask, ask->asked[i]));
+	}
+	*words = at;
+	return command;
+}
+
+static void fail(struct limit_ask *ask, enum redis_outcome outcome)
+{
+	static const char *const words[] = {
+	        [REDIS_REPLIED] = "error",  // of a kind that says nothing
+	        [REDIS_ERROR] = "error",
+	        [REDIS_TIMEOUT] = "timeout",
+	        [REDIS_DISCONNECTED] = "disconnected",
+	};
+	for (size_t i = 0; i < ask->asked_count; i++) {
+		struct policy_claim *claim = &ask->claims[ask->asked[i]];
+		claim->answer = POLICY_FAILED;
+		claim->failure = words[outcome];
+		limit_stock_arrived(ask->store->stock, &ask->ids[ask->asked[i]]);
+	}
+	metrics_limit_store(ask->store->worker->metrics, words[outcome]);
+}
+
+// {1, tokens...}
+static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
+{
+	int64_t now_ns = now_of(ask->store);
+	if (reply->number_count != 1 + ask->asked_count)
+		return false;
+	for (size_t i = 0; i < ask->asked_count; i++)
+		if (reply->numbers[1 + i] < 1)
+			return false;
+	for (size_t i = 0; i < ask->asked_count; i++) {
+		struct policy_claim *claim = &ask->claims[ask->asked[i]];
+		const struct limit_id *id = &ask->ids[ask->asked[i]];
+		uint64_t tokens = (uint64_t)reply->numbers[1 + i];
+		claim->answer = POLICY_GRANTED;
+		if (tokens > 1)
+			limit_stock_add(ask->store->stock, id, tokens - 1, claim->config->lease,
+			        now_ns, lease_ends_ns(claim, now_ns));
+		limit_stock_arrived(ask->store->stock, id);
+	}
+	metrics_limit_store(ask->store->worker->metrics, "granted");
+	return true;
+}
+
+// {0, number, microseconds}
+static bool take_refusal(struct limit_ask *ask, const struct redis_reply *reply)
+{
+	const int64_t longest_us = (int64_t)INT64_MAX / 4 / NS_PER_US;
+	int64_t now_ns = now_of(ask->store);
+	if (reply->number_count != 3 || reply->numbers[1] < 1 ||
+	        (size_t)reply->numbers[1] > ask->asked_count || reply->numbers[2] < 1 ||
+	        reply->numbers[2] > longest_us)
+		return false;
+	size_t refused = ask->asked[reply->numbers[1] - 1];
+	ask->claims[refused].answer = POLICY_REFUSED;
+	ask->claims[refused].wait_ns = reply->numbers[2] * NS_PER_US;
+	limit_stock_refuse(ask->store->stock, &ask->ids[refused],
+	        now_ns + ask->claims[refused].wait_ns, now_ns);
+	for (size_t i = 0; i < ask->asked_count; i++)
+		limit_stock_arrived(ask->store->stock, &ask->ids[ask->asked[i]]);
+	metrics_limit_store(ask->store->worker->metrics, "refused");
+	return true;
+}
+
+static void on_replied(
+        struct redis_call *call, enum redis_outcome outcome, const struct redis_reply *reply)
+{
+	struct limit_ask *ask = CONTAINER_OF(call, struct limit_ask, call);
+	bool understood = false;
+	if (outcome == REDIS_REPLIED) {
+		metrics_limit_store_duration(
+		        ask->store->worker->metrics, clock_monotonic_ns() - ask->asked_ns);
+		bool granted = reply->number_count && reply->numbers[0] == 1;
+		understood = granted ? take_grant(ask, reply) : take_refusal(ask, reply);
+	}
+	if (!understood)
+		fail(ask, outcome);
+	ask->answered(ask->user);
+}
+
+struct limit_ask *limit_store_ask(struct limit_store *store, struct policy_claim *claims,
+        size_t count, struct arena *arena, void (*answered)(void *user), void *user)
+{
+	struct limit_ask *ask = arena_zalloc(arena, sizeof(*ask));
+	size_t words;
+	ask->call.replied = on_replied;
+	ask->store = store;
+	ask->claims = claims;
+	ask->count = count;
+	ask->asked_ns = clock_monotonic_ns();
+	ask->answered = answered;
+	ask->user = user;
+	ask->ids = arena_alloc(arena, count * sizeof(*ask->ids));
+	for (size_t i = 0; i < count; i++)
+		ask->ids[i] = id_of(&claims[i]);
+	if (!answer_from_stock(ask) || !ask->asked_count)
+		return NULL;
+	enum redis_outcome outcome = REDIS_DISCONNECTED;
+	if (store->config) {
+		struct str *command = command_of(ask, &words, arena);
+		outcome = redis_run(store->redis, &ask->call, command, words);
+	}
+	if (outcome == REDIS_REPLIED)
+		return ask;
+	fail(ask, outcome);
+	return NULL;
+}
+
+void limit_store_drop(struct limit_ask *ask)
+{
+	redis_take_back(&ask->call);
+	limit_store_give_back(ask->store, ask->claims, ask->count);
+}
+
+void limit_store_give_back(
+        struct limit_store *store, const struct policy_claim *claims, size_t count)
+{
+	int64_t now_ns = now_of(store);
+	for (size_t i = 0; i < count; i++) {
+		if (claims[i].answer != POLICY_GRANTED)
+			continue;
+		struct limit_id id = id_of(&claims[i]);
+		limit_stock_add(store->stock, &id, 1, claims[i].config->lease, now_ns,
+		        lease_ends_ns(&claims[i], now_ns));
+	}
+}
+
+// For the auditor: while it is lost, calls pass or are refused that the fleet would decide about
+// otherwise.
+static void note(struct limit_store *store, const char *event, const char *why)
+{
+	struct arena arena = {0};
+	struct str address = store->config->redis.address.text;
+	struct audit_record record = {
+	        .event = event,
+	        .detail = arena_printf(&arena, "redis %.*s, worker %zu%s%s", STR_FMT(address),
+	                store->worker->index, why ? ": " : "", why ? why : ""),
+	};
+	audit_submit(store->worker->lane, &record);
+	arena_fini(&arena);
+}
+
+static uint64_t random_of(void *user)
+{
+	struct limit_store *store = user;
+	return worker_random(store->worker);
+}
+
+static void on_connected(void *user)
+{
+	struct limit_store *store = user;
+	log_event(LOG_INFO, "limit store connected", "redis=%.*s worker=%zu",
+	        STR_FMT(store->config->redis.address.text), store->worker->index);
+	metrics_limit_store_connections(store->worker->metrics, 1);
+	if (store->standing == STANDING_LOST)
+		note(store, "limit_store_restored", NULL);
+	store->standing = STANDING_GOOD;
+}
+
+static void on_lost(void *user, const char *why, bool was_connected)
+{
+	struct limit_store *store = user;
+	if (was_connected)
+		metrics_limit_store_connections(store->worker->metrics, -1);
+	if (!store->config)
+		return;  // nobody asks any more
+	log_event(LOG_WARN, "limit store lost", "redis=%.*s worker=%zu error=\"%s\"",
+	        STR_FMT(store->config->redis.address.text), store->worker->index, why);
+	if (store->standing != STANDING_LOST)
+		note(store, "limit_store_lost", why);
+	store->standing = STANDING_LOST;
+}
+
+static void on_closed(void *user)
+{
+	struct limit_store *store = user;
+	worker_settle(store->worker);
+}
+
+struct limit_store *limit_store_new(struct worker *worker)
+{
+	struct limit_store *store = must_alloc(sizeof(*store));
+	const struct redis_owner owner = {store, random_of, on_connected, on_lost, on_closed};
+	store->worker = worker;
+	store->redis = redis_new(&worker->turn, &owner, str_from(limit_script));
+	store->stock = limit_stock_new();
+	return store;
+}
+
+void limit_store_free(struct limit_store *store)
+{
+	redis_free(store->redis);
+	limit_stock_free(store->stock);
+	free(store);
+}
+
+void limit_store_use(struct limit_store *store, struct config *config)
+{
+	bool named = config && config->redis.address.kind != ADDRESS_NONE;
+	store->config = named ? config : NULL;
+	redis_use(store->redis, named ? config_ref(config) : NULL);
+}
+
+bool limit_store_open(const struct limit_store *store)
+{
+	return redis_open(store->redis);
+}
