@@ -33,15 +33,16 @@ func TestReloadMovesToAnotherRedis(t *testing.T) {
 	new(verdicts).ask(t, c, 4, "/deny/x").want(t, "with the first", 4, 0, 0)
 	g.rewrite(t, fmt.Sprintf("%q", first.Address), fmt.Sprintf("%q", second.Address))
 	g.hangUp(t)
+	inForce(t, c)
 	new(verdicts).ask(t, c, 8, "/deny/x").want(t, "with the second", 6, 2, 0)
-	if calls, keys := second.Calls("evalsha")+second.Calls("eval"), second.Keys(0); calls == 0 || len(keys) != 1 {
+	if calls, keys := second.Calls("evalsha")+second.Calls("eval"), second.Keys(0); calls == 0 || len(keys) != 2 {
 		t.Errorf("the second was asked %d times and has the keys %q", calls, keys)
 	}
 	waitFor(t, "the first to be left", 5*time.Second, func() bool { return first.Clients() == 0 })
 	g.rewrite(t, fmt.Sprintf("%q", second.Address), fmt.Sprintf("%q", first.Address))
 	g.hangUp(t)
-	fresh := g.client(t, "h2", common().web)
-	new(verdicts).ask(t, fresh, 8, "/deny/x").want(t, "with the first again", 2, 6, 0)
+	waitFor(t, "what the second refused to be forgotten", 2*time.Second, func() bool { return granted(t, c, 1, "/deny/x") == 1 })
+	new(verdicts).ask(t, c, 8, "/deny/x").want(t, "with the first again", 1, 7, 0)
 	waitFor(t, "the second to be left", 5*time.Second, func() bool { return second.Clients() == 0 })
 	g.awaitConnections(t, 2)
 }
@@ -105,6 +106,7 @@ func TestReloadChangesWhereALimitIsCounted(t *testing.T) {
 	g.rewrite(t, local, shared)
 	g.rewrite(t, "listeners:", store(redis.Address)+"\nlisteners:")
 	g.hangUp(t)
+	g.awaitConnections(t, 2)
 	wantPasses(t, "in Redis", granted(t, c, 6, "/x"), 4)
 	writeFile(t, g.dir, "tollgate.yaml", []byte(plain))
 	g.hangUp(t)
@@ -188,4 +190,37 @@ func TestPasswordThatChangesBelowTheGateway(t *testing.T) {
 	g.hangUp(t)
 	inForce(t, c)
 	new(verdicts).ask(t, c, 8, "/deny/x").want(t, "with the new password", 4, 4, 0)
+}
+
+// asking is a limit that nobody reaches, and that refuses whom the server does not answer.
+func asking(redis string) setup {
+	return setup{top: []string{redis}, routes: []string{
+		route("path: /*", `respond: {status: 200, body: "ok"}, rate_limits: [{rate: 100000/s, burst: 100000, store: redis, on_failure: deny}]`)}}
+}
+
+// A living Redis is no reason to refuse anybody, whatever the gateway is at.
+func TestUpgradeUnderLoadFailsNoCallOfASharedLimit(t *testing.T) {
+	t.Parallel()
+	redis := harness.StartRedis(t, harness.RedisSetup{})
+	g := replaceable(t, asking(store(redis.Address)))
+	g.awaitConnections(t, 2)
+	c := g.crowd(t)
+	process := g.command.Process.Pid
+	for range 2 {
+		process = g.upgrade(t, process)
+	}
+	c.leave(t)
+}
+
+func TestReloadsUnderLoadFailNoCallOfASharedLimit(t *testing.T) {
+	t.Parallel()
+	redis := harness.StartRedis(t, harness.RedisSetup{})
+	g := start(t, asking(store(redis.Address)))
+	g.awaitConnections(t, 2)
+	c := g.crowd(t)
+	for i := range 20 {
+		g.rewrite(t, fmt.Sprintf("burst: %d", 100000+i), fmt.Sprintf("burst: %d", 100001+i))
+		g.hangUp(t)
+	}
+	c.leave(t)
 }

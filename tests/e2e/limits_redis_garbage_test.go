@@ -252,6 +252,7 @@ func TestAnswersInPiecesAndLateOnes(t *testing.T) {
 	var held sync.Mutex // while the test has it no answer passes
 	server := scripted(t, func(p *backend.Peer) { relay(p, redis.Address, &held) })
 	g := threeWays(t, store(server.Address, "timeout: "+milliseconds(500*time.Millisecond)), setup{workers: 1})
+	g.awaitConnections(t, 1)
 	c := g.client(t, "h1", common().web)
 	new(verdicts).ask(t, c, 8, "/deny/x", "X-Tenant", "a").want(t, "byte by byte", 6, 2, 0)
 	held.Lock()

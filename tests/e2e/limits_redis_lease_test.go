@@ -21,8 +21,10 @@ import (
 // limitedBy starts one gateway of one worker that answers /limited/* itself.
 func limitedBy(t *testing.T, redis, limit string) *gateway {
 	t.Helper()
-	return start(t, setup{workers: 1, top: []string{redis}, routes: []string{
+	g := start(t, setup{workers: 1, top: []string{redis}, routes: []string{
 		route("path: /limited/*", `respond: {status: 200, body: "ok"}, rate_limits: [`+limit+"]"), marked("path: /*", "free")}})
+	g.awaitConnections(t, 1)
+	return g
 }
 
 func TestLeaseSavesCommands(t *testing.T) {

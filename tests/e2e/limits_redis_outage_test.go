@@ -279,6 +279,7 @@ func TestFlushedBucketsAreFullAndScriptsAreSentAgain(t *testing.T) {
 	t.Parallel()
 	redis := harness.StartRedis(t, harness.RedisSetup{})
 	g := threeWays(t, store(redis.Address), setup{})
+	g.awaitConnections(t, 2)
 	c := g.client(t, "h2", common().web)
 	new(verdicts).ask(t, c, 4, "/deny/x").want(t, "before", 4, 0, 0)
 	redis.Command("FLUSHALL")

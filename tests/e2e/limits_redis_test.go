@@ -36,7 +36,8 @@ type fleet struct {
 	web      *backend.HTTP
 }
 
-// fleetOf starts gateways that limit user.UserService/Login and /limited/* as told, each by a bucket of its own.
+// fleetOf starts gateways that limit user.UserService/Login and /limited/* as told, each by a bucket of its own, and
+// waits until their workers have the server's ear: before, on_failure decides.
 func fleetOf(t *testing.T, n int, redis, limits string) *fleet {
 	t.Helper()
 	f := &fleet{users: grpcBackend(t), web: h2cBackend(t)}
@@ -47,6 +48,9 @@ func fleetOf(t *testing.T, n int, redis, limits string) *fleet {
 			route("path: /limited/*", "backend: web, rate_limits: ["+limits+"]"),
 			route("path: /*", "backend: web")},
 			backends: []string{h2("users", f.users.Address), h2("web", f.web.Address)}}))
+	}
+	for _, g := range f.gateways {
+		g.awaitConnections(t, 2)
 	}
 	return f
 }

@@ -73,7 +73,6 @@ func TestBodiesThatArriveMeanwhileArePassedOnWhole(t *testing.T) {
 	redis := harness.StartRedis(t, harness.RedisSetup{})
 	f := fleetOf(t, 1, store(redis.Address), "{rate: 1/h, burst: 20, store: redis}")
 	g, body := f.gateways[0], pattern(1<<20)
-	g.awaitConnections(t, 2)
 	redis.Pause()
 	var group sync.WaitGroup
 	for _, protocol := range []string{"h1", "h2"} {
@@ -113,7 +112,6 @@ func TestBodiesOfCallsThatAreThenRefusedGoNowhere(t *testing.T) {
 	g, other := f.gateways[0], f.gateways[1]
 	wantPasses(t, "elsewhere", granted(t, other.client(t, "h1", common().web), 1, "/limited/x"), 1)
 	wantPasses(t, "elsewhere", passes(t, other.rpc(t, common().web), 1, login), 1)
-	g.awaitConnections(t, 2)
 	redis.Pause()
 	var group sync.WaitGroup
 	for _, protocol := range []string{"h1", "h2"} {
@@ -149,7 +147,6 @@ func TestContinueIsSaidAfterTheVerdict(t *testing.T) {
 	redis := harness.StartRedis(t, harness.RedisSetup{})
 	f := fleetOf(t, 1, store(redis.Address), `{rate: 1/h, burst: 1, per: ["header:X-Tenant"], store: redis}`)
 	g := f.gateways[0]
-	g.awaitConnections(t, 2)
 	w := g.wire(t, common().web)
 	head := "POST /limited/echo HTTP/1.1\r\nHost: gateway.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
 	redis.Pause()
@@ -179,7 +176,6 @@ func TestPipelinedRequestsWaitTheirTurn(t *testing.T) {
 	redis := harness.StartRedis(t, harness.RedisSetup{})
 	f := fleetOf(t, 1, store(redis.Address), "{rate: 1/h, burst: 2, store: redis}")
 	g := f.gateways[0]
-	g.awaitConnections(t, 2)
 	w := g.wire(t, common().web)
 	redis.Pause()
 	for _, path := range []string{"/limited/1", "/limited/2", "/free/3", "/limited/4", "/free/5"} {
@@ -203,7 +199,6 @@ func TestClientsThatLeaveMeanwhileLeaveNothingBehind(t *testing.T) {
 	redis := harness.StartRedis(t, harness.RedisSetup{})
 	f := fleetOf(t, 1, store(redis.Address), "{rate: 1/h, burst: 100, store: redis}")
 	g := f.gateways[0]
-	g.awaitConnections(t, 2)
 	descriptors := g.descriptors(t)
 	redis.Pause()
 	ctx, leave := context.WithCancel(t.Context())
@@ -263,7 +258,6 @@ func TestDeadlineOfACallEndsTheWait(t *testing.T) {
 	redis := harness.StartRedis(t, harness.RedisSetup{})
 	f := fleetOf(t, 1, store(redis.Address), "{rate: 1/h, burst: 9, store: redis}")
 	g := f.gateways[0]
-	g.awaitConnections(t, 2)
 	redis.Pause()
 	began := time.Now()
 	_, err := backend.Invoke(within(t, slow(200*time.Millisecond)), g.rpc(t, common().web), login, nil)
