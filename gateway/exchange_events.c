@@ -94,6 +94,8 @@ static void pass(struct exchange *exchange)
 static bool verdict_allows(struct exchange *exchange)
 {
 	exchange_count_limits(exchange);
+	if (exchange->decision.shadow_count)
+		reject_shadows(exchange);
 	if (exchange->decision.reason != REASON_NONE)
 		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
 	return true;

@@ -72,6 +72,8 @@ static bool answer_from_stock(struct limit_ask *ask)
 	struct limit_stock *stock = ask->store->stock;
 	int64_t now_ns = now_of(ask->store);
 	for (size_t i = 0; i < ask->count; i++) {
+		if (ask->claims[i].shadow)
+			continue;
 		ask->claims[i].wait_ns = limit_stock_wait(stock, &ask->ids[i], now_ns);
 		if (!ask->claims[i].wait_ns)
 			continue;
@@ -97,6 +99,8 @@ static struct str key_word(const struct limit_ask *ask, size_t claim, struct are
 
 static uint64_t wanted(const struct limit_ask *ask, size_t claim)
 {
+	if (ask->claims[claim].shadow)
+		return 0;
 	uint64_t lease = ask->claims[claim].config->lease;
 	int64_t timeout_ns = ask->store->config->redis.timeout_ns;
 	return lease > 1 && limit_stock_order(ask->store->stock, &ask->ids[claim], ask->asked_ns,
@@ -148,13 +152,13 @@ static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
 	if (reply->number_count != 1 + ask->asked_count)
 		return false;
 	for (size_t i = 0; i < ask->asked_count; i++)
-		if (reply->numbers[1 + i] < 1)
+		if (reply->numbers[1 + i] < !ask->claims[ask->asked[i]].shadow)
 			return false;
 	for (size_t i = 0; i < ask->asked_count; i++) {
 		struct policy_claim *claim = &ask->claims[ask->asked[i]];
 		const struct limit_id *id = &ask->ids[ask->asked[i]];
 		uint64_t tokens = (uint64_t)reply->numbers[1 + i];
-		claim->answer = POLICY_GRANTED;
+		claim->answer = tokens ? POLICY_GRANTED : POLICY_REFUSED;
 		if (tokens > 1)
 			limit_stock_add(ask->store->stock, id, tokens - 1, claim->config->lease,
 			        now_ns, lease_ends_ns(claim, now_ns));

@@ -138,6 +138,25 @@ void reject_exchange(struct exchange *exchange, const struct refusal *refusal)
 	submit(downstream, &record);
 }
 
+void reject_shadows(struct exchange *exchange)
+{
+	struct downstream *downstream = exchange->downstream;
+	for (size_t i = 0; i < exchange->decision.shadow_count; i++) {
+		const struct policy_shadow *shadow = &exchange->decision.shadows[i];
+		struct audit_record record = new_record(
+		        downstream, REASON_rate_limited, shadow->detail);
+		record.event = "shadowed";
+		record.authorized = true;
+		describe_request(downstream, &exchange->client->head, &record);
+		record.policy_name = exchange->decision.policy_name;
+		record.matched_rule = shadow->rule;
+		record.request.id = exchange->request_id;
+		record.request.trace_id = exchange->trace_id;
+		record.answer.retry_after_ms = rounded_up(shadow->wait_ns, NS_PER_MS);
+		audit_submit(downstream->worker->lane, &record);
+	}
+}
+
 void reject_unanswered(struct downstream *downstream, const struct stream *stream,
         enum reason reason, struct str detail)
 {

@@ -66,6 +66,7 @@ struct policy_claim {
 	struct str name;     // of the limit: the same in every gateway of the fleet
 	struct str key;      // tells its buckets apart; arbitrary bytes
 	size_t limit_index;  // among the route's
+	bool shadow;         // a refusal of its refuses nothing; wait_ns is not asked for
 	// By whoever asks: the answer; how long the call could not pass where it is a refusal;
 	// why there is none where that failed, a constant.
 	enum policy_answer answer;
@@ -74,6 +75,13 @@ struct policy_claim {
 };
 
 struct policy_toll;  // opaque: what the call still has to pay here
+
+// A limit with `shadow: true` that would have refused a call which passes.
+struct policy_shadow {
+	size_t limit_index;
+	struct str rule, detail;
+	int64_t wait_ns;  // 0: not known
+};
 
 struct policy_decision {
 	enum reason reason;                // REASON_NONE: allowed
@@ -86,6 +94,8 @@ struct policy_decision {
 	struct str rpc_method;    // `/pkg.Service/Method` of a gRPC call
 	int64_t retry_after_ns;   // > 0 where reason is rate_limited
 	int limit_index;          // which rate limit refused, -1 otherwise
+	struct policy_shadow *shadows;
+	size_t shadow_count;
 	// Not 0 where the verdict is still open: `reason` is REASON_NONE, and no token was taken.
 	size_t claim_count;
 	struct policy_claim *claims;
