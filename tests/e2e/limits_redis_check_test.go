@@ -29,7 +29,6 @@ func TestCheckRefusesSharedLimitsThatCannotBe(t *testing.T) {
 	const good, shared = "redis: {address: 127.0.0.1:6379}", "{rate: 5/s, burst: 10, store: redis}"
 	for name, row := range map[string]struct{ top, limit, key, hint string }{
 		"no server":                     {"", shared, "listeners[0].routes[0].rate_limits[0].store", "redis"},
-		"a server for nothing":          {good, "{rate: 5/s, burst: 10}", "redis", "store: redis"},
 		"no address":                    {"redis: {timeout: 20ms}", shared, "redis", "address"},
 		"an address without a port":     {"redis: {address: 127.0.0.1}", shared, "redis.address", ""},
 		"a timeout of nothing":          {"redis: {address: 127.0.0.1:1, timeout: 0s}", shared, "redis.timeout", ""},

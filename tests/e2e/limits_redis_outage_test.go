@@ -108,12 +108,12 @@ func busies(t *testing.T, r *harness.Redis) {
 
 func TestOnFailureDecidesWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
-	timeout := slow(300 * time.Millisecond)
+	timeout := slow(800 * time.Millisecond)
 	for _, row := range outages {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			redis := harness.StartRedis(t, harness.RedisSetup{})
-			g := threeWays(t, store(redis.Address, "timeout: "+milliseconds(300*time.Millisecond)), setup{})
+			g := threeWays(t, store(redis.Address, "timeout: "+milliseconds(800*time.Millisecond)), setup{})
 			g.awaitConnections(t, 2)
 			c := g.client(t, "h1", common().web)
 			for _, way := range []string{"local", "allow", "deny"} {
@@ -155,9 +155,9 @@ func TestOnFailureDecidesWhileRedisIsAway(t *testing.T) {
 // Callers that are there at the same time wait at the same time.
 func TestManyCallersWaitForRedisOnceTogether(t *testing.T) {
 	t.Parallel()
-	timeout := slow(300 * time.Millisecond)
+	timeout := slow(800 * time.Millisecond)
 	redis := harness.StartRedis(t, harness.RedisSetup{TCP: true})
-	g := threeWays(t, store(redis.Address, "timeout: "+milliseconds(300*time.Millisecond)), setup{})
+	g := threeWays(t, store(redis.Address, "timeout: "+milliseconds(800*time.Millisecond)), setup{})
 	g.awaitConnections(t, 2)
 	var clients []*client
 	for i := range 6 {
