@@ -22,7 +22,7 @@ import (
 func limitedBy(t *testing.T, redis, limit string) *gateway {
 	t.Helper()
 	g := start(t, setup{workers: 1, top: []string{redis}, routes: []string{
-		route("path: /limited/*", `respond: {status: 200, body: "ok"}, rate_limits: [`+limit+"]"), marked("path: /*", "free")}})
+		route("path: /limited/*", `respond: {status: 200, body: "ok"}, rate_limits: [`+strictly(limit)+"]"), marked("path: /*", "free")}})
 	g.awaitConnections(t, 1)
 	return g
 }
@@ -87,6 +87,30 @@ func TestKeptTokensStayWithinTheBound(t *testing.T) {
 	}
 	if most := burst + rate*time.Since(began).Seconds() + 2*lease; float64(passed) > most || passed < burst {
 		t.Errorf("%d granted, %.2f are the most", passed, most)
+	}
+}
+
+// A bucket that nobody asks for is refilled no faster than one that is.
+func TestIdleBucketHoldsWhatWasRefilled(t *testing.T) {
+	t.Parallel()
+	const burst, rate = 20, 20
+	redis := harness.StartRedis(t, harness.RedisSetup{})
+	f := fleetOf(t, 2, store(redis.Address), "{rate: 20/s, burst: 20, store: redis}")
+	one, other := f.gateways[0].client(t, "h1", common().web), f.gateways[1].client(t, "h1", common().web)
+	began := time.Now()
+	passed := 0
+	for granted(t, one, 1, "/limited/x") == 1 {
+		passed++
+	}
+	emptied := time.Now()
+	<-time.After(420 * time.Millisecond)
+	rested := time.Now()
+	for granted(t, other, 1, "/limited/x") == 1 { // it has not heard of a refusal
+		passed++
+	}
+	most, least := burst+rate*time.Since(began).Seconds(), burst+rate*rested.Sub(emptied).Seconds()-1
+	if got := float64(passed); got > most || got < least {
+		t.Errorf("%v granted, at least %.2f and at most %.2f were to be", got, least, most)
 	}
 }
 
@@ -239,7 +263,7 @@ func TestKeysEndWhenTheirBucketIsFull(t *testing.T) {
 func TestManyCallersGainNothing(t *testing.T) {
 	t.Parallel()
 	redis := harness.StartRedis(t, harness.RedisSetup{})
-	g := limitedBy(t, store(redis.Address), `{rate: 1/h, burst: 2, per: ["header:X-Tenant"], store: redis, max_keys: 8}`)
+	g := limitedBy(t, store(redis.Address), `{rate: 1/h, burst: 2, per: ["header:X-Tenant"], store: redis, on_failure: local, max_keys: 8}`)
 	c := g.client(t, "h1", common().web)
 	for round := range 4 {
 		for i := range 80 {

@@ -36,11 +36,21 @@ type fleet struct {
 	web      *backend.HTTP
 }
 
+// strictly has a limit refuse whom the store does not answer, so that no stand-in is taken for it, unless the limit says
+// what it wants.
+func strictly(limits string) string {
+	if strings.Contains(limits, "on_failure") {
+		return limits
+	}
+	return strings.ReplaceAll(limits, "store: redis", "store: redis, on_failure: deny")
+}
+
 // fleetOf starts gateways that limit user.UserService/Login and /limited/* as told, each by a bucket of its own, and
 // waits until their workers have the server's ear: before, on_failure decides.
 func fleetOf(t *testing.T, n int, redis, limits string) *fleet {
 	t.Helper()
 	f := &fleet{users: grpcBackend(t), web: h2cBackend(t)}
+	limits = strictly(limits)
 	for range n {
 		f.gateways = append(f.gateways, start(t, setup{top: []string{redis}, routes: []string{
 			route("grpc: user.UserService/Login", "backend: users, rate_limits: ["+limits+"]"),
