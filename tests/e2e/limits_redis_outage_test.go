@@ -133,7 +133,11 @@ func TestOnFailureDecidesWhileRedisIsAway(t *testing.T) {
 			new(verdicts).ask(t, c, 8, "/local/x", "X-Tenant", "a").want(t, "local", 3, 5, 0)
 			new(verdicts).ask(t, c, 8, "/allow/x", "X-Tenant", "a").want(t, "allow", 8, 0, 0)
 			new(verdicts).ask(t, c, 8, "/deny/x", "X-Tenant", "a").want(t, "deny", 0, 0, 8)
-			if took := time.Since(waited); took > timeout*2 { // 24 calls; one may have tried the server anew
+			most := timeout * 3 / 4
+			if row.name == "frozen for writes" { // which shows only when a new connection is asked for more than a greeting
+				most = timeout * 2
+			}
+			if took := time.Since(waited); took > most {
 				t.Errorf("the others waited %v", took)
 			}
 			if status, _ := g.adminGet("/readyz"); status != http.StatusOK {
