@@ -240,7 +240,7 @@ endef
 list-units:
 	@echo $(TESTS)
 # What runs on several threads: buckets, audit lanes, metrics, admin.
-TSAN_UNITS := $(filter %/bucket_keys_test %/bucket_reload_test %/bucket_threads_test %/limits_test %/audit_test %/audit_log_test \
+TSAN_UNITS := $(filter %/tally_test %/bucket_keys_test %/bucket_reload_test %/bucket_threads_test %/limits_test %/audit_test %/audit_log_test \
 	%/audit_fold_test %/audit_recent_test %/audit_disk_test %/audit_rotation_test %/metrics_threads_test %/admin_test %/admin_connection_test \
 	%/admin_deadline_test %/threads_test %/log_test,$(TESTS))
 tsan-units: $(TSAN_UNITS)

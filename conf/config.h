@@ -103,6 +103,7 @@ struct config_timeouts {  // 0 = off
 
 struct config_limits {  // 0 = none
 	uint64_t connections, concurrent_streams, header_bytes, header_fields, body_bytes;
+	uint64_t connections_per_identity, connections_per_address;
 };
 
 // Where a bucket lives: in this process, or for the whole fleet in Redis.
@@ -112,12 +113,8 @@ enum config_store_failure { STORE_FAILURE_LOCAL, STORE_FAILURE_ALLOW, STORE_FAIL
 
 enum config_per { PER_IDENTITY, PER_METHOD, PER_SOURCE_IP, PER_HEADER };
 
-struct config_override;
-
-struct config_rate_limit {
-	uint64_t rate_count;     // tokens refilled ...
-	int64_t rate_period_ns;  // ... in this time
-	uint64_t burst;          // >= 1
+// What tells callers apart: one count for each combination; none: one for all.
+struct config_split {
 	struct {
 		enum config_per kind;
 		struct str header;  // lower case, for PER_HEADER
@@ -125,6 +122,15 @@ struct config_rate_limit {
 	size_t per_count;
 	struct config_texts per_names;  // the same as written
 	uint64_t max_keys;              // >= 1
+};
+
+struct config_override;
+
+struct config_rate_limit {
+	uint64_t rate_count;     // tokens refilled ...
+	int64_t rate_period_ns;  // ... in this time
+	uint64_t burst;          // >= 1
+	struct config_split split;
 	enum config_store store;
 	enum config_store_failure on_failure;
 	uint64_t lease;  // >= 1: tokens taken from a shared store at once
@@ -139,6 +145,15 @@ struct config_rate_limit {
 struct config_override {
 	struct config_rate_limit limit;
 	struct config_text identity;  // SPIFFE pattern
+};
+
+enum { CONFIG_CALL_LIMITS_MAX = 4 };
+
+// Calls that may be under way at once.
+struct config_call_limit {
+	uint64_t calls;  // >= 1
+	struct config_split split;
+	struct config_mark mark;
 };
 
 enum config_match_kind { MATCH_GRPC, MATCH_PATH };
@@ -158,8 +173,13 @@ struct config_route {
 	struct config_texts upgrades;  // the same as written
 	struct config_rate_limit *rate_limits;
 	size_t rate_limit_count;
+	struct config_call_limit *call_limits;
+	size_t call_limit_count;
 	struct config_mark mark;
 };
+
+// How callers are told what they have left of their limits.
+enum config_quota_fields { QUOTA_OFF, QUOTA_STANDARD, QUOTA_LEGACY, QUOTA_BOTH };
 
 struct config_listener {
 	struct config_text name;
@@ -167,6 +187,7 @@ struct config_listener {
 	struct config_tls tls;
 	struct config_timeouts timeouts;
 	struct config_limits limits;
+	enum config_quota_fields rate_limit_headers;
 	struct config_route *routes;
 	size_t route_count;  // >= 1
 };

@@ -205,7 +205,7 @@ void exchange_send_held(struct exchange *exchange)
 	exchange->state = EXCHANGE_ANSWERING;
 	exchange_progress(exchange);
 	bool last = exchange->downstream->standing != REASON_NONE ||
-	            (exchange->refused == REASON_overloaded && !exchange->decision.claim_count);
+	            (exchange->refused == REASON_overloaded && !exchange_route(exchange));
 	// Nothing that follows a malformed request on an HTTP/1.1 connection is served. The answer
 	// says so, if that comes first.
 	if (!codec->h2 && (last || exchange->refused == REASON_malformed_request))
@@ -382,7 +382,7 @@ void exchange_finish(struct exchange *exchange)
 	if (exchange->state == EXCHANGE_OVER)
 		return;
 	exchange->state = EXCHANGE_OVER;
-	exchange_stop_asking(exchange);
+	exchange_leave_limits(exchange);
 	exchange_let_go_of_backend(exchange);
 	record_exchange(exchange);
 	turn_stop_timer(turn_of(exchange), &exchange->progress);

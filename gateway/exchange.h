@@ -96,6 +96,7 @@ void exchange_backend_sent(struct stream *stream);
 // Whether the verdict stands now; false: it comes later, to `verdict`.
 MUST_USE bool exchange_ask_fleet(struct exchange *exchange, void (*verdict)(void *exchange));
 void exchange_stop_asking(struct exchange *exchange);         // idempotent
+void exchange_leave_limits(struct exchange *exchange);        // likewise; it is over
 void exchange_count_limits(const struct exchange *exchange);  // once the verdict is whole
 struct exchange *exchange_new(struct downstream *downstream, struct stream *client);
 void exchange_forward(struct exchange *exchange);

@@ -5,7 +5,7 @@
 --
 -- KEYS: a bucket each. ARGV: count, period, burst and how many tokens are wanted, for each.
 -- Wanting none asks for a token that may be refused: it is given if there is one, and stops nothing if there is not.
--- Answers {1, tokens given by each...}, or {0, number of the bucket to wait for longest, microseconds}.
+-- Answers {1, and for each tokens given, tokens left, microseconds until it is full}, or {0, number of the bucket to wait for longest, microseconds}.
 --
 -- A bucket is kept as "full_at rest count period burst": at full_at + rest / count microseconds nothing is owed, and then
 -- the key ends by itself. One that was kept by other numbers goes on with as many tokens.
@@ -63,6 +63,7 @@ for i = 1, #KEYS do
 	redis.call('SET', KEYS[i],
 		string.format('%.0f %.0f %.0f %.0f %.0f', now + lasts, math.fmod(debt, count), count, period, burst),
 		'PX', string.format('%.0f', whole(lasts, 1000) + 1))
-	given[i + 1] = tokens
+	given[3 * i - 1], given[3 * i] = tokens, whole(burst * period - debt, period)
+	given[3 * i + 1] = lasts
 end
 return given

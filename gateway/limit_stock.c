@@ -66,13 +66,24 @@ static struct entry *find_or_make(struct limit_stock *stock, const struct limit_
 	return oldest;
 }
 
+static bool has_token(const struct entry *entry, int64_t now_ns)
+{
+	return entry->tokens && entry->tokens_until_ns > now_ns;
+}
+
 bool limit_stock_take(struct limit_stock *stock, const struct limit_id *id, int64_t now_ns)
 {
 	struct entry *entry = find(stock, id);
-	if (!entry || !entry->tokens || entry->tokens_until_ns <= now_ns)
+	if (!entry || !has_token(entry, now_ns))
 		return false;
 	entry->tokens--;
 	return true;
+}
+
+uint64_t limit_stock_tokens(struct limit_stock *stock, const struct limit_id *id, int64_t now_ns)
+{
+	const struct entry *entry = find(stock, id);
+	return entry && entry->tokens_until_ns > now_ns ? entry->tokens : 0;
 }
 
 void limit_stock_add(struct limit_stock *stock, const struct limit_id *id, uint64_t tokens,
@@ -100,7 +111,10 @@ void limit_stock_refuse(
 int64_t limit_stock_wait(struct limit_stock *stock, const struct limit_id *id, int64_t now_ns)
 {
 	const struct entry *entry = find(stock, id);
-	return entry && entry->refusal_until_ns > now_ns ? entry->passes_ns - now_ns : 0;
+	// Who asked for one token while a lease took the last ones was refused; those pass.
+	if (!entry || has_token(entry, now_ns) || entry->refusal_until_ns <= now_ns)
+		return 0;
+	return entry->passes_ns - now_ns;
 }
 
 bool limit_stock_order(

@@ -24,6 +24,8 @@ void limit_stock_free(struct limit_stock *stock);
 // Takes a leased token; false when there is none.
 MUST_USE bool limit_stock_take(
         struct limit_stock *stock, const struct limit_id *id, int64_t now_ns);
+uint64_t limit_stock_tokens(
+        struct limit_stock *stock, const struct limit_id *id, int64_t now_ns);  // leased, left
 // Adds tokens that were taken from the bucket, up to `most` in all: what is over is lost. Each
 // addition lets all live until `until_ns`.
 void limit_stock_add(struct limit_stock *stock, const struct limit_id *id, uint64_t tokens,
@@ -34,7 +36,7 @@ void limit_stock_add(struct limit_stock *stock, const struct limit_id *id, uint6
 enum { LIMIT_REFUSAL_MS = 1000 };
 void limit_stock_refuse(
         struct limit_stock *stock, const struct limit_id *id, int64_t passes_ns, int64_t now_ns);
-// How long no call can pass, for certain; 0: nothing is known.
+// How long no call can pass, for certain; 0: nothing is known, or there are leased tokens.
 int64_t limit_stock_wait(struct limit_stock *stock, const struct limit_id *id, int64_t now_ns);
 
 // True once, until limit_stock_arrived or `until_ns`: who else asks meanwhile wants a single token,

@@ -15,6 +15,8 @@ _Static_assert(SHARED_MAX >= (int)BUCKET_CLAIMS_MAX, "every limit of a route may
 _Static_assert(REDIS_RUN_WORDS + 1 + SHARED_MAX * WORDS_PER_CLAIM <= REDIS_WORDS_MAX,
         "a call of the script fits into a command");
 
+#define LONGEST_US (INT64_MAX / 4 / NS_PER_US)  // that an answer may speak of
+
 enum standing { STANDING_NEW, STANDING_GOOD, STANDING_LOST };
 
 struct limit_store {
@@ -66,11 +68,13 @@ static int64_t lease_ends_ns(const struct policy_claim *claim, int64_t now_ns)
 	return now_ns + (refill_ns > NS_PER_S ? (int64_t)refill_ns : NS_PER_S);
 }
 
-// From what is known here. False when a claim is refused, which ends the matter.
+// From what is known here. False when claims are refused, which ends the matter: all of them, for
+// the longest wait is told.
 static bool answer_from_stock(struct limit_ask *ask)
 {
 	struct limit_stock *stock = ask->store->stock;
 	int64_t now_ns = now_of(ask->store);
+	bool refused = false;
 	for (size_t i = 0; i < ask->count; i++) {
 		if (ask->claims[i].shadow)
 			continue;
@@ -78,13 +82,18 @@ static bool answer_from_stock(struct limit_ask *ask)
 		if (!ask->claims[i].wait_ns)
 			continue;
 		ask->claims[i].answer = POLICY_REFUSED;
-		return false;
+		refused = true;
 	}
+	if (refused)
+		return false;
 	for (size_t i = 0; i < ask->count; i++)
-		if (limit_stock_take(stock, &ask->ids[i], now_ns))
-			ask->claims[i].answer = POLICY_GRANTED;
-		else
+		if (!limit_stock_take(stock, &ask->ids[i], now_ns)) {
 			ask->asked[ask->asked_count++] = i;
+		} else {
+			ask->claims[i].answer = POLICY_GRANTED;
+			ask->claims[i].left = (struct bucket_left){
+			        limit_stock_tokens(stock, &ask->ids[i], now_ns), -1};
+		}
 	return true;
 }
 
@@ -145,19 +154,32 @@ static void fail(struct limit_ask *ask, enum redis_outcome outcome)
 	metrics_limit_store(ask->store->worker->metrics, words[outcome]);
 }
 
-// {1, tokens...}
+// {1, and for each its tokens, what is left, and the microseconds until it is full}
+static bool is_grant(const struct limit_ask *ask, const struct redis_reply *reply)
+{
+	if (reply->number_count != 1 + 3 * ask->asked_count)
+		return false;
+	for (size_t i = 0; i < ask->asked_count; i++) {
+		const int64_t *numbers = &reply->numbers[1 + 3 * i];
+		if (numbers[0] < !ask->claims[ask->asked[i]].shadow || numbers[1] < 0 ||
+		        numbers[2] < 0 || numbers[2] > LONGEST_US)
+			return false;
+	}
+	return true;
+}
+
 static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
 {
 	int64_t now_ns = now_of(ask->store);
-	if (reply->number_count != 1 + ask->asked_count)
+	if (!is_grant(ask, reply))
 		return false;
-	for (size_t i = 0; i < ask->asked_count; i++)
-		if (reply->numbers[1 + i] < !ask->claims[ask->asked[i]].shadow)
-			return false;
 	for (size_t i = 0; i < ask->asked_count; i++) {
 		struct policy_claim *claim = &ask->claims[ask->asked[i]];
 		const struct limit_id *id = &ask->ids[ask->asked[i]];
-		uint64_t tokens = (uint64_t)reply->numbers[1 + i];
+		const int64_t *numbers = &reply->numbers[1 + 3 * i];
+		uint64_t tokens = (uint64_t)numbers[0];
+		claim->left = (struct bucket_left){
+		        (uint64_t)numbers[1] + (tokens ? tokens - 1 : 0), numbers[2] * NS_PER_US};
 		claim->answer = tokens ? POLICY_GRANTED : POLICY_REFUSED;
 		if (tokens > 1)
 			limit_stock_add(ask->store->stock, id, tokens - 1, claim->config->lease,
@@ -171,11 +193,10 @@ static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
 // {0, number, microseconds}
 static bool take_refusal(struct limit_ask *ask, const struct redis_reply *reply)
 {
-	const int64_t longest_us = (int64_t)INT64_MAX / 4 / NS_PER_US;
 	int64_t now_ns = now_of(ask->store);
 	if (reply->number_count != 3 || reply->numbers[1] < 1 ||
 	        (size_t)reply->numbers[1] > ask->asked_count || reply->numbers[2] < 1 ||
-	        reply->numbers[2] > longest_us)
+	        reply->numbers[2] > LONGEST_US)
 		return false;
 	size_t refused = ask->asked[reply->numbers[1] - 1];
 	ask->claims[refused].answer = POLICY_REFUSED;

@@ -25,9 +25,15 @@ static void *keep_text(const redisReadTask *task, char *text, size_t len)
 	return replies;
 }
 
-static void *open_list(const redisReadTask *task, int count)
+#if HIREDIS_MAJOR < 1
+typedef int list_count;
+#else
+typedef size_t list_count;
+#endif
+
+static void *open_list(const redisReadTask *task, list_count count)
 {
-	bool fits = count >= 0 && count <= REDIS_NUMBERS_MAX && !task->parent;
+	bool fits = (size_t)count <= REDIS_NUMBERS_MAX && !task->parent;
 	return fits ? replies_of(task) : NULL;
 }
 
@@ -51,8 +57,14 @@ static void free_nothing(void *object)
 	(void)object;
 }
 
+// What else a newer hiredis knows is asked for by nobody: it stands for itself.
 static redisReplyObjectFunctions functions = {
-        keep_text, open_list, keep_number, keep_nothing, free_nothing};
+        .createString = keep_text,
+        .createArray = open_list,
+        .createInteger = keep_number,
+        .createNil = keep_nothing,
+        .freeObject = free_nothing,
+};
 
 struct redis_replies *redis_replies_new(void)
 {
@@ -86,11 +98,13 @@ bool redis_replies_next(struct redis_replies *replies, const struct redis_reply 
 	*reply = NULL;
 	if (redisReaderGetReply(replies->reader, &whole) != REDIS_OK)
 		return false;
-	if (whole) {
-		replies->unread = replies->reader->len - replies->reader->pos;
-		*reply = &replies->reply;
-	}
-	return replies->unread <= REDIS_REPLY_BYTES_MAX;
+	if (!whole)
+		return replies->unread <= REDIS_REPLY_BYTES_MAX;
+	// However it came: one that is too long is so in one piece, too.
+	size_t after = replies->reader->len - replies->reader->pos, size = replies->unread - after;
+	replies->unread = after;
+	*reply = &replies->reply;
+	return size <= REDIS_REPLY_BYTES_MAX;
 }
 
 bool redis_reply_is(const struct redis_reply *reply, const char *code)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "gateway/http/grpc.h"
+#include "gateway/quota_fields.h"
 
 static const char *protocol_of(const struct downstream *downstream)
 {
@@ -95,6 +96,7 @@ static void answer_grpc(struct exchange *exchange, const struct refusal *refusal
 		fields_add(&head.fields, arena, STR("grpc-retry-pushback-ms"),
 		        arena_digits(
 		                arena, (uint64_t)rounded_up(refusal->retry_after_ns, NS_PER_MS)));
+	quota_fields_add(exchange, &head.fields);
 	exchange_answer(exchange, &head, STR(""));
 }
 
@@ -112,6 +114,7 @@ static void answer_http(struct exchange *exchange, const struct refusal *refusal
 	if (retry_s)
 		fields_add(&head.fields, arena, STR("retry-after"),
 		        arena_digits(arena, (uint64_t)retry_s));
+	quota_fields_add(exchange, &head.fields);
 	exchange_answer(exchange, &head, problem_json(exchange, refusal, status));
 }
 

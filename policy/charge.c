@@ -5,6 +5,7 @@
 
 struct policy_toll {
 	const struct route *route;
+	struct arena *arena;  // NULL: nobody wants to be told quotas
 	const struct route_limit *limits[BUCKET_CLAIMS_MAX];  // as they are for this caller
 	struct bucket_claim claims[BUCKET_CLAIMS_MAX];
 };
@@ -22,15 +23,33 @@ static void assess(struct policy_toll *toll, const struct route *route,
         const struct limit_facts *facts, struct arena *arena)
 {
 	toll->route = route;
+	toll->arena = facts->request->wants_quotas ? arena : NULL;
 	for (size_t i = 0; i < route->limit_count; i++) {
 		const struct route_limit *limit = limit_for(&route->limits[i], facts->identity);
 		CHECK(limit->bucket);  // a policy compiled to be checked never decides
 		toll->limits[i] = limit;
 		toll->claims[i] = (struct bucket_claim){
-		        limit->bucket, limit_key(limit, route, facts, arena)};
+		        limit->bucket, limit_key(&limit->config->split, route, facts, arena)};
 	}
 }
 
+static void tell(struct policy_decision *decision, const struct policy_toll *toll, size_t limit,
+        struct bucket_left left)
+{
+	const struct config_rate_limit *config = toll->limits[limit]->config;
+	unsigned __int128 refill_ns = (unsigned __int128)config->burst *
+	                              (uint64_t)config->rate_period_ns / config->rate_count;
+	if (!toll->arena)
+		return;
+	if (!decision->quotas)
+		decision->quotas = arena_alloc(
+		        toll->arena, toll->route->limit_count * sizeof(*decision->quotas));
+	decision->quotas[decision->quota_count++] = (struct policy_quota){
+	        limit, config->burst, (int64_t)refill_ns, left};
+}
+
+// A caller that is refused is told of that limit alone: it has none of it left, and the rest would
+// have to be asked for.
 static void refuse(struct policy_decision *decision, const struct policy_toll *toll, size_t limit,
         int64_t wait_ns)
 {
@@ -39,6 +58,8 @@ static void refuse(struct policy_decision *decision, const struct policy_toll *t
 	decision->limit_index = (int)limit;
 	decision->matched_rule = toll->limits[limit]->rule;
 	decision->detail = toll->limits[limit]->detail;
+	decision->quota_count = 0;
+	tell(decision, toll, limit, (struct bucket_left){0, wait_ns});
 }
 
 static bool is_shared(const struct policy_toll *toll, size_t limit)
@@ -84,6 +105,8 @@ static bool pay_here(
 	                       : bucket_would_refuse(claims, count, now_ns, &refused_by);
 	if (wait_ns)
 		refuse(decision, toll, limits[refused_by], wait_ns);
+	for (size_t i = 0; toll->arena && take && !wait_ns && i < count; i++)
+		tell(decision, toll, limits[i], bucket_claim_left(&claims[i]));
 	return wait_ns == 0;
 }
 
@@ -170,10 +193,12 @@ static const struct policy_claim *denied_claim(const struct policy_decision *dec
 	return NULL;
 }
 
-static void count_claims(const struct policy_decision *decision)
+static void close_claims(struct policy_decision *decision)
 {
 	for (size_t i = 0; i < decision->claim_count; i++) {
 		const struct policy_claim *claim = &decision->claims[i];
+		if (claim->answer == POLICY_GRANTED && !claim->shadow)
+			tell(decision, decision->toll, claim->limit_index, claim->left);
 		if (claim->answer == POLICY_GRANTED || claim->answer == POLICY_REFUSED)
 			bucket_limit_count(decision->toll->claims[claim->limit_index].limit,
 			        claim->answer == POLICY_GRANTED);
@@ -200,6 +225,6 @@ void policy_settle(struct policy_decision *decision, int64_t now_ns, struct aren
 	}
 	if (!pay_here(toll, true, now_ns, decision))
 		return;
-	count_claims(decision);
+	close_claims(decision);
 	cast_shadows(toll, now_ns, arena, decision);
 }

@@ -215,6 +215,7 @@ static void compile_route(const struct compiling *compiling, struct policy_liste
 		        arena_printf(arena, "%.*s.rate_limits[%zu].overrides", STR_FMT(key), i),
 		        patterns_known);
 	limits_compile(route, key, arena, compiling->problems);
+	places_compile(route, key, arena, compiling->problems);
 	if (!matched)
 		return;
 	check_reachable(compiling, &listener->index, route, key);
@@ -254,9 +255,11 @@ static void compile_admin(const struct compiling *compiling, struct policy_liste
 static void bind_buckets(struct policy *policy, struct bucket_store *store)
 {
 	int64_t now_ns = clock_monotonic_ns();
-	for (size_t i = 0; i < policy->listener_count; i++)
+	for (size_t i = 0; i < policy->listener_count; i++) {
+		places_bind(&policy->listeners[i], store, &policy->arena);
 		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
 			limits_bind(&policy->listeners[i].routes[r], store, &policy->arena, now_ns);
+	}
 }
 
 struct policy *policy_compile(
@@ -284,9 +287,11 @@ void policy_free(struct policy *policy)
 {
 	if (!policy)
 		return;
-	for (size_t i = 0; i < policy->listener_count; i++)
+	for (size_t i = 0; i < policy->listener_count; i++) {
+		places_unbind(&policy->listeners[i]);
 		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
 			limits_unbind(&policy->listeners[i].routes[r]);
+	}
 	arena_fini(&policy->arena);
 	free(policy);
 }

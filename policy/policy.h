@@ -13,6 +13,7 @@
 #include "conf/config.h"
 #include "policy/bucket.h"
 #include "policy/spiffe.h"
+#include "policy/tally.h"
 
 struct policy;
 
@@ -51,6 +52,7 @@ struct policy_request {
 	struct str host;    // without port, lower case
 	bool websocket;     // asks for the upgrade
 	bool too_large;     // announces a body over the listener's `limits.body_bytes`
+	bool wants_quotas;  // the caller is to be told what is left
 	struct str source_ip;
 	// The value of a header for `per: [header:NAME]`; repeated fields are joined with ',';
 	// empty when absent.
@@ -72,6 +74,7 @@ struct policy_claim {
 	enum policy_answer answer;
 	int64_t wait_ns;
 	const char *failure;
+	struct bucket_left left;  // where it is granted, as far as is known
 };
 
 struct policy_toll;  // opaque: what the call still has to pay here
@@ -83,17 +86,33 @@ struct policy_shadow {
 	int64_t wait_ns;  // 0: not known
 };
 
+// What a caller has left of a limit that let it pass, or that refused it.
+struct policy_quota {
+	size_t limit_index;
+	uint64_t burst;
+	int64_t refill_ns;  // an empty bucket is full after that
+	struct bucket_left left;
+};
+
+// The places a call takes up while it is under way.
+struct policy_places {
+	struct tally_place of[CONFIG_CALL_LIMITS_MAX];
+};
+
 struct policy_decision {
 	enum reason reason;                // REASON_NONE: allowed
 	const struct config_route *route;  // NULL when none matched
 	size_t route_index;
 	struct str policy_name;  // `edge/user.UserService/Login`: listener, and the route's pattern
-	struct str matched_rule;  // `rate_limits[0]`, `allow`, `upgrade`,
-	                          // `match_subject_alt_names`, `routes`
-	struct str detail;        // for the audit record alone
-	struct str rpc_method;    // `/pkg.Service/Method` of a gRPC call
-	int64_t retry_after_ns;   // > 0 where reason is rate_limited
-	int limit_index;          // which rate limit refused, -1 otherwise
+	struct str matched_rule;      // `rate_limits[0]`, `allow`, `upgrade`,
+	                              // `match_subject_alt_names`, `routes`
+	struct str detail;            // for the audit record alone
+	struct str rpc_method;        // `/pkg.Service/Method` of a gRPC call
+	int64_t retry_after_ns;       // > 0 where reason is rate_limited
+	int limit_index;              // which rate limit refused, -1 otherwise
+	struct policy_places places;  // policy_leave gives them back
+	struct policy_quota *quotas;  // where the request wants them
+	size_t quota_count;
 	struct policy_shadow *shadows;
 	size_t shadow_count;
 	// Not 0 where the verdict is still open: `reason` is REASON_NONE, and no token was taken.
@@ -107,10 +126,21 @@ struct policy_decision {
 void policy_decide(const struct policy *policy, size_t listener,
         const struct policy_identity *identity, const struct policy_request *request,
         int64_t now_ns, struct arena *arena, struct policy_decision *decision);
-// Closes an open verdict, once every claim is answered: takes the tokens of this process's buckets,
-// those among them that stand in for claims that failed. Where that refuses, the tokens that were
-// granted are the asker's to give back. The policy, and the arena and request of the decision, are
-// those of policy_decide and still alive.
+// Closes an open verdict, once every claim is answered or one is refused, which ends the matter:
+// takes the tokens of this process's buckets, those among them that stand in for claims that
+// failed. Where that refuses, the tokens that were granted are the asker's to give back. The
+// policy, and the arena and request of the decision, are those of policy_decide and still alive.
 void policy_settle(struct policy_decision *decision, int64_t now_ns, struct arena *arena);
+
+// The call is over, or is refused after all. Idempotent.
+void policy_leave(struct policy_decision *decision);
+
+// Counts a connection of the listener with others of its address, or of its identity: past the
+// ceiling a few more are told so, and beyond those it is not even counted.
+enum policy_room { POLICY_ROOM, POLICY_FULL, POLICY_OVERFULL };
+MUST_USE enum policy_room policy_count_address(const struct policy *policy, size_t listener,
+        struct str source_ip, struct tally_place *place);
+MUST_USE enum policy_room policy_count_identity(const struct policy *policy, size_t listener,
+        const struct spiffe_id *identity, struct tally_place *place);
 
 #endif
