@@ -27,7 +27,7 @@ MACHINE := $(shell uname -m)
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
 	libseccomp-dev libsystemd-dev libcurl4-openssl-dev libhiredis-dev curl openssl
-TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace
+TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace redis-server
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith -Wformat=2 \
@@ -220,7 +220,7 @@ SANITIZED := -skip '^(TestNoTextOfAKeyStaysInMemory|TestNewcomersAreRefusedBefor
 
 # Of tests/e2e, by file: what is worth a slow look.
 # Modules of their own aside, and the browser, which takes both cores while others measure how long clients wait.
-GO_WHOLE := ./backend ./cost ./e2e ./faults ./hostile ./inject ./tally
+GO_WHOLE := ./backend ./cost ./e2e ./faults ./hostile ./inject ./script ./tally
 # What threads share, and what changes under them.
 TSAN_E2E_brief = -run '$(call tests_of,threads reload reload_live rotation upgrade upgrade_hostile drain audit audit_log admin \
 	admin_status admin_tls metrics log limits grpc grpc_flow access resumption whole)'
