@@ -95,6 +95,43 @@ static bool refills_in_time(const struct config_rate_limit *limit)
 	return needed <= (unsigned __int128)limit->rate_count * (unsigned __int128)year_ns;
 }
 
+void check_override(struct reader *reader, const struct tree *node, void *base)
+{
+	struct config_override *override = base;
+	override->limit.mark = node->mark;
+	if (override->limit.rate_count && !refills_in_time(&override->limit))
+		reader_problem_at(reader, node, "burst",
+		        "takes more than a year to refill at this rate; expected a smaller burst "
+		        "or a higher rate");
+}
+
+// The limit as it is for those it overrides.
+static void complete_overrides(struct reader *reader, const struct config_rate_limit *limit)
+{
+	reader_enter(reader, "overrides");
+	for (size_t i = 0; i < limit->override_count; i++) {
+		struct config_rate_limit *own = &limit->overrides[i].limit, whole = *limit;
+		whole.rate_count = own->rate_count;
+		whole.rate_period_ns = own->rate_period_ns;
+		whole.burst = own->burst;
+		whole.mark = own->mark;
+		whole.overrides = NULL;
+		whole.override_count = 0;
+		*own = whole;
+		uint64_t least = limit->fleet > limit->lease ? limit->fleet : limit->lease;
+		if (!own->burst || own->burst >= least)
+			continue;
+		reader_enter_item(reader, i);
+		reader_enter(reader, "burst");
+		reader_problem(reader, own->mark,
+		        "is less than the limit's fleet or lease; expected at least %llu",
+		        (unsigned long long)least);
+		reader_leave(reader);
+		reader_leave(reader);
+	}
+	reader_leave(reader);
+}
+
 static void check_store(
         struct reader *reader, const struct tree *node, const struct config_rate_limit *limit)
 {
@@ -112,6 +149,9 @@ static void check_store(
 		reader_problem_at(reader, node, "lease",
 		        "is more than the bucket ever holds; expected at most the burst, %llu",
 		        (unsigned long long)limit->burst);
+	if (limit->store == STORE_REDIS && limit->lease > 1 && limit->shadow)
+		reader_problem_at(reader, node, "lease",
+		        "can have no effect beside shadow; expected it left out");
 	if (limit->store == STORE_REDIS && limit->fleet > 1 &&
 	        limit->on_failure != STORE_FAILURE_LOCAL)
 		reader_problem_at(reader, node, "fleet",
@@ -137,6 +177,7 @@ void check_rate_limit(struct reader *reader, const struct tree *node, void *base
 		        "%llu",
 		        (unsigned long long)limit->burst);
 	check_store(reader, node, limit);
+	complete_overrides(reader, limit);
 }
 
 void check_route(struct reader *reader, const struct tree *node, void *base)

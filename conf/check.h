@@ -12,6 +12,7 @@ void check_tls(struct reader *reader, const struct tree *node, void *tls);
 void check_match(struct reader *reader, const struct tree *node, void *route);
 void check_respond(struct reader *reader, const struct tree *node, void *route);
 void check_rate_limit(struct reader *reader, const struct tree *node, void *rate_limit);
+void check_override(struct reader *reader, const struct tree *node, void *override);
 void check_route(struct reader *reader, const struct tree *node, void *route);
 void check_backend(struct reader *reader, const struct tree *node, void *backend);
 

@@ -112,6 +112,8 @@ enum config_store_failure { STORE_FAILURE_LOCAL, STORE_FAILURE_ALLOW, STORE_FAIL
 
 enum config_per { PER_IDENTITY, PER_METHOD, PER_SOURCE_IP, PER_HEADER };
 
+struct config_override;
+
 struct config_rate_limit {
 	uint64_t rate_count;     // tokens refilled ...
 	int64_t rate_period_ns;  // ... in this time
@@ -127,7 +129,16 @@ struct config_rate_limit {
 	enum config_store_failure on_failure;
 	uint64_t lease;  // >= 1: tokens taken from a shared store at once
 	uint64_t fleet;  // >= 1: gateways among which a bucket of this process is divided
+	bool shadow;     // what it would refuse is counted and recorded, and passes
+	struct config_override *overrides;  // the first that matches the caller counts
+	size_t override_count;
 	struct config_mark mark;
+};
+
+// Other numbers for some identities: the whole limit as it is for them, itself without overrides.
+struct config_override {
+	struct config_rate_limit limit;
+	struct config_text identity;  // SPIFFE pattern
 };
 
 enum config_match_kind { MATCH_GRPC, MATCH_PATH };
@@ -150,12 +161,16 @@ struct config_route {
 	struct config_mark mark;
 };
 
+// How callers are told what they have left of their limits.
+enum config_quota_fields { QUOTA_OFF, QUOTA_STANDARD, QUOTA_LEGACY, QUOTA_BOTH };
+
 struct config_listener {
 	struct config_text name;
 	struct config_address address;
 	struct config_tls tls;
 	struct config_timeouts timeouts;
 	struct config_limits limits;
+	enum config_quota_fields rate_limit_headers;
 	struct config_route *routes;
 	size_t route_count;  // >= 1
 };

@@ -6,6 +6,7 @@ enum {
 	ROUTES_MAX = 10000,
 	WORDS_MAX = 1000,
 	RATE_LIMITS_MAX = 16,
+	OVERRIDES_MAX = 100,
 	PER_MAX = ARRAY_LEN(((struct config_rate_limit *)NULL)->per),
 };
 
@@ -139,6 +140,22 @@ static const struct schema_object schema_respond = {
 static const char *const stores[] = {"local", "redis", NULL};
 static const char *const store_failures[] = {"local", "allow", "deny", NULL};
 
+static const struct schema_key override_keys[] = {
+        {"identity", .presence = PRESENCE_REQUIRED, TYPE(type_pattern),
+                AT(config_override, identity),
+                DOC("A SPIFFE pattern of those it is for; the first override that matches "
+                    "counts.")},
+        {"rate", .presence = PRESENCE_REQUIRED, TYPE(type_rate), AT(config_override, limit),
+                RANGE(1, 1000000000), DOC("Tokens refilled for them.")},
+        {"burst", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_override, limit.burst),
+                RANGE(1, 1000000000), DOC("Their tokens at the start and at most.")},
+};
+
+static const struct schema_object schema_override = {
+        DOC("Other numbers for some callers. They have buckets of their own, split as the limit's "
+            "`per` says: one for each of them only where that names `identity`."),
+        .size = sizeof(struct config_override), KEYS(override_keys), .check = check_override};
+
 static const struct schema_key rate_limit_keys[] = {
         {"rate", .presence = PRESENCE_REQUIRED, TYPE(type_rate), RANGE(1, 1000000000),
                 DOC("Tokens refilled, continuously.")},
@@ -148,6 +165,15 @@ static const struct schema_key rate_limit_keys[] = {
                 AT(config_rate_limit, per_names), RANGE(1, PER_MAX),
                 DOC("One bucket for each combination of `identity`, `method`, `source_ip`, "
                     "`header:NAME`; without the key the route has one.")},
+        {"overrides", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_override), AT(config_rate_limit, overrides),
+                COUNT_AT(config_rate_limit, override_count), RANGE(1, OVERRIDES_MAX),
+                DOC("Other numbers for some identities.")},
+        {"shadow", TYPE(type_flag), AT(config_rate_limit, shadow), .fallback = "false",
+                DOC("A trial: what the limit would refuse passes, is counted as `would_refuse` and "
+                    "leaves an audit record of event `shadowed`. It takes tokens only of calls "
+                    "that "
+                    "pass all the others.")},
         {"max_keys", TYPE(type_count), AT(config_rate_limit, max_keys), RANGE(1, 10000000),
                 .fallback = "10000", .shown = shown_split,
                 DOC("Buckets kept with `per`; beyond them newcomers share one.")},
@@ -203,6 +229,8 @@ static const struct schema_object schema_route = {
         DOC("The first route that matches decides. Either `backend` or `respond`."),
         .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
 
+static const char *const quota_fields[] = {"off", "standard", "legacy", "both", NULL};
+
 static const struct schema_key listener_keys[] = {
         {"name", .presence = PRESENCE_REQUIRED, TYPE(type_name), AT(config_listener, name),
                 DOC("In logs and metrics.")},
@@ -214,6 +242,15 @@ static const struct schema_key listener_keys[] = {
                 DOC("How long clients may take.")},
         {"limits", .shape = SHAPE_OBJECT, OBJECT(schema_limits), AT(config_listener, limits),
                 DOC("How much clients may ask for.")},
+        {"rate_limit_headers", TYPE(type_choice), AT(config_listener, rate_limit_headers),
+                .choices = quota_fields, .fallback = "off",
+                DOC("Whether answers tell callers what they have left of the route's limits, "
+                    "shadows "
+                    "aside: `standard` is `RateLimit-Policy` and `RateLimit` "
+                    "(draft-ietf-httpapi-ratelimit-headers-11), `legacy` `X-RateLimit-Limit`, "
+                    "`-Remaining` and `-Reset` (seconds) of the limit with the least left. Fields "
+                    "of "
+                    "these names from a backend are then left out.")},
         {"routes", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED, OBJECT(schema_route),
                 AT(config_listener, routes), COUNT_AT(config_listener, route_count),
                 RANGE(1, ROUTES_MAX), DOC("Where requests go; what matches none is refused.")},

@@ -28,6 +28,7 @@ struct audit_lane;  // one producer's end; used by that producer's thread only
 struct audit_record {
 	const char *event;   // "rejected"
 	enum reason reason;  // REASON_NONE: no refusal, but what an auditor should know
+	bool authorized;     // it passed all the same
 	struct str detail, principal, rpc_method, policy_name, matched_rule, listener;
 	struct {
 		int status, grpc_status;  // 0 = none / -1 = none

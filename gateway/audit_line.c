@@ -151,7 +151,7 @@ static void put_verdict(struct json *json, const struct audit_record *record)
 	json_member_str(json, "event", str_from(record->event));
 	if (record->reason == REASON_NONE)
 		return;
-	json_member_bool(json, "authorized", false);
+	json_member_bool(json, "authorized", record->authorized);
 	json_member_str(json, "reason", str_from(reason_name(record->reason)));
 }
 

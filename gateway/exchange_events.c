@@ -4,6 +4,7 @@
 #include "gateway/exchange.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
+#include "gateway/quota_fields.h"
 #include "gateway/reject.h"
 #include "policy/host.h"
 
@@ -73,6 +74,7 @@ static void respond(struct exchange *exchange)
 		        &head.fields, arena, STR("content-type"), STR("text/plain; charset=utf-8"));
 		fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
 	}
+	quota_fields_add(exchange, &head.fields);
 	bool bodiless = exchange->grpc || route->respond_status == 204 ||
 	                route->respond_status == 304;
 	exchange_answer(exchange, &head, bodiless ? STR("") : route->respond_body);
@@ -94,6 +96,8 @@ static void pass(struct exchange *exchange)
 static bool verdict_allows(struct exchange *exchange)
 {
 	exchange_count_limits(exchange);
+	if (exchange->decision.shadow_count)
+		reject_shadows(exchange);
 	if (exchange->decision.reason != REASON_NONE)
 		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
 	return true;
@@ -120,6 +124,7 @@ static bool policy_allows(struct exchange *exchange)
 	        .method = head->method,
 	        .path = exchange->path.path,
 	        .host = exchange->host,
+	        .wants_quotas = downstream_config(downstream)->rate_limit_headers != QUOTA_OFF,
 	        .source_ip = str_from(downstream->source_ip),
 	        .header = header_value,
 	        .headers = &head->fields,

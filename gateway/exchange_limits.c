@@ -52,6 +52,9 @@ static enum metrics_decision decision_of(const struct policy_decision *decision,
 {
 	if ((int)limit == decision->limit_index)
 		return METRICS_REFUSED;
+	for (size_t i = 0; i < decision->shadow_count; i++)
+		if (decision->shadows[i].limit_index == limit)
+			return METRICS_WOULD_REFUSE;
 	for (size_t i = 0; i < decision->claim_count; i++)
 		if (decision->claims[i].limit_index == limit &&
 		        decision->claims[i].answer == POLICY_FAILED)

@@ -5,6 +5,7 @@
 #include "gateway/client_certificate.h"
 #include "gateway/http/grpc.h"
 #include "gateway/http/trace.h"
+#include "gateway/quota_fields.h"
 
 // Headers that carry the gateway's own word, in any spelling a CGI-like backend might fold into
 // theirs.
@@ -188,13 +189,18 @@ void forward_answer(struct exchange *exchange, const struct head *answer, struct
 	if (answer->status == 304 && exchange->downstream->codec->h2)
 		out->content_length = -1;
 	out->websocket = answer->websocket;
-	out->fields.capacity = answer->fields.count + 2;
+	out->fields.capacity = answer->fields.count + 2 + QUOTA_FIELDS_MAX;
 	out->fields.items = arena_alloc(
 	        &exchange->arena, out->fields.capacity * sizeof(*out->fields.items));
-	for (size_t i = 0; i < answer->fields.count; i++)
-		if (!field_is_hop_by_hop(answer->fields.items[i].name))
-			fields_add(&out->fields, &exchange->arena, answer->fields.items[i].name,
-			        answer->fields.items[i].value);
+	bool told = exchange->decision.quota_count && answer->status >= 200;
+	for (size_t i = 0; i < answer->fields.count; i++) {
+		const struct field *field = &answer->fields.items[i];
+		if (!field_is_hop_by_hop(field->name) &&
+		        !(told && quota_field_is_ours(exchange, field->name)))
+			fields_add(&out->fields, &exchange->arena, field->name, field->value);
+	}
+	if (told)
+		quota_fields_add(exchange, &out->fields);
 }
 
 void forward_trailers(

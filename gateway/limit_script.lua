@@ -4,7 +4,8 @@
 -- it), so nothing is rounded. Time is this server's own.
 --
 -- KEYS: a bucket each. ARGV: count, period, burst and how many tokens are wanted, for each.
--- Answers {1, tokens given by each...}, at least one by each, or {0, number of the bucket to wait for longest, microseconds}.
+-- Wanting none asks for a token that may be refused: it is given if there is one, and stops nothing if there is not.
+-- Answers {1, and for each tokens given, tokens left, microseconds until it is full}, or {0, number of the bucket to wait for longest, microseconds}.
 --
 -- A bucket is kept as "full_at rest count period burst": at full_at + rest / count microseconds nothing is owed, and then
 -- the key ends by itself. One that was kept by other numbers goes on with as many tokens.
@@ -46,13 +47,14 @@ for i = 1, #KEYS do
 	local kept = redis.call('GET', KEYS[i])
 	local debt = kept and owed(kept, now, count, period, burst) or 0
 	local free = whole(burst * period - debt, period)
-	if free < 1 then
+	if free < 1 and wanted > 0 then
 		local wait = whole(debt - (burst - 1) * period + count - 1, count)
 		if wait > longest then
 			longest, number = wait, i
 		end
 	end
-	buckets[i] = {debt + math.min(wanted, free) * period, count, period, burst, math.min(wanted, free)}
+	local tokens = math.min(math.max(wanted, 1), free)
+	buckets[i] = {debt + tokens * period, count, period, burst, tokens}
 end
 
 if number > 0 then
@@ -66,6 +68,7 @@ for i = 1, #KEYS do
 	redis.call('SET', KEYS[i],
 		string.format('%.0f %.0f %.0f %.0f %.0f', now + lasts, math.fmod(debt, count), count, period, burst),
 		'PX', string.format('%.0f', whole(lasts, 1000) + 1))
-	given[i + 1] = tokens
+	given[3 * i - 1], given[3 * i] = tokens, whole(burst * period - debt, period)
+	given[3 * i + 1] = lasts
 end
 return given

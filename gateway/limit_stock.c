@@ -80,6 +80,12 @@ bool limit_stock_take(struct limit_stock *stock, const struct limit_id *id, int6
 	return true;
 }
 
+uint64_t limit_stock_tokens(struct limit_stock *stock, const struct limit_id *id, int64_t now_ns)
+{
+	const struct entry *entry = find(stock, id);
+	return entry && entry->tokens_until_ns > now_ns ? entry->tokens : 0;
+}
+
 void limit_stock_add(struct limit_stock *stock, const struct limit_id *id, uint64_t tokens,
         uint64_t most, int64_t now_ns, int64_t until_ns)
 {

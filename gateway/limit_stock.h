@@ -24,6 +24,8 @@ void limit_stock_free(struct limit_stock *stock);
 // Takes a leased token; false when there is none.
 MUST_USE bool limit_stock_take(
         struct limit_stock *stock, const struct limit_id *id, int64_t now_ns);
+uint64_t limit_stock_tokens(
+        struct limit_stock *stock, const struct limit_id *id, int64_t now_ns);  // leased, left
 // Adds tokens that were taken from the bucket, up to `most` in all: what is over is lost. Each
 // addition lets all live until `until_ns`.
 void limit_stock_add(struct limit_stock *stock, const struct limit_id *id, uint64_t tokens,

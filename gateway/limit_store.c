@@ -15,6 +15,8 @@ _Static_assert(SHARED_MAX >= (int)BUCKET_CLAIMS_MAX, "every limit of a route may
 _Static_assert(REDIS_RUN_WORDS + 1 + SHARED_MAX * WORDS_PER_CLAIM <= REDIS_WORDS_MAX,
         "a call of the script fits into a command");
 
+#define LONGEST_US (INT64_MAX / 4 / NS_PER_US)  // that an answer may speak of
+
 enum standing { STANDING_NEW, STANDING_GOOD, STANDING_LOST };
 
 struct limit_store {
@@ -74,6 +76,8 @@ static bool answer_from_stock(struct limit_ask *ask)
 	int64_t now_ns = now_of(ask->store);
 	bool refused = false;
 	for (size_t i = 0; i < ask->count; i++) {
+		if (ask->claims[i].shadow)
+			continue;
 		ask->claims[i].wait_ns = limit_stock_wait(stock, &ask->ids[i], now_ns);
 		if (!ask->claims[i].wait_ns)
 			continue;
@@ -83,10 +87,13 @@ static bool answer_from_stock(struct limit_ask *ask)
 	if (refused)
 		return false;
 	for (size_t i = 0; i < ask->count; i++)
-		if (limit_stock_take(stock, &ask->ids[i], now_ns))
-			ask->claims[i].answer = POLICY_GRANTED;
-		else
+		if (!limit_stock_take(stock, &ask->ids[i], now_ns)) {
 			ask->asked[ask->asked_count++] = i;
+		} else {
+			ask->claims[i].answer = POLICY_GRANTED;
+			ask->claims[i].left = (struct bucket_left){
+			        limit_stock_tokens(stock, &ask->ids[i], now_ns), -1};
+		}
 	return true;
 }
 
@@ -101,6 +108,8 @@ static struct str key_word(const struct limit_ask *ask, size_t claim, struct are
 
 static uint64_t wanted(const struct limit_ask *ask, size_t claim)
 {
+	if (ask->claims[claim].shadow)
+		return 0;
 	uint64_t lease = ask->claims[claim].config->lease;
 	int64_t timeout_ns = ask->store->config->redis.timeout_ns;
 	return lease > 1 && limit_stock_order(ask->store->stock, &ask->ids[claim], ask->asked_ns,
@@ -145,20 +154,33 @@ static void fail(struct limit_ask *ask, enum redis_outcome outcome)
 	metrics_limit_store(ask->store->worker->metrics, words[outcome]);
 }
 
-// {1, tokens...}
+// {1, and for each its tokens, what is left, and the microseconds until it is full}
+static bool is_grant(const struct limit_ask *ask, const struct redis_reply *reply)
+{
+	if (reply->number_count != 1 + 3 * ask->asked_count)
+		return false;
+	for (size_t i = 0; i < ask->asked_count; i++) {
+		const int64_t *numbers = &reply->numbers[1 + 3 * i];
+		if (numbers[0] < !ask->claims[ask->asked[i]].shadow || numbers[1] < 0 ||
+		        numbers[2] < 0 || numbers[2] > LONGEST_US)
+			return false;
+	}
+	return true;
+}
+
 static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
 {
 	int64_t now_ns = now_of(ask->store);
-	if (reply->number_count != 1 + ask->asked_count)
+	if (!is_grant(ask, reply))
 		return false;
-	for (size_t i = 0; i < ask->asked_count; i++)
-		if (reply->numbers[1 + i] < 1)
-			return false;
 	for (size_t i = 0; i < ask->asked_count; i++) {
 		struct policy_claim *claim = &ask->claims[ask->asked[i]];
 		const struct limit_id *id = &ask->ids[ask->asked[i]];
-		uint64_t tokens = (uint64_t)reply->numbers[1 + i];
-		claim->answer = POLICY_GRANTED;
+		const int64_t *numbers = &reply->numbers[1 + 3 * i];
+		uint64_t tokens = (uint64_t)numbers[0];
+		claim->left = (struct bucket_left){
+		        (uint64_t)numbers[1] + (tokens ? tokens - 1 : 0), numbers[2] * NS_PER_US};
+		claim->answer = tokens ? POLICY_GRANTED : POLICY_REFUSED;
 		if (tokens > 1)
 			limit_stock_add(ask->store->stock, id, tokens - 1, claim->config->lease,
 			        now_ns, lease_ends_ns(claim, now_ns));
@@ -171,11 +193,10 @@ static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
 // {0, number, microseconds}
 static bool take_refusal(struct limit_ask *ask, const struct redis_reply *reply)
 {
-	const int64_t longest_us = (int64_t)INT64_MAX / 4 / NS_PER_US;
 	int64_t now_ns = now_of(ask->store);
 	if (reply->number_count != 3 || reply->numbers[1] < 1 ||
 	        (size_t)reply->numbers[1] > ask->asked_count || reply->numbers[2] < 1 ||
-	        reply->numbers[2] > longest_us)
+	        reply->numbers[2] > LONGEST_US)
 		return false;
 	size_t refused = ask->asked[reply->numbers[1] - 1];
 	ask->claims[refused].answer = POLICY_REFUSED;

@@ -252,7 +252,7 @@ void metrics_rejection(struct metrics *metrics, const char *listener, enum reaso
 void metrics_limit_decision(struct metrics *metrics, const char *route, const char *limit,
         enum metrics_decision decision)
 {
-	static const char *const words[] = {"allowed", "refused", "failed"};
+	static const char *const words[] = {"allowed", "refused", "failed", "would_refuse"};
 	count(metrics,
 	        &(struct key){METRIC_rate_limit_decisions_total, {route, limit, words[decision]}});
 }

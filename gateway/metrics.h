@@ -35,7 +35,7 @@ enum metrics_protocol { METRICS_HTTP1, METRICS_HTTP2, METRICS_GRPC };
 void metrics_request(struct metrics *metrics, const char *listener, const char *route,
         enum metrics_protocol protocol, int code, int64_t duration_ns);
 void metrics_rejection(struct metrics *metrics, const char *listener, enum reason reason);
-enum metrics_decision { METRICS_ALLOWED, METRICS_REFUSED, METRICS_FAILED };
+enum metrics_decision { METRICS_ALLOWED, METRICS_REFUSED, METRICS_FAILED, METRICS_WOULD_REFUSE };
 void metrics_limit_decision(struct metrics *metrics, const char *route, const char *limit,
         enum metrics_decision decision);
 // `result`: a constant.

@@ -12,7 +12,7 @@
 #include "base/str.h"
 
 enum {
-	REDIS_NUMBERS_MAX = 32,
+	REDIS_NUMBERS_MAX = 64,
 	REDIS_TEXT_MAX = 128,
 	REDIS_REPLY_BYTES_MAX = 64 * 1024,
 	REDIS_WORDS_MAX = 100,  // of a command

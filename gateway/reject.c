@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "gateway/http/grpc.h"
+#include "gateway/quota_fields.h"
 
 static const char *protocol_of(const struct downstream *downstream)
 {
@@ -95,6 +96,7 @@ static void answer_grpc(struct exchange *exchange, const struct refusal *refusal
 		fields_add(&head.fields, arena, STR("grpc-retry-pushback-ms"),
 		        arena_digits(
 		                arena, (uint64_t)rounded_up(refusal->retry_after_ns, NS_PER_MS)));
+	quota_fields_add(exchange, &head.fields);
 	exchange_answer(exchange, &head, STR(""));
 }
 
@@ -112,6 +114,7 @@ static void answer_http(struct exchange *exchange, const struct refusal *refusal
 	if (retry_s)
 		fields_add(&head.fields, arena, STR("retry-after"),
 		        arena_digits(arena, (uint64_t)retry_s));
+	quota_fields_add(exchange, &head.fields);
 	exchange_answer(exchange, &head, problem_json(exchange, refusal, status));
 }
 
@@ -136,6 +139,25 @@ void reject_exchange(struct exchange *exchange, const struct refusal *refusal)
 	record.answer.grpc_status = exchange->grpc_status;
 	record.answer.retry_after_ms = rounded_up(refusal->retry_after_ns, NS_PER_MS);
 	submit(downstream, &record);
+}
+
+void reject_shadows(struct exchange *exchange)
+{
+	struct downstream *downstream = exchange->downstream;
+	for (size_t i = 0; i < exchange->decision.shadow_count; i++) {
+		const struct policy_shadow *shadow = &exchange->decision.shadows[i];
+		struct audit_record record = new_record(
+		        downstream, REASON_rate_limited, shadow->detail);
+		record.event = "shadowed";
+		record.authorized = true;
+		describe_request(downstream, &exchange->client->head, &record);
+		record.policy_name = exchange->decision.policy_name;
+		record.matched_rule = shadow->rule;
+		record.request.id = exchange->request_id;
+		record.request.trace_id = exchange->trace_id;
+		record.answer.retry_after_ms = rounded_up(shadow->wait_ns, NS_PER_MS);
+		audit_submit(downstream->worker->lane, &record);
+	}
 }
 
 void reject_unanswered(struct downstream *downstream, const struct stream *stream,

@@ -14,6 +14,8 @@ struct refusal {
 	int64_t retry_after_ns;
 };
 
+// Records what shadows would have refused: nobody is.
+void reject_shadows(struct exchange *exchange);
 // Refuses a request whose answer has not begun. What a backend was asked meanwhile is cancelled.
 void reject_exchange(struct exchange *exchange, const struct refusal *refusal);
 // Records a refusal that the protocol itself answers (RST_STREAM, a broken-off answer).

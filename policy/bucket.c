@@ -8,8 +8,9 @@ static struct bucket_limit *successor_of(const struct bucket_limit *limit)
 }
 
 // One bucket, one claim: the gate's word is the bucket and a compare-and-swap is the take.
-static int64_t take_single(struct bucket_limit *limit, int64_t now_ns)
+static int64_t take_single(struct bucket_claim *claim, int64_t now_ns)
 {
+	struct bucket_limit *limit = claim->limit;
 	unsigned turns = 0;
 	for (;;) {
 		limit_refresh(limit, now_ns);
@@ -34,6 +35,8 @@ static int64_t take_single(struct bucket_limit *limit, int64_t now_ns)
 		if (atomic_compare_exchange_weak_explicit(&gate->word, &word, after,
 		            memory_order_acq_rel, memory_order_relaxed)) {
 			gate_count(&gate->granted);
+			claim->gcra = &limit->gcra;
+			claim->debt = gcra_debt(&limit->gcra, after, gate_ns);
 			return 0;
 		}
 	}
@@ -213,8 +216,24 @@ static int64_t take_held(struct taking *taking, size_t *refused_by)
 	return longest_ns;
 }
 
-static int64_t take_all(const struct bucket_claim *claims, size_t count, int64_t now_ns, bool keep,
-        size_t *refused_by)
+static void tell(struct bucket_claim *claim, const struct claimed *claimed, struct taking *taking)
+{
+	const struct held *held = find_held(
+	        taking, claimed->slot ? claimed->gate : &claimed->limit->gate);
+	claim->gcra = &claimed->limit->gcra;
+	claim->debt = gcra_debt(claim->gcra, *claimed->bucket, held->now_ns);
+}
+
+struct bucket_left bucket_claim_left(const struct bucket_claim *claim)
+{
+	const struct gcra *gcra = claim->gcra;
+	uint64_t left = claim->debt < gcra->depth ? gcra->depth - claim->debt : 0;
+	return (struct bucket_left){
+	        left / gcra->step, (int64_t)((claim->debt + gcra->scale - 1) / gcra->scale)};
+}
+
+static int64_t take_all(
+        struct bucket_claim *claims, size_t count, int64_t now_ns, bool keep, size_t *refused_by)
 {
 	CHECK(count <= BUCKET_CLAIMS_MAX);
 	struct taking taking;
@@ -228,18 +247,20 @@ static int64_t take_all(const struct bucket_claim *claims, size_t count, int64_t
 	}
 	hold_all(&taking, claims);
 	int64_t wait_ns = take_held(&taking, refused_by);
+	for (size_t i = 0; wait_ns == 0 && i < taking.count; i++)
+		tell(&claims[taking.claims[i].index], &taking.claims[i], &taking);
 	release_all(&taking);
 	return wait_ns;
 }
 
 int64_t bucket_take_all(
-        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
+        struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
 {
 	*refused_by = 0;
 	if (count == 0)
 		return 0;
 	if (count == 1 && !claims[0].limit->split)
-		return take_single(claims[0].limit, now_ns);
+		return take_single(&claims[0], now_ns);
 	return take_all(claims, count, now_ns, true, refused_by);
 }
 
@@ -254,7 +275,7 @@ void bucket_limit_count(struct bucket_limit *limit, bool granted)
 }
 
 int64_t bucket_would_refuse(
-        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
+        struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by)
 {
 	*refused_by = 0;
 	return take_all(claims, count, now_ns, false, refused_by);

@@ -25,6 +25,7 @@ struct bucket_rate {
 MUST_USE bool bucket_rate_valid(struct bucket_rate rate);
 
 struct bucket_limit;  // opaque, counted
+struct gcra;          // opaque
 struct bucket_store;  // opaque: limits by name
 
 MUST_USE struct bucket_store *bucket_store_new(void);
@@ -46,7 +47,18 @@ enum { BUCKET_CLAIMS_MAX = 16, BUCKET_KEYS_MAX = 16 * 1024 * 1024 };
 struct bucket_claim {
 	struct bucket_limit *limit;
 	struct str key;  // empty where the limit is not keyed
+	// By bucket_take_all, where it took: what the bucket owes, for bucket_claim_left.
+	const struct gcra *gcra;
+	uint64_t debt;
 };
+
+// Whole tokens left in the bucket after the take, and the time in which it will be full (-1: who
+// knows only a part of it cannot say).
+struct bucket_left {
+	uint64_t tokens;
+	int64_t full_in_ns;
+};
+struct bucket_left bucket_claim_left(const struct bucket_claim *claim);
 
 // Takes one token from every claim's bucket, or none at all: 0 taken; otherwise *refused_by is the
 // index of a claim whose bucket was empty and the result is the nanoseconds until that same call
@@ -54,12 +66,12 @@ struct bucket_claim {
 // interleaving of threads grants more than burst + rate x time from any bucket, and none refuses a
 // call because of tokens that another call did not keep. `count` is at most BUCKET_CLAIMS_MAX.
 MUST_USE int64_t bucket_take_all(
-        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
+        struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
 
 // The same answer, and the same count where it is a refusal, but nothing is taken: for a call that
 // is to be refused in any case.
 MUST_USE int64_t bucket_would_refuse(
-        const struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
+        struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
 
 // Its buckets live elsewhere, and this one stands in where they cannot be asked: for bucket_view.
 void bucket_limit_set_shared(struct bucket_limit *limit, bool shared);

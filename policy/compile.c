@@ -153,6 +153,44 @@ static bool speaks_grpc(const struct config *config, const struct config_route *
 	       (route->backend >= 0 && config->backends[route->backend].protocol == PROTOCOL_H2);
 }
 
+static void check_overrides_matched(const struct compiling *compiling,
+        const struct route_limit *limit, const struct config_texts *texts, struct str key)
+{
+	for (size_t i = 0; i < limit->override_count; i++)
+		for (size_t k = 0; k < i; k++) {
+			if (!spiffe_pattern_covers(
+			            &limit->override_patterns[k], &limit->override_patterns[i]))
+				continue;
+			config_problem_add(compiling->problems, texts->items[i].mark,
+			        arena_printf(compiling->arena, "%.*s[%zu]", STR_FMT(key), i),
+			        "is never used: overrides[%zu] takes all of it first; expected it "
+			        "before that one, or removed",
+			        k);
+			break;
+		}
+}
+
+static void compile_override_patterns(const struct compiling *compiling,
+        const struct policy_listener *listener, const struct config_rate_limit *config,
+        struct route_limit *limit, struct str key, bool patterns_known)
+{
+	struct arena *arena = compiling->arena;
+	struct config_texts texts = {
+	        arena_alloc(arena, config->override_count * sizeof(*texts.items)),
+	        config->override_count};
+	struct spiffe_pattern *patterns;
+	for (size_t i = 0; i < texts.count; i++)
+		texts.items[i] = config->overrides[i].identity;
+	bool all = compile_patterns(compiling, &texts, key, &patterns, &limit->override_count);
+	limit->override_patterns = patterns;
+	if (all)
+		check_overrides_matched(compiling, limit, &texts, key);
+	else
+		limit->override_count = 0;
+	if (patterns_known)
+		check_satisfiable(compiling, listener, &texts, key);
+}
+
 static void compile_route(const struct compiling *compiling, struct policy_listener *listener,
         size_t number, struct str listener_key, bool patterns_known)
 {
@@ -164,12 +202,18 @@ static void compile_route(const struct compiling *compiling, struct policy_liste
 	bool matched = compile_match(compiling, route, config, key);
 	route->policy_name = arena_printf(arena, "%.*s/%.*s", STR_FMT(listener->config->name.text),
 	        STR_FMT(config->pattern.text));
+	route->limits = arena_zalloc(arena, config->rate_limit_count * sizeof(*route->limits));
 	route->full_methods = speaks_grpc(compiling->config, config);
 	check_hosts(
 	        compiling, &config->hosts, arena_printf(arena, "%.*s.match.hosts", STR_FMT(key)));
 	compile_patterns(compiling, &config->allow, allow_key, &route->allow, &route->allow_count);
 	if (patterns_known)
 		check_satisfiable(compiling, listener, &config->allow, allow_key);
+	for (size_t i = 0; i < config->rate_limit_count; i++)
+		compile_override_patterns(compiling, listener, &config->rate_limits[i],
+		        &route->limits[i],
+		        arena_printf(arena, "%.*s.rate_limits[%zu].overrides", STR_FMT(key), i),
+		        patterns_known);
 	limits_compile(route, key, arena, compiling->problems);
 	if (!matched)
 		return;
@@ -241,11 +285,8 @@ void policy_free(struct policy *policy)
 	if (!policy)
 		return;
 	for (size_t i = 0; i < policy->listener_count; i++)
-		for (size_t r = 0; r < policy->listeners[i].route_count; r++) {
-			struct route *route = &policy->listeners[i].routes[r];
-			for (size_t l = 0; l < route->limit_count; l++)
-				bucket_limit_unref(route->limits[l].bucket);
-		}
+		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
+			limits_unbind(&policy->listeners[i].routes[r]);
 	arena_fini(&policy->arena);
 	free(policy);
 }

@@ -22,16 +22,19 @@ struct policy {
 	struct policy_listener admin;  // patterns alone, and none without `admin.tls`
 };
 
-// Rules, details and checks of one route's limits; `key` is the route's place in the file.
+// Rules, details and checks of one route's limits; `key` is the route's place in the file. Their
+// overrides' patterns are parsed already, as many as could be.
 void limits_compile(
         struct route *route, struct str key, struct arena *arena, struct config_problems *problems);
 // The buckets, once nothing is wrong with the whole.
 void limits_bind(
         struct route *route, struct bucket_store *store, struct arena *arena, int64_t now_ns);
 
+void limits_unbind(struct route *route);
+
 // What tells calls apart.
 struct limit_facts {
-	struct str identity;
+	const struct spiffe_id *identity;
 	struct str full_method;  // `/pkg.Service/Method` as matched; empty where it is no gRPC call
 	const struct policy_request *request;
 };

@@ -131,7 +131,7 @@ static void judge(const struct policy_listener *listener, const struct policy_id
 
 	decision->reason = REASON_rate_limited;
 	bool takes = route_takes(route->config, request, decision);
-	struct limit_facts facts = {identity->id.text, keys.of[ROUTE_METHOD], request};
+	struct limit_facts facts = {&identity->id, keys.of[ROUTE_METHOD], request};
 	if (charge(route, &facts, takes, now_ns, arena, decision) && takes)
 		decision->reason = REASON_NONE;
 }

@@ -23,10 +23,12 @@ static bool per_within(const struct config_rate_limit *few, const struct config_
 }
 
 // Two limits are held against each other where the same buckets would count both: one of the fleet
-// may be asked in vain, and then another may refuse.
+// may be asked in vain, and then another may refuse. Shadows refuse nothing, and what overrides say
+// is not looked at.
 static bool same_store(const struct config_rate_limit *a, const struct config_rate_limit *b)
 {
-	return a->store == b->store && a->fleet == b->fleet && a->on_failure == b->on_failure;
+	return a->store == b->store && a->fleet == b->fleet && a->on_failure == b->on_failure &&
+	       !a->shadow && !b->shadow && !a->override_count && !b->override_count;
 }
 
 // With no higher rate and no larger burst, and no finer split, `first` never has more tokens than
@@ -55,7 +57,9 @@ static const char *per_name(enum config_per kind)
 	CHECK(false);
 }
 
-static struct str describe(const struct config_rate_limit *limit, struct arena *arena)
+// `who`: the pattern it is for, where it is an override.
+static struct str describe(
+        const struct config_rate_limit *limit, struct str who, struct arena *arena)
 {
 	struct buffer text = {0};
 	value_write_rate(limit->rate_count, limit->rate_period_ns, &text);
@@ -67,6 +71,8 @@ static struct str describe(const struct config_rate_limit *limit, struct arena *
 		buffer_append_str(&text, STR(", in redis"));
 	else if (limit->fleet > 1)
 		buffer_printf(&text, ", divided by %llu", (unsigned long long)limit->fleet);
+	if (who.len)
+		buffer_printf(&text, ", for %.*s", STR_FMT(who));
 	struct str described = arena_str(arena, buffer_str(&text));
 	buffer_fini(&text);
 	return described;
@@ -125,12 +131,29 @@ static void check_numbers(
 		        "keeps too many keys; expected max_keys of at most %d", BUCKET_KEYS_MAX);
 }
 
+static void compile_overrides(struct route_limit *limit, struct str key, struct arena *arena,
+        struct config_problems *problems)
+{
+	limit->overrides = arena_zalloc(arena, limit->override_count * sizeof(*limit->overrides));
+	for (size_t i = 0; i < limit->override_count; i++) {
+		const struct config_override *override = &limit->config->overrides[i];
+		struct route_limit *compiled = &limit->overrides[i];
+		compiled->config = &override->limit;
+		compiled->rule = arena_printf(
+		        arena, "%.*s.overrides[%zu]", STR_FMT(limit->rule), i);
+		compiled->detail = describe(&override->limit, override->identity.text, arena);
+		if (is_known(&override->limit))
+			check_numbers(&override->limit,
+			        arena_printf(arena, "%.*s.overrides[%zu]", STR_FMT(key), i),
+			        problems);
+	}
+}
+
 void limits_compile(
         struct route *route, struct str key, struct arena *arena, struct config_problems *problems)
 {
 	const struct config_route *config = route->config;
 	route->limit_count = config->rate_limit_count;
-	route->limits = arena_zalloc(arena, config->rate_limit_count * sizeof(*route->limits));
 	if (config->rate_limit_count > BUCKET_CLAIMS_MAX)
 		config_problem_add(problems, config->rate_limits[BUCKET_CLAIMS_MAX].mark,
 		        arena_printf(arena, "%.*s.rate_limits", STR_FMT(key)),
@@ -141,14 +164,16 @@ void limits_compile(
 		struct route_limit *compiled = &route->limits[i];
 		compiled->config = limit;
 		compiled->rule = arena_printf(arena, "rate_limits[%zu]", i);
-		compiled->detail = describe(limit, arena);
+		compiled->detail = describe(limit, STR(""), arena);
 		struct str place = arena_printf(
 		        arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(compiled->rule));
 		route->shared_count += limit->store == STORE_REDIS;
+		route->shadow_count += limit->shadow;
 		if (!is_known(limit))
 			continue;
 		check_numbers(limit, place, problems);
 		check_fires(config, i, place, problems);
+		compile_overrides(compiled, place, arena, problems);
 	}
 }
 
@@ -158,8 +183,17 @@ static void add_texts(struct buffer *name, const struct config_texts *texts)
 		buffer_printf(name, "%c%.*s", i ? ',' : ' ', STR_FMT(texts->items[i].text));
 }
 
+static void bind_limit(struct route_limit *limit, struct str name, struct bucket_store *store,
+        struct arena *arena, int64_t now_ns)
+{
+	limit->name = arena_str(arena, name);
+	limit->bucket = bucket_limit_get(store, limit->name, rate_of(limit->config),
+	        limit->config->per_count > 0, limit->config->max_keys, now_ns);
+	bucket_limit_set_shared(limit->bucket, limit->config->store == STORE_REDIS);
+}
+
 // `edge/user.Users/Login/rate_limits[0]`, and methods and hosts where given, since routes may
-// differ in those alone: two limits must never share a name.
+// differ in those alone: two limits must never share a name. An override is known by its pattern.
 void limits_bind(
         struct route *route, struct bucket_store *store, struct arena *arena, int64_t now_ns)
 {
@@ -170,11 +204,24 @@ void limits_bind(
 		add_texts(&name, &route->config->methods);
 		add_texts(&name, &route->config->hosts);
 		buffer_printf(&name, "/%.*s", STR_FMT(limit->rule));
-		limit->name = arena_str(arena, buffer_str(&name));
-		limit->bucket = bucket_limit_get(store, limit->name, rate_of(limit->config),
-		        limit->config->per_count > 0, limit->config->max_keys, now_ns);
-		bucket_limit_set_shared(limit->bucket, limit->config->store == STORE_REDIS);
+		bind_limit(limit, buffer_str(&name), store, arena, now_ns);
+		size_t len = buffer_len(&name);
+		for (size_t k = 0; k < limit->override_count; k++) {
+			buffer_printf(&name, " %.*s", STR_FMT(limit->override_patterns[k].text));
+			bind_limit(&limit->overrides[k], buffer_str(&name), store, arena, now_ns);
+			buffer_cut(&name, len);
+		}
 		buffer_fini(&name);
+	}
+}
+
+void limits_unbind(struct route *route)
+{
+	for (size_t i = 0; i < route->limit_count; i++) {
+		struct route_limit *limit = &route->limits[i];
+		bucket_limit_unref(limit->bucket);
+		for (size_t k = 0; limit->overrides && k < limit->override_count; k++)
+			bucket_limit_unref(limit->overrides[k].bucket);
 	}
 }
 
@@ -196,7 +243,7 @@ static struct str key_part(const struct route *route, const struct limit_facts *
 	const struct policy_request *request = facts->request;
 	switch (kind) {
 	case PER_IDENTITY:
-		return facts->identity;
+		return facts->identity->text;
 	case PER_METHOD:
 		// The route is the limit's own, so an HTTP method says the rest.
 		return route->full_methods && facts->full_method.len

@@ -51,6 +51,7 @@ struct policy_request {
 	struct str host;    // without port, lower case
 	bool websocket;     // asks for the upgrade
 	bool too_large;     // announces a body over the listener's `limits.body_bytes`
+	bool wants_quotas;  // the caller is to be told what is left
 	struct str source_ip;
 	// The value of a header for `per: [header:NAME]`; repeated fields are joined with ',';
 	// empty when absent.
@@ -66,26 +67,47 @@ struct policy_claim {
 	struct str name;     // of the limit: the same in every gateway of the fleet
 	struct str key;      // tells its buckets apart; arbitrary bytes
 	size_t limit_index;  // among the route's
+	bool shadow;         // a refusal of its refuses nothing; wait_ns is not asked for
 	// By whoever asks: the answer; how long the call could not pass where it is a refusal;
 	// why there is none where that failed, a constant.
 	enum policy_answer answer;
 	int64_t wait_ns;
 	const char *failure;
+	struct bucket_left left;  // where it is granted, as far as is known
 };
 
 struct policy_toll;  // opaque: what the call still has to pay here
+
+// A limit with `shadow: true` that would have refused a call which passes.
+struct policy_shadow {
+	size_t limit_index;
+	struct str rule, detail;
+	int64_t wait_ns;  // 0: not known
+};
+
+// What a caller has left of a limit that let it pass, or that refused it.
+struct policy_quota {
+	size_t limit_index;
+	uint64_t burst;
+	int64_t refill_ns;  // an empty bucket is full after that
+	struct bucket_left left;
+};
 
 struct policy_decision {
 	enum reason reason;                // REASON_NONE: allowed
 	const struct config_route *route;  // NULL when none matched
 	size_t route_index;
 	struct str policy_name;  // `edge/user.UserService/Login`: listener, and the route's pattern
-	struct str matched_rule;  // `rate_limits[0]`, `allow`, `upgrade`,
-	                          // `match_subject_alt_names`, `routes`
-	struct str detail;        // for the audit record alone
-	struct str rpc_method;    // `/pkg.Service/Method` of a gRPC call
-	int64_t retry_after_ns;   // > 0 where reason is rate_limited
-	int limit_index;          // which rate limit refused, -1 otherwise
+	struct str matched_rule;      // `rate_limits[0]`, `allow`, `upgrade`,
+	                              // `match_subject_alt_names`, `routes`
+	struct str detail;            // for the audit record alone
+	struct str rpc_method;        // `/pkg.Service/Method` of a gRPC call
+	int64_t retry_after_ns;       // > 0 where reason is rate_limited
+	int limit_index;              // which rate limit refused, -1 otherwise
+	struct policy_quota *quotas;  // where the request wants them
+	size_t quota_count;
+	struct policy_shadow *shadows;
+	size_t shadow_count;
 	// Not 0 where the verdict is still open: `reason` is REASON_NONE, and no token was taken.
 	size_t claim_count;
 	struct policy_claim *claims;

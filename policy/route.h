@@ -29,6 +29,10 @@ struct route_limit {
 	struct str rule;              // `rate_limits[0]`
 	struct str name;    // `edge/user.Users/Login/rate_limits[0]`; empty in a mere check
 	struct str detail;  // `5/s burst 10 per identity`
+	// For some callers: of each its pattern and the limit as it is for them.
+	const struct spiffe_pattern *override_patterns;
+	struct route_limit *overrides;
+	size_t override_count;
 };
 
 struct route {
@@ -42,6 +46,7 @@ struct route {
 	struct route_limit *limits;
 	size_t limit_count;
 	size_t shared_count;  // of them, those with `store: redis`
+	size_t shadow_count;  // and those with `shadow: true`
 };
 
 // Kind and key from a route's pattern; false with a sentence in *why.

@@ -208,6 +208,7 @@ static void limits_that_never_fire_or_cannot_be_counted_are_found(void **state)
 {
 	(void)state;
 	static const struct row rows[] = {
+#define BATCH "{identity: 'spiffe://cluster.local/ns/batch/*', rate: 1/s, burst: 1}"
 #define LIMITED(list) "- {match: {grpc: a.S/M}" LIMITS(list)
 	        {LIMITED("[{rate: 5/s, burst: 10}]"), NULL, NULL},
 	        {LIMITED("[{rate: 5/s, burst: 10, per: [method]}]"), NULL, NULL},
@@ -238,6 +239,23 @@ static void limits_that_never_fire_or_cannot_be_counted_are_found(void **state)
 	                "routes[0].rate_limits[1]", "never fires"},
 	        {LIMITED("[{rate: 7919/h, burst: 1000000}]"), "routes[0].rate_limits[0]",
 	                "counted exactly"},
+	        // What others say of it does not count where it has overrides, or is but a trial.
+	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [" BATCH
+	                 "]}, {rate: 9/s, burst: 10}]"),
+	                NULL, NULL},
+	        {LIMITED("[{rate: 5/s, burst: 10, shadow: true}, {rate: 9/s, burst: 10}]"), NULL,
+	                NULL},
+	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [" BATCH "]}]"), NULL, NULL},
+	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [" BATCH ", " BATCH "]}]"),
+	                "routes[0].rate_limits[0].overrides[1]",
+	                "is never used: overrides[0] takes"},
+	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [{identity: 'spiffe://else.where/*', "
+	                 "rate: 1/s, burst: 1}]}]"),
+	                "routes[0].rate_limits[0].overrides[0]", "which nobody can satisfy"},
+	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [{identity: "
+	                 "'spiffe://cluster.local/a', "
+	                 "rate: 7919/h, burst: 1000000}]}]"),
+	                "routes[0].rate_limits[0].overrides[0]", "counted exactly"},
 #undef LIMITED
 	};
 	CHECK_ROWS(NAMES_ALL, rows);
