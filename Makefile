@@ -220,10 +220,11 @@ SANITIZED := -skip '^(TestNoTextOfAKeyStaysInMemory|TestNewcomersAreRefusedBefor
 
 # Of tests/e2e, by file: what is worth a slow look.
 # Modules of their own aside, and the browser, which takes both cores while others measure how long clients wait.
-GO_WHOLE := ./backend ./cost ./e2e ./faults ./harness ./hostile ./inject ./tally
+GO_WHOLE := ./backend ./cost ./e2e ./faults ./harness ./hostile ./inject ./script ./tally
 # What threads share, and what changes under them.
 TSAN_E2E_brief = -run '$(call tests_of,threads reload reload_live rotation upgrade upgrade_hostile drain audit audit_log admin \
-	admin_status admin_tls metrics log limits limits_redis limits_redis_waiting limits_redis_change grpc grpc_flow access resumption whole)'
+	admin_status admin_tls metrics log limits limits_kinds limits_places limits_redis limits_redis_waiting limits_redis_change \
+	grpc grpc_flow access resumption whole)'
 TSAN_E2E_full  :=
 VALGRIND_E2E_brief := whole reload drain
 VALGRIND_E2E_full  := $(VALGRIND_E2E_brief) admin audit refused routes threads

@@ -27,7 +27,12 @@ local function owed(kept, now, count, period, burst)
 	if kept_count == count and kept_period == period and kept_burst == burst then
 		return debt
 	end
-	local left = math.floor((depth - debt) / kept_period * period)
+	local left = depth - debt
+	if kept_period ~= period then
+		-- What is left of a token beyond whole ones is rounded, down: by a unit too far at most.
+		local part = math.fmod(left, kept_period) / kept_period * period
+		left = whole(left, kept_period) * period + math.max(math.ceil(part) - 1, 0)
+	end
 	return math.max(burst * period - left, 0)
 end
 
@@ -43,7 +48,7 @@ for i = 1, #KEYS do
 	local debt = kept and owed(kept, now, count, period, burst) or 0
 	local free = whole(burst * period - debt, period)
 	if free < 1 and wanted > 0 then
-		local wait = whole(debt + period - burst * period + count - 1, count)
+		local wait = whole(debt - (burst - 1) * period + count - 1, count)
 		if wait > longest then
 			longest, number = wait, i
 		end

@@ -341,9 +341,27 @@ void limit_store_free(struct limit_store *store)
 	free(store);
 }
 
+static bool route_asks(const struct config_route *route)
+{
+	for (size_t i = 0; i < route->rate_limit_count; i++)
+		if (route->rate_limits[i].store == STORE_REDIS)
+			return true;
+	return false;
+}
+
+// A server that is named for no limit is left alone, and not missed.
+static bool asks(const struct config *config)
+{
+	for (size_t i = 0; i < config->listener_count; i++)
+		for (size_t j = 0; j < config->listeners[i].route_count; j++)
+			if (route_asks(&config->listeners[i].routes[j]))
+				return true;
+	return false;
+}
+
 void limit_store_use(struct limit_store *store, struct config *config)
 {
-	bool named = config && config->redis.address.kind != ADDRESS_NONE;
+	bool named = config && config->redis.address.kind != ADDRESS_NONE && asks(config);
 	store->config = named ? config : NULL;
 	redis_use(store->redis, named ? config_ref(config) : NULL);
 }

@@ -12,6 +12,7 @@
 #include "gateway/http/h1_head.h"
 #include "gateway/http/h2.h"
 #include "gateway/privilege.h"
+#include "gateway/redis_reply.h"
 #include "gateway/version.h"
 #include "tls/memory.h"
 #include "tls/pki.h"
@@ -164,9 +165,9 @@ static int command_version(const struct command *command, int argc, char **argv)
 {
 	if (argc > 1)
 		return usage_error(command, "unexpected argument", argv[1]);
-	printf("tollgate %s\n%s\nlibuv %s\nllhttp %s\nnghttp2 %s\n", version_text(),
+	printf("tollgate %s\n%s\nlibuv %s\nllhttp %s\nnghttp2 %s\nhiredis %s\n", version_text(),
 	        tls_library_version(), uv_version_string(), h1_library_version(),
-	        h2_library_version());
+	        h2_library_version(), redis_library_version());
 	return EXIT_OK;
 }
 

@@ -3,6 +3,9 @@
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 
+#define XSTRING(x) #x
+#define STRING(x) XSTRING(x)
+
 struct redis_replies {
 	redisReader *reader;
 	struct redis_reply reply;
@@ -112,6 +115,11 @@ bool redis_reply_is(const struct redis_reply *reply, const char *code)
 	struct str text = str_of(reply->text, reply->text_len), word = str_from(code);
 	return reply->error && text.len > word.len && text.at[word.len] == ' ' &&
 	       str_eq(str_of(text.at, word.len), word);
+}
+
+const char *redis_library_version(void)
+{
+	return STRING(HIREDIS_MAJOR) "." STRING(HIREDIS_MINOR) "." STRING(HIREDIS_PATCH);
 }
 
 void redis_command_append(struct buffer *out, const struct str *words, size_t count)

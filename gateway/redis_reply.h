@@ -38,6 +38,8 @@ MUST_USE bool redis_replies_next(struct redis_replies *replies, const struct red
 
 bool redis_reply_is(const struct redis_reply *reply, const char *code);  // an error of that code
 
+const char *redis_library_version(void);  // of its headers: it says none itself
+
 // Appends a command in the server's protocol.
 void redis_command_append(struct buffer *out, const struct str *words, size_t count);
 
