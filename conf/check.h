@@ -1,5 +1,5 @@
 // What several keys of one object say together, called by the reader once the object is filled.
-// Each adds its problems and derives the fields that stand for several keys (`per`, `endpoints`,
+// Each adds its problems and derives the fields that stand for several keys (`per`,
 // `upgrade_websocket`). Also which keys mean something beside their siblings, for the dump.
 #ifndef CONF_CHECK_H
 #define CONF_CHECK_H
@@ -13,7 +13,6 @@ void check_match(struct reader *reader, const struct tree *node, void *route);
 void check_respond(struct reader *reader, const struct tree *node, void *route);
 void check_rate_limit(struct reader *reader, const struct tree *node, void *rate_limit);
 void check_route(struct reader *reader, const struct tree *node, void *route);
-void check_backend(struct reader *reader, const struct tree *node, void *backend);
 
 bool shown_admin(const void *config);
 bool shown_admin_tls(const void *config);

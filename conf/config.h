@@ -158,14 +158,22 @@ struct config_listener {
 };
 
 enum config_protocol { PROTOCOL_HTTP1, PROTOCOL_H2 };
+enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_REQUESTS, BALANCE_HASH };
+enum config_hash_by { HASH_BY_IDENTITY, HASH_BY_SOURCE_IP, HASH_BY_HEADER };
 
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
 	struct config_address *endpoints;    // a name stands here with all its addresses
+	uint32_t *weights;                   // >= 1 each, beside the endpoints
 	size_t endpoint_count;               // >= 1
 	struct config_texts endpoint_names;  // as written
+	struct config_texts weight_texts;    // as written; none: all are equal
 	int64_t connect_timeout_ns;
+	enum config_balance balance;
+	enum config_hash_by hash_by;
+	struct str hash_header;           // lower case, for HASH_BY_HEADER
+	struct config_text hash_by_text;  // as written; empty: balance is not hash
 };
 
 struct config_redis {

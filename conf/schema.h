@@ -52,6 +52,7 @@ struct schema_key {
 	enum schema_presence presence;
 	enum schema_reload reload;
 	bool secret;
+	bool repeats;  // a list that may hold equal elements
 	const struct schema_type *type;
 	const struct schema_object *object;
 	size_t at, count_at;
@@ -78,6 +79,7 @@ enum { SCHEMA_KEYS_MAX = 16 };  // in one object
 
 extern const struct schema_object schema_config;    // the whole file: schema.c
 extern const struct schema_object schema_listener;  // schema_listener.c
+extern const struct schema_object schema_backend;   // schema_backend.c
 extern const struct schema_object schema_run_as;    // schema_run_as.c
 extern const struct schema_object schema_tracing;   // schema_tracing.c
 void schema_run_as_spread(struct config *config);   // to the private keys, once the file is read

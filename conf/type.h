@@ -32,6 +32,8 @@ extern const struct schema_type type_host;
 extern const struct schema_type type_per;
 extern const struct schema_type type_upgrade;
 extern const struct schema_type type_endpoint;
+extern const struct schema_type type_weight;
+extern const struct schema_type type_hash_by;
 
 // What the types of text share.
 bool type_fits(const struct schema_key *key, struct str text);  // not empty, not too long, clean

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/spare.h"
+#include "gateway/attempt.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
 #include "gateway/record.h"
@@ -156,38 +157,13 @@ static void set_deadline(struct exchange *exchange)
 	turn_set_timer(turn_of(exchange), &exchange->deadline, timeout_ns);
 }
 
-// `cause`: why the attempt before failed; NULL for the first.
-static bool try_backend(struct exchange *exchange, const char *cause)
-{
-	struct worker *worker = exchange->downstream->worker;
-	size_t backend = (size_t)exchange_route(exchange)->backend;
-	bool again = exchange->attempts++ > 0;
-	exchange->time.tried_ns = again ? clock_monotonic_ns() : exchange->time.forwarded_ns;
-	exchange->time.connected_ns = 0;
-	if (again) {
-		exchange->retries[exchange->attempts - 2].at_ns = exchange->time.tried_ns;
-		exchange->retries[exchange->attempts - 2].cause = cause;
-		forward_deadline(exchange, &exchange->request);
-	}
-	exchange->backend = upstream_open(
-	        worker, exchange->snapshot, backend, again, &exchange->endpoint);
-	if (!exchange->backend)
-		return false;
-	exchange->backend->user = exchange;
-	exchange->backend->source = &exchange->up;
-	bool end = exchange->request_whole && body_done(&exchange->up) &&
-	           !exchange->up.trailers.count && !exchange->tunnel;
-	stream_send_head(exchange->backend, &exchange->request, end);
-	return true;
-}
-
 void exchange_forward(struct exchange *exchange)
 {
 	exchange->state = EXCHANGE_FORWARDED;
 	exchange->time.forwarded_ns = clock_monotonic_ns();
 	set_deadline(exchange);
 	forward_request(exchange, &exchange->request);
-	while (!try_backend(exchange, "connect_failed"))
+	while (!attempt_begin(exchange, "connect_failed"))
 		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
 			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
 			return;
@@ -263,28 +239,7 @@ void exchange_let_go_of_backend(struct exchange *exchange)
 		return;
 	exchange->backend = NULL;
 	exchange->time.connected_ns = upstream_connected_ns(backend);
-	stream_release(backend);
-}
-
-// Another try is safe while the backend certainly did nothing, and harmless where the method says
-// so.
-static bool try_again(struct exchange *exchange, enum stream_abort why, const char *cause)
-{
-	struct str method = exchange->request.method;
-	bool idempotent = str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) ||
-	                  str_eq(method, STR("PUT")) || str_eq(method, STR("DELETE")) ||
-	                  str_eq(method, STR("OPTIONS"));
-	bool safe = why == ABORT_UNPROCESSED || why == ABORT_DEADLINE ||
-	            (why == ABORT_UNANSWERED && idempotent);
-	const struct config_backend *backend =
-	        &exchange->snapshot->config->backends[exchange_route(exchange)->backend];
-	unsigned most = backend->endpoint_count + 1 < EXCHANGE_TRIES_MAX
-	                        ? (unsigned)backend->endpoint_count + 1
-	                        : EXCHANGE_TRIES_MAX;
-	if (!safe || exchange->up.total_taken || exchange->client->head_sent ||
-	        exchange->attempts >= most)
-		return false;
-	return try_backend(exchange, cause);
+	upstream_release(backend);
 }
 
 void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
@@ -301,7 +256,7 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 	exchange_let_go_of_backend(exchange);
 	if (exchange->answer_whole)
 		return;
-	if (try_again(exchange, why, causes[why]))
+	if (attempt_again(exchange, why, causes[why]))
 		return;
 	// A backend that was told the deadline keeps it too, and may be the quicker of the two.
 	int64_t deadline_ns = exchange->time.deadline_ns;

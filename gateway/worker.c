@@ -7,7 +7,7 @@
 #include "base/spare.h"
 #include "gateway/downstream.h"
 #include "gateway/http/h2_memory.h"
-#include "gateway/upstream.h"
+#include "gateway/pool.h"
 #include "tls/digest.h"
 
 enum { REVIEW_MS = 2 };
@@ -49,9 +49,10 @@ static void take_offer(struct worker *worker)
 	worker_listeners_leave(worker, next);
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = next;
-	upstream_pools_retire(worker);
-	if (worker->begun)
+	if (worker->begun) {
+		pools_renew(worker);
 		worker_listeners_join(worker);
+	}
 	metrics_prune(worker->metrics);
 	list_splice(&worker->unreviewed, &worker->downstreams);
 	turn_set_timer(&worker->turn, &worker->review, (int64_t)REVIEW_MS * NS_PER_MS);
@@ -79,6 +80,7 @@ static void begin(struct worker *worker)
 	if (worker->begun || !atomic_load(&worker->begin_asked))
 		return;
 	worker->begun = true;
+	pools_renew(worker);
 	worker_listeners_join(worker);
 }
 
@@ -101,7 +103,7 @@ void worker_settle(struct worker *worker)
 	if (!worker->draining || worker->downstream_count || worker->finished)
 		return;
 	if (worker->upstream_count) {
-		upstream_pools_close(worker);
+		pools_close(worker);
 		return;
 	}
 	worker->finished = true;
@@ -168,7 +170,7 @@ void worker_join(struct worker *worker)
 
 void worker_fini(struct worker *worker)
 {
-	upstream_pools_free(worker);
+	pools_free(worker);
 	turn_fini(&worker->turn);
 	snapshot_unref(atomic_exchange(&worker->offered, NULL));
 	snapshot_unref(worker->snapshot);

@@ -1,0 +1,178 @@
+#include "gateway/pool.h"
+
+#include <stdlib.h>
+
+#include "conf/address.h"
+#include "gateway/upstream.h"
+
+const struct config_backend *pool_config(const struct pool *pool)
+{
+	return &pool->snapshot->config->backends[pool->backend];
+}
+
+const struct snapshot_backend *pool_labels(const struct pool *pool)
+{
+	return &pool->snapshot->backends[pool->backend];
+}
+
+// The newest pool of a backend with this name; labels are interned.
+static const struct pool *find_namesake(const struct worker *worker, const char *label)
+{
+	const struct list *head = &worker->pools;
+	for (const struct list *node = head->previous; node != head; node = node->previous) {
+		const struct pool *pool = LIST_ITEM(node, struct pool, node);
+		if (pool_labels(pool)->label == label)
+			return pool;
+	}
+	return NULL;
+}
+
+static struct endpoint *take_endpoint(
+        const struct pool *before, const struct config_address *address)
+{
+	for (size_t i = 0; before && i < before->endpoint_count; i++)
+		if (address_equal(&before->endpoints[i].endpoint->address, address))
+			return endpoint_ref(before->endpoints[i].endpoint);
+	return endpoint_new(address);
+}
+
+static void fill(struct pool *pool, const struct pool *before)
+{
+	const struct config_backend *config = pool_config(pool);
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		pool->endpoints[i].endpoint = take_endpoint(before, &config->endpoints[i]);
+		list_init(&pool->endpoints[i].roomy);
+		pool->balance[i].weight = config->weights[i];
+		pool->balance[i].active = &pool->endpoints[i].endpoint->active;
+	}
+	// Workers begin at different endpoints.
+	for (size_t i = 0; i < pool->worker->index % pool->endpoint_count; i++)
+		(void)balance_round_robin(pool->balance, pool->endpoint_count);
+}
+
+static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, size_t backend)
+{
+	size_t count = snapshot->config->backends[backend].endpoint_count;
+	const struct pool *before = find_namesake(worker, snapshot->backends[backend].label);
+	struct pool *pool = must_alloc(sizeof(*pool) + count * sizeof(*pool->endpoints));
+	pool->balance = must_alloc(count * sizeof(*pool->balance));
+	pool->worker = worker;
+	pool->snapshot = snapshot_ref(snapshot);
+	pool->backend = backend;
+	pool->retired = snapshot != worker->snapshot;
+	pool->endpoint_count = count;
+	list_init(&pool->connections);
+	fill(pool, before);
+	list_push(&worker->pools, &pool->node);
+	return pool;
+}
+
+struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, size_t backend)
+{
+	if (snapshot == worker->snapshot)
+		return worker->pools_in_force[backend];
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		if (pool->snapshot == snapshot && pool->backend == backend)
+			return pool;
+	}
+	return open_pool(worker, snapshot, backend);
+}
+
+static int pick(struct pool *pool, const struct pool_request *request)
+{
+	switch (pool_config(pool)->balance) {
+	case BALANCE_LEAST_REQUESTS:
+		return balance_least_requests(
+		        pool->balance, pool->endpoint_count, worker_random(pool->worker));
+	case BALANCE_HASH:
+		if (request->hashed)
+			return balance_hash(pool_labels(pool)->table, pool->balance,
+			        pool->endpoint_count, request->hash);
+		break;
+	case BALANCE_ROUND_ROBIN:
+		break;
+	}
+	return balance_round_robin(pool->balance, pool->endpoint_count);
+}
+
+// Those tried are left out, but for the first `forgiven`.
+static int pick_another(struct pool *pool, const struct pool_request *request, unsigned forgiven)
+{
+	uint32_t weights[POOL_TRIES_MAX];
+	for (unsigned i = forgiven; i < request->tried_count; i++) {
+		uint32_t *weight = &pool->balance[request->tried[i]].weight;
+		weights[i] = *weight;
+		*weight = 0;
+	}
+	int found = pick(pool, request);
+	for (unsigned i = request->tried_count; i-- > forgiven;)
+		pool->balance[request->tried[i]].weight = weights[i];
+	return found;
+}
+
+size_t pool_choose(struct pool *pool, struct pool_request *request)
+{
+	unsigned tried = request->tried_count;
+	int found = pick_another(pool, request, 0);
+	if (found == BALANCE_NONE && tried > 1)
+		found = pick_another(pool, request, tried - 1);
+	if (found == BALANCE_NONE)
+		found = pick_another(pool, request, tried);
+	CHECK(found != BALANCE_NONE && tried < POOL_TRIES_MAX);
+	request->tried[request->tried_count++] = (uint32_t)found;
+	return (size_t)found;
+}
+
+void pool_free_if_empty(struct pool *pool)
+{
+	if (pool->upstream_count)
+		return;
+	list_remove(&pool->node);
+	for (size_t i = 0; i < pool->endpoint_count; i++)
+		endpoint_unref(pool->endpoints[i].endpoint);
+	snapshot_unref(pool->snapshot);
+	free(pool->balance);
+	free(pool);
+}
+
+static void retire(struct pool *pool)
+{
+	pool->retired = true;
+	LIST_EACH (&pool->connections, connection)
+		link_mark_dirty(&LIST_ITEM(connection, struct upstream, node)->link);
+	pool_free_if_empty(pool);
+}
+
+void pools_renew(struct worker *worker)
+{
+	size_t count = worker->snapshot->config->backend_count;
+	free(worker->pools_in_force);
+	worker->pools_in_force = must_alloc((count + 1) * sizeof(struct pool *));
+	for (size_t i = 0; i < count; i++)
+		worker->pools_in_force[i] = open_pool(worker, worker->snapshot, i);
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		if (pool->snapshot != worker->snapshot)
+			retire(pool);
+	}
+}
+
+void pools_close(struct worker *worker)
+{
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		LIST_EACH (&pool->connections, connection)
+			upstream_close(LIST_ITEM(connection, struct upstream, node), ABORT_CLOSED);
+	}
+}
+
+void pools_free(struct worker *worker)
+{
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		pool_free_if_empty(pool);
+	}
+	CHECK(list_empty(&worker->pools));
+	free(worker->pools_in_force);
+}

@@ -1,0 +1,128 @@
+#include <stdio.h>
+
+#include "tests/conf/loading.h"
+#include "tests/conf/malformed.h"
+#include "tests/conf/resolver.h"
+
+#define API(text) "[127.0.0.1:8080]\n", "[127.0.0.1:8080, 127.0.0.1:8081]\n    " text "\n"
+
+static const struct malformed rows[] = {
+        {"a weight for one of two", API("weights: [2]"), 28, 14, "backends[1].weights",
+                "has 1 elements beside 2 endpoints; expected one for each"},
+        {"a weight too many", API("weights: [2, 1, 1]"), 28, 14, "backends[1].weights",
+                "has 3 elements beside 2 endpoints"},
+        {"equal weights", API("weights: [2, 2]"), 28, 14, "backends[1].weights",
+                "can have no effect: all are equal"},
+        {"no weight", API("weights: [0, 1]"), 28, 15, "backends[1].weights[0]",
+                "found '0', expected a whole number from 1 to 1000"},
+        {"too much weight", API("weights: [1, 1001]"), 28, 18, "backends[1].weights[1]",
+                "found '1001', expected a whole number from 1 to 1000"},
+        {"an unknown way to balance", API("balance: random"), 28, 14, "backends[1].balance",
+                "found 'random', expected round_robin, least_requests or hash"},
+        {"a hash of nothing", API("balance: hash"), 26, 5, "backends[1].hash_by",
+                "is missing beside balance: hash; expected identity, source_ip or header:"},
+        {"a hash that nobody asks for", API("hash_by: identity"), 28, 14, "backends[1].hash_by",
+                "can have no effect without balance: hash"},
+        {"a hash by what is no caller's", API("balance: hash\n    hash_by: method"), 29, 14,
+                "backends[1].hash_by",
+                "found 'method', expected identity, source_ip or header: followed by"},
+        {"a hash by no header", API("balance: hash\n    hash_by: 'header:'"), 29, 14,
+                "backends[1].hash_by", "found 'header:', expected identity"},
+};
+
+static void every_mistake_is_told(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		malformed_check(&rows[i]);
+}
+
+static struct config *parse(const char *backend)
+{
+	struct buffer text = {0};
+	const struct malformed row = {.from = "    endpoints: [127.0.0.1:8080]\n", .to = backend};
+	malformed_text(&row, &text);
+	struct config *config = assert_parses(buffer_str(&text), "/etc");
+	buffer_fini(&text);
+	return config;
+}
+
+static void endpoints_go_round_robin_and_weigh_the_same_unless_told(void **state)
+{
+	(void)state;
+	struct config *config = parse("    endpoints: [127.0.0.1:1, 127.0.0.1:2]\n");
+	const struct config_backend *api = &config->backends[1];
+	assert_int_equal(api->balance, BALANCE_ROUND_ROBIN);
+	assert_int_equal(api->weights[0], 1);
+	assert_int_equal(api->weights[1], 1);
+	config_free(config);
+}
+
+static void every_address_of_a_name_has_its_weight(void **state)
+{
+	(void)state;
+	struct config *config = parse(
+	        "    endpoints: [\"both.test:1\", 127.0.0.1:2]\n    weights: [3, 5]\n");
+	const struct config_backend *api = &config->backends[1];
+	assert_int_equal(api->endpoint_count, 3);
+	assert_int_equal(api->weights[0], 3);
+	assert_int_equal(api->weights[1], 3);
+	assert_int_equal(api->weights[2], 5);
+	config_free(config);
+}
+
+static void callers_are_told_apart_by_what_hash_by_says(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		enum config_hash_by hash_by;
+		const char *header;
+	} kinds[] = {{"identity", HASH_BY_IDENTITY, ""}, {"source_ip", HASH_BY_SOURCE_IP, ""},
+	        {"header:X-User", HASH_BY_HEADER, "x-user"}};
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		char text[160];
+		snprintf(text, sizeof(text),
+		        "    endpoints: [127.0.0.1:1]\n    balance: hash\n    hash_by: \"%s\"\n",
+		        kinds[i].text);
+		struct config *config = parse(text);
+		assert_int_equal(config->backends[1].balance, BALANCE_HASH);
+		assert_int_equal(config->backends[1].hash_by, kinds[i].hash_by);
+		assert_text(config->backends[1].hash_header, kinds[i].header);
+		config_free(config);
+	}
+}
+
+static void the_dump_says_the_same(void **state)
+{
+	(void)state;
+	struct config *config = parse(
+	        "    endpoints: [127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3]\n    weights: [1, 10, 1]\n"
+	        "    balance: hash\n    hash_by: \"header:X-User\"\n");
+	struct buffer first = {0}, second = {0};
+	config_dump(config, &first);
+	buffer_append(&first, "", 1);
+	assert_non_null(strstr(buffer_data(&first), "    weights: [1, 10, 1]\n"));
+	assert_non_null(strstr(buffer_data(&first), "    balance: hash\n"));
+	assert_non_null(strstr(buffer_data(&first), "    hash_by: \"header:x-user\"\n"));
+	buffer_cut(&first, buffer_len(&first) - 1);
+	struct config *again = assert_parses(buffer_str(&first), "/elsewhere");
+	config_dump(again, &second);
+	assert_true(str_eq(buffer_str(&first), buffer_str(&second)));
+	config_free(config);
+	config_free(again);
+	buffer_fini(&first);
+	buffer_fini(&second);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(every_mistake_is_told),
+	        cmocka_unit_test(endpoints_go_round_robin_and_weigh_the_same_unless_told),
+	        cmocka_unit_test(every_address_of_a_name_has_its_weight),
+	        cmocka_unit_test(callers_are_told_apart_by_what_hash_by_says),
+	        cmocka_unit_test(the_dump_says_the_same),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
