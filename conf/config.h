@@ -161,6 +161,12 @@ enum config_protocol { PROTOCOL_HTTP1, PROTOCOL_H2 };
 enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_REQUESTS, BALANCE_HASH };
 enum config_hash_by { HASH_BY_IDENTITY, HASH_BY_SOURCE_IP, HASH_BY_HEADER };
 
+struct config_ejection {
+	uint64_t failures;  // in a row; 0: no block was given
+	int64_t base_ns;    // the first time
+	uint64_t most;      // of a hundred endpoints
+};
+
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
@@ -174,6 +180,8 @@ struct config_backend {
 	enum config_hash_by hash_by;
 	struct str hash_header;           // lower case, for HASH_BY_HEADER
 	struct config_text hash_by_text;  // as written; empty: balance is not hash
+	struct config_ejection ejection;
+	int64_t slow_start_ns;  // 0 = off
 };
 
 struct config_redis {

@@ -107,13 +107,64 @@ static void check_hash(
 	}
 }
 
+// However many addresses a name has just now.
+static bool is_alone(struct reader *reader, const struct config_backend *backend)
+{
+	struct config_address address;
+	const char *why;
+	return backend->endpoint_names.count == 1 && backend->endpoint_count == 1 &&
+	       address_parse(backend->endpoint_names.items[0].text, reader->directory,
+	               &reader->config->arena, &address, &why);
+}
+
+static void check_alternatives(
+        struct reader *reader, const struct tree *node, const struct config_backend *backend)
+{
+	if (backend->ejection.failures && is_alone(reader, backend))
+		reader_problem_at(reader, node, "ejection",
+		        "can have no effect: there is one endpoint, and the last is never "
+		        "ejected; expected more endpoints, or the key left out");
+	if (backend->slow_start_ns && backend->balance == BALANCE_HASH)
+		reader_problem_at(reader, node, "slow_start",
+		        "can have no effect beside balance: hash, which moves callers whole; "
+		        "expected it left out");
+}
+
 static void check_backend(struct reader *reader, const struct tree *node, void *base)
 {
 	struct config_backend *backend = base;
 	take_endpoints(reader, backend);
 	check_weights(reader, node, backend);
 	check_hash(reader, node, backend);
+	check_alternatives(reader, node, backend);
 }
+
+static bool shown_ejection(const void *base)
+{
+	return ((const struct config_ejection *)base)->failures > 0;
+}
+
+static const struct schema_key ejection_keys[] = {
+        {"failures", TYPE(type_count), AT(config_ejection, failures), RANGE(1, 1000),
+                .fallback = "5", .shown = shown_ejection,
+                DOC("In a row, seen by one worker: connections that could not be made or broke, "
+                    "nonsense, no answer in time (a caller's own deadline aside), 502, 503 and "
+                    "504, and gRPC's UNAVAILABLE. Any other answer begins the count anew.")},
+        {"base", TYPE(type_duration), AT(config_ejection, base_ns),
+                RANGE(100 * MS_NS, 60 * MINUTE_NS), .fallback = "30s", .shown = shown_ejection,
+                DOC("How long the first time. Each ejection adds as much to the next, up to ten "
+                    "times; each such time without one takes that back.")},
+        {"most", TYPE(type_count), AT(config_ejection, most), RANGE(1, 100), .fallback = "50",
+                .shown = shown_ejection,
+                DOC("Of a hundred endpoints, how many may be out at once; one always may, and the "
+                    "last never.")},
+};
+
+static const struct schema_object schema_ejection = {
+        DOC("Endpoints that fail get no requests for a while; off unless given. Each worker judges "
+            "by what it has seen itself, and a reload keeps what it knows of an endpoint that "
+            "stays."),
+        .size = sizeof(struct config_ejection), KEYS(ejection_keys)};
 
 static bool shown_hash(const void *base)
 {
@@ -151,6 +202,13 @@ static const struct schema_key backend_keys[] = {
                 DOC("What makes callers alike, with `balance: hash`: `identity` (SPIFFE ID), "
                     "`source_ip`, or `header:NAME`; requests without that header go round "
                     "robin.")},
+        {"ejection", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_ejection),
+                AT(config_backend, ejection),
+                DOC("Endpoints that fail get no requests for a while.")},
+        {"slow_start", TYPE(type_duration), AT(config_backend, slow_start_ns),
+                RANGE(0, 60 * MINUTE_NS), .fallback = "0s",
+                DOC("How long the weight of an endpoint grows, from a tenth to the whole, once it "
+                    "is back or was added by a reload; 0 is at once.")},
         {"connect_timeout", TYPE(type_duration), AT(config_backend, connect_timeout_ns),
                 RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s", DOC("Connecting to a server.")},
 };

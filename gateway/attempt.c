@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "gateway/forward.h"
+#include "gateway/http/grpc.h"
 #include "gateway/upstream.h"
 
 static struct pool *pool_for(const struct exchange *exchange)
@@ -83,4 +84,50 @@ bool attempt_again(struct exchange *exchange, enum stream_abort why, const char 
 	if (why == ABORT_UNANSWERED && exchange->choice.hashed)
 		exchange->choice.tried_count--;
 	return attempt_begin(exchange, cause);
+}
+
+// A caller's deadline says nothing of the endpoint, however short it was.
+static bool out_of_callers_time(const struct exchange *exchange)
+{
+	int64_t deadline_ns = exchange->time.deadline_ns;
+	return deadline_ns && clock_monotonic_ns() + NS_PER_MS >= deadline_ns &&
+	       deadline_ns - exchange->time.start_ns != exchange_route(exchange)->timeout_ns;
+}
+
+void attempt_answered(const struct exchange *exchange, bool whole)
+{
+	int status = exchange->backend_status;
+	bool refused = status == 502 || status == 503 || status == 504;
+	if (exchange->grpc && !refused && !whole)
+		return;  // how it went stands at the end
+	if (exchange->grpc)
+		refused |= exchange->grpc_status == GRPC_UNAVAILABLE;
+	upstream_report(exchange->backend, !refused);
+}
+
+void attempt_aborted(const struct exchange *exchange, enum stream_abort why)
+{
+	if (exchange->answer_whole || out_of_callers_time(exchange))
+		return;
+	switch (why) {
+	case ABORT_UNANSWERED:
+		return;  // the connection was stale
+	case ABORT_UNPROCESSED:
+		if (upstream_connected_ns(exchange->backend))
+			return;  // the endpoint is about to go, and says so
+		break;
+	case ABORT_CANCELLED:
+	case ABORT_CLOSED:
+	case ABORT_BROKEN:
+	case ABORT_DEADLINE:
+		break;
+	}
+	upstream_report(exchange->backend, false);
+}
+
+void attempt_timed_out(const struct exchange *exchange)
+{
+	bool asked = exchange->request_whole && body_done(&exchange->up);
+	if (asked && !exchange->backend_status && !out_of_callers_time(exchange))
+		upstream_report(exchange->backend, false);
 }

@@ -12,4 +12,10 @@ MUST_USE bool attempt_begin(struct exchange *exchange, const char *cause);
 // After an attempt ended so; false when there is no other, or it could not be begun.
 MUST_USE bool attempt_again(struct exchange *exchange, enum stream_abort why, const char *cause);
 
+// What the attempt under way tells of its endpoint: an answer's head (`whole`: and its end came
+// with it, or now), a stream that ended so, or no answer in time.
+void attempt_answered(const struct exchange *exchange, bool whole);
+void attempt_aborted(const struct exchange *exchange, enum stream_abort why);
+void attempt_timed_out(const struct exchange *exchange);
+
 #endif

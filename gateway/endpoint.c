@@ -2,12 +2,37 @@
 
 #include <stdlib.h>
 
-struct endpoint *endpoint_new(const struct config_address *address)
+#include "base/clock.h"
+#include "base/log.h"
+
+static void count_in(const struct endpoint *endpoint, int change)
+{
+	metrics_endpoint_healthy(
+	        endpoint->worker->metrics, endpoint->backend, endpoint->label, change);
+}
+
+static void on_back(struct timer *timer)
+{
+	struct endpoint *endpoint = CONTAINER_OF(timer, struct endpoint, back);
+	health_return(&endpoint->health, endpoint->worker->turn.now_ns);
+	endpoint->worker->health_changes++;
+	count_in(endpoint, 1);
+	log_event(LOG_INFO, "endpoint is back", "backend=%s endpoint=%s worker=%zu",
+	        endpoint->backend, endpoint->label, endpoint->worker->index);
+}
+
+struct endpoint *endpoint_new(struct worker *worker, const char *backend, const char *label,
+        const struct config_address *address)
 {
 	struct endpoint *endpoint = must_alloc(sizeof(*endpoint));
 	endpoint->holders = 1;
+	endpoint->worker = worker;
+	endpoint->backend = backend;
+	endpoint->label = label;
 	endpoint->address = *address;
 	endpoint->address.text = (struct str){0};
+	timer_init(&endpoint->back, on_back);
+	count_in(endpoint, 1);
 	return endpoint;
 }
 
@@ -19,6 +44,29 @@ struct endpoint *endpoint_ref(struct endpoint *endpoint)
 
 void endpoint_unref(struct endpoint *endpoint)
 {
-	if (--endpoint->holders == 0)
-		free(endpoint);
+	if (--endpoint->holders > 0)
+		return;
+	endpoint_rest(endpoint);
+	if (health_in(&endpoint->health))
+		count_in(endpoint, -1);
+	free(endpoint);
+}
+
+void endpoint_eject(struct endpoint *endpoint, const struct config_ejection *ejection)
+{
+	struct worker *worker = endpoint->worker;
+	uint32_t failures = endpoint->health.failures;
+	int64_t out_ns = health_eject(&endpoint->health, ejection, worker->turn.now_ns);
+	turn_set_timer(&worker->turn, &endpoint->back, out_ns);
+	worker->health_changes++;
+	count_in(endpoint, -1);
+	metrics_ejection(worker->metrics, endpoint->backend, endpoint->label);
+	log_event(LOG_WARN, "endpoint ejected",
+	        "backend=%s endpoint=%s worker=%zu failures=%u for_ms=%lld", endpoint->backend,
+	        endpoint->label, worker->index, failures, (long long)(out_ns / NS_PER_MS));
+}
+
+void endpoint_rest(struct endpoint *endpoint)
+{
+	turn_stop_timer(&endpoint->worker->turn, &endpoint->back);
 }

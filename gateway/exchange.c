@@ -253,6 +253,7 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 	        [ABORT_BROKEN] = "backend_protocol_error",
 	        [ABORT_DEADLINE] = "connect_timeout",
 	};
+	attempt_aborted(exchange, why);
 	exchange_let_go_of_backend(exchange);
 	if (exchange->answer_whole)
 		return;
@@ -298,8 +299,10 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 		return;  // it only waits to be sent; stream_idle watches that
 	exchange->cause = cause;
 	exchange->backend_failed = true;
-	if (http == 504 && exchange->backend)
+	if (http == 504 && exchange->backend) {
 		upstream_suspect(exchange->backend, exchange->time.forwarded_ns);
+		attempt_timed_out(exchange);
+	}
 	exchange_let_go_of_backend(exchange);
 	if (!exchange->client->head_sent) {
 		fail_head(exchange, http, grpc, cause);

@@ -279,6 +279,18 @@ void metrics_upstream_connections(
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
 }
 
+void metrics_endpoint_healthy(
+        struct metrics *metrics, const char *backend, const char *endpoint, int change)
+{
+	const struct key key = {METRIC_upstream_endpoint_healthy, {backend, endpoint}};
+	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
+}
+
+void metrics_ejection(struct metrics *metrics, const char *backend, const char *endpoint)
+{
+	count(metrics, &(struct key){METRIC_upstream_ejections_total, {backend, endpoint}});
+}
+
 void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)
 {
 	struct series **series = metrics->network[side];

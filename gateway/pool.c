@@ -2,8 +2,12 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "conf/address.h"
 #include "gateway/upstream.h"
+
+enum { REWEIGH_MS = 20 };  // while some weight grows
 
 const struct config_backend *pool_config(const struct pool *pool)
 {
@@ -27,24 +31,72 @@ static const struct pool *find_namesake(const struct worker *worker, const char 
 	return NULL;
 }
 
-static struct endpoint *take_endpoint(
-        const struct pool *before, const struct config_address *address)
+static struct endpoint *find_endpoint(
+        const struct pool *pool, const char *label, const struct config_address *address)
 {
-	for (size_t i = 0; before && i < before->endpoint_count; i++)
-		if (address_equal(&before->endpoints[i].endpoint->address, address))
-			return endpoint_ref(before->endpoints[i].endpoint);
-	return endpoint_new(address);
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		struct endpoint *endpoint = pool->endpoints[i].endpoint;
+		if (endpoint->label == label && address_equal(&endpoint->address, address))
+			return endpoint;
+	}
+	return NULL;
+}
+
+static struct endpoint *take_endpoint(
+        const struct pool *pool, const struct pool *before, size_t index)
+{
+	const struct config_address *address = &pool_config(pool)->endpoints[index];
+	const char *label = pool_labels(pool)->endpoint_labels[index];
+	struct endpoint *endpoint = before ? find_endpoint(before, label, address) : NULL;
+	if (endpoint)
+		return endpoint_ref(endpoint);
+	endpoint = endpoint_new(pool->worker, pool_labels(pool)->label, label, address);
+	if (before)
+		health_return(&endpoint->health, pool->worker->turn.now_ns);
+	return endpoint;
+}
+
+static void note_panic(struct pool *pool, bool panic)
+{
+	if (pool->panic == panic)
+		return;
+	pool->panic = panic;
+	log_event(panic ? LOG_ERROR : LOG_INFO,
+	        panic ? "every endpoint is out, so all are asked" : "an endpoint is in again",
+	        "backend=%s worker=%zu", pool_labels(pool)->label, pool->worker->index);
+}
+
+static void weigh(struct pool *pool)
+{
+	const struct config_backend *config = pool_config(pool);
+	int64_t now_ns = pool->worker->turn.now_ns;
+	bool panic = true;
+	pool->health_changes = pool->worker->health_changes;
+	pool->weigh_ns = INT64_MAX;
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		const struct health *health = &pool->endpoints[i].endpoint->health;
+		struct balance_endpoint *balance = &pool->balance[i];
+		if (!balance->weight)
+			balance->credit = 0;
+		balance->weight = health_weight(
+		        health, config->weights[i], config->slow_start_ns, now_ns);
+		panic &= !balance->weight;
+		if (health_warming(health, config->slow_start_ns, now_ns))
+			pool->weigh_ns = now_ns + (int64_t)REWEIGH_MS * NS_PER_MS;
+	}
+	for (size_t i = 0; panic && i < pool->endpoint_count; i++)
+		pool->balance[i].weight = config->weights[i];
+	note_panic(pool, panic);
 }
 
 static void fill(struct pool *pool, const struct pool *before)
 {
-	const struct config_backend *config = pool_config(pool);
 	for (size_t i = 0; i < pool->endpoint_count; i++) {
-		pool->endpoints[i].endpoint = take_endpoint(before, &config->endpoints[i]);
+		pool->endpoints[i].endpoint = take_endpoint(pool, before, i);
 		list_init(&pool->endpoints[i].roomy);
-		pool->balance[i].weight = config->weights[i];
 		pool->balance[i].active = &pool->endpoints[i].endpoint->active;
 	}
+	weigh(pool);
 	// Workers begin at different endpoints.
 	for (size_t i = 0; i < pool->worker->index % pool->endpoint_count; i++)
 		(void)balance_round_robin(pool->balance, pool->endpoint_count);
@@ -114,6 +166,9 @@ static int pick_another(struct pool *pool, const struct pool_request *request, u
 size_t pool_choose(struct pool *pool, struct pool_request *request)
 {
 	unsigned tried = request->tried_count;
+	if (pool->health_changes != pool->worker->health_changes ||
+	        pool->worker->turn.now_ns >= pool->weigh_ns)
+		weigh(pool);
 	int found = pick_another(pool, request, 0);
 	if (found == BALANCE_NONE && tried > 1)
 		found = pick_another(pool, request, tried - 1);
@@ -122,6 +177,27 @@ size_t pool_choose(struct pool *pool, struct pool_request *request)
 	CHECK(found != BALANCE_NONE && tried < POOL_TRIES_MAX);
 	request->tried[request->tried_count++] = (uint32_t)found;
 	return (size_t)found;
+}
+
+static bool may_eject(const struct pool *pool)
+{
+	size_t ejected = 0, in = 0;
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		const struct health *health = &pool->endpoints[i].endpoint->health;
+		ejected += health->ejected;
+		in += health_in(health);
+	}
+	return health_may_eject(&pool_config(pool)->ejection, pool->endpoint_count, ejected, in);
+}
+
+void pool_report(struct pool *pool, size_t endpoint, bool good)
+{
+	struct endpoint *asked = pool->endpoints[endpoint].endpoint;
+	const struct config_ejection *ejection = &pool_config(pool)->ejection;
+	if (good)
+		health_succeeded(&asked->health);
+	else if (health_failed(&asked->health, ejection) && may_eject(pool))
+		endpoint_eject(asked, ejection);
 }
 
 void pool_free_if_empty(struct pool *pool)
@@ -164,6 +240,15 @@ void pools_close(struct worker *worker)
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
 		LIST_EACH (&pool->connections, connection)
 			upstream_close(LIST_ITEM(connection, struct upstream, node), ABORT_CLOSED);
+	}
+}
+
+void pools_rest(struct worker *worker)
+{
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		for (size_t i = 0; i < pool->endpoint_count; i++)
+			endpoint_rest(pool->endpoints[i].endpoint);
 	}
 }
 

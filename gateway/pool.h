@@ -23,7 +23,10 @@ struct pool {
 	struct balance_endpoint *balance;  // by endpoint, as are those at the end
 	struct list connections;           // those that may be used
 	size_t upstream_count;             // with those being closed
-	uint32_t peer_streams;  // what its connections were allowed last; 0: not known yet
+	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
+	uint64_t health_changes;  // the worker's, when the weights were set
+	int64_t weigh_ns;         // when they change by themselves
+	bool panic;               // all are out, so all are asked
 	bool retired;
 	size_t endpoint_count;
 	struct pool_endpoint endpoints[];
@@ -44,10 +47,13 @@ struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, size_t ba
 // The endpoint for the next attempt, also added to those tried: one that was not yet, where there
 // is one, else another than the last.
 size_t pool_choose(struct pool *pool, struct pool_request *request);
+// How an attempt at the endpoint ended: what says nothing of it is not told.
+void pool_report(struct pool *pool, size_t endpoint, bool good);
 void pool_free_if_empty(struct pool *pool);
 
 void pools_renew(struct worker *worker);  // the snapshot is the first, or changed
 void pools_close(struct worker *worker);  // no downstream is left
+void pools_rest(struct worker *worker);   // nor an upstream: the loop ends
 void pools_free(struct worker *worker);   // the loop has ended
 
 #endif

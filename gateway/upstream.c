@@ -287,13 +287,21 @@ struct stream *upstream_open(
 	*label = pool_labels(pool)->endpoint_labels[endpoint];
 	if (!upstream)
 		upstream = dial(pool, endpoint);
-	if (!upstream)
+	if (!upstream) {
+		pool_report(pool, endpoint, false);
 		return NULL;
+	}
 	struct stream *stream = upstream->codec->ops->open(upstream->codec);
 	if (stream)
 		pool->endpoints[endpoint].endpoint->active++;
 	sort_in(upstream);
 	return stream;
+}
+
+void upstream_report(const struct stream *stream, bool good)
+{
+	const struct upstream *upstream = stream->codec->owner;
+	pool_report(upstream->pool, upstream->endpoint, good);
 }
 
 void upstream_release(struct stream *stream)

@@ -37,6 +37,8 @@ enum {
 // endpoint's name, which lives as long as the snapshot.
 MUST_USE struct stream *upstream_open(
         struct pool *pool, struct pool_request *request, bool again, const char **label);
+// What the attempt says of its endpoint: pool_report.
+void upstream_report(const struct stream *stream, bool good);
 // stream_release, for a stream that was opened here.
 void upstream_release(struct stream *stream);
 // A call made at `asked_ns` ran out of time. When its HTTP/2 connection has been silent for most of

@@ -108,6 +108,7 @@ void worker_settle(struct worker *worker)
 	}
 	worker->finished = true;
 	turn_stop_timer(&worker->turn, &worker->review);
+	pools_rest(worker);
 	uv_close((uv_handle_t *)&worker->bell, NULL);
 	turn_close(&worker->turn);
 }

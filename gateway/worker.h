@@ -27,6 +27,7 @@ struct worker {
 	struct list unreviewed;  // downstreams too, from before the last reload
 	struct timer review;
 	struct list pools;
+	uint64_t health_changes;       // of endpoints, by whom pools know that they have to look
 	struct pool **pools_in_force;  // the snapshot's, by backend; set once begun
 	size_t downstream_count, upstream_count;
 	struct audit *audit;

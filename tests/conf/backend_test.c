@@ -26,6 +26,18 @@ static const struct malformed rows[] = {
         {"a hash by what is no caller's", API("balance: hash\n    hash_by: method"), 29, 14,
                 "backends[1].hash_by",
                 "found 'method', expected identity, source_ip or header: followed by"},
+        {"ejection of the only endpoint", "[127.0.0.1:8080]\n",
+                "[127.0.0.1:8080]\n    ejection: {failures: 3}\n", 28, 15, "backends[1].ejection",
+                "can have no effect: there is one endpoint, and the last is never ejected"},
+        {"ejection after nothing", API("ejection: {failures: 0}"), 28, 26,
+                "backends[1].ejection.failures", "found '0', expected a whole number from 1"},
+        {"ejection for no time", API("ejection: {base: 0s}"), 28, 22, "backends[1].ejection.base",
+                "found '0s', expected a duration"},
+        {"ejection of more than all", API("ejection: {most: 101}"), 28, 22,
+                "backends[1].ejection.most", "found '101', expected a whole number from 1 to 100"},
+        {"a slow start for callers who move whole",
+                API("balance: hash\n    hash_by: identity\n    slow_start: 5s"), 30, 17,
+                "backends[1].slow_start", "can have no effect beside balance: hash"},
         {"a hash by no header", API("balance: hash\n    hash_by: 'header:'"), 29, 14,
                 "backends[1].hash_by", "found 'header:', expected identity"},
 };
@@ -93,18 +105,41 @@ static void callers_are_told_apart_by_what_hash_by_says(void **state)
 	}
 }
 
+static void ejection_is_off_unless_given_and_then_at_its_defaults(void **state)
+{
+	(void)state;
+	struct config *config = parse("    endpoints: [127.0.0.1:1, 127.0.0.1:2]\n");
+	assert_int_equal(config->backends[1].ejection.failures, 0);
+	assert_int_equal(config->backends[1].slow_start_ns, 0);
+	config_free(config);
+	config = parse("    endpoints: [127.0.0.1:1, 127.0.0.1:2]\n    ejection: {}\n");
+	assert_int_equal(config->backends[1].ejection.failures, 5);
+	assert_int_equal(config->backends[1].ejection.base_ns, INT64_C(30000000000));
+	assert_int_equal(config->backends[1].ejection.most, 50);
+	config_free(config);
+}
+
+static void one_name_may_have_ejection_however_many_addresses_it_has(void **state)
+{
+	(void)state;
+	config_free(parse("    endpoints: [\"six.test:1\"]\n    ejection: {}\n"));
+}
+
 static void the_dump_says_the_same(void **state)
 {
 	(void)state;
 	struct config *config = parse(
 	        "    endpoints: [127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3]\n    weights: [1, 10, 1]\n"
-	        "    balance: hash\n    hash_by: \"header:X-User\"\n");
+	        "    balance: hash\n    hash_by: \"header:X-User\"\n"
+	        "    ejection: {failures: 7, base: 1m}\n");
 	struct buffer first = {0}, second = {0};
 	config_dump(config, &first);
 	buffer_append(&first, "", 1);
 	assert_non_null(strstr(buffer_data(&first), "    weights: [1, 10, 1]\n"));
 	assert_non_null(strstr(buffer_data(&first), "    balance: hash\n"));
 	assert_non_null(strstr(buffer_data(&first), "    hash_by: \"header:x-user\"\n"));
+	assert_non_null(strstr(buffer_data(&first),
+	        "    ejection:\n      failures: 7\n      base: 1m\n      most: 50\n"));
 	buffer_cut(&first, buffer_len(&first) - 1);
 	struct config *again = assert_parses(buffer_str(&first), "/elsewhere");
 	config_dump(again, &second);
@@ -122,6 +157,8 @@ int main(void)
 	        cmocka_unit_test(endpoints_go_round_robin_and_weigh_the_same_unless_told),
 	        cmocka_unit_test(every_address_of_a_name_has_its_weight),
 	        cmocka_unit_test(callers_are_told_apart_by_what_hash_by_says),
+	        cmocka_unit_test(ejection_is_off_unless_given_and_then_at_its_defaults),
+	        cmocka_unit_test(one_name_may_have_ejection_however_many_addresses_it_has),
 	        cmocka_unit_test(the_dump_says_the_same),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
