@@ -167,6 +167,22 @@ struct config_ejection {
 	uint64_t most;      // of a hundred endpoints
 };
 
+enum config_health_check_kind {
+	HEALTH_CHECK_NONE,
+	HEALTH_CHECK_HTTP,
+	HEALTH_CHECK_GRPC,
+	HEALTH_CHECK_TCP,
+};
+
+struct config_health_check {
+	enum config_health_check_kind kind;  // HEALTH_CHECK_NONE: no block was given
+	struct config_text path;             // with a query, for HEALTH_CHECK_HTTP
+	struct str service;                  // for HEALTH_CHECK_GRPC; empty: the whole server
+	bool tcp;                            // as written
+	int64_t interval_ns, timeout_ns;
+	uint64_t unhealthy, healthy;  // in a row, until it is
+};
+
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
@@ -181,6 +197,7 @@ struct config_backend {
 	struct str hash_header;           // lower case, for HASH_BY_HEADER
 	struct config_text hash_by_text;  // as written; empty: balance is not hash
 	struct config_ejection ejection;
+	struct config_health_check health_check;
 	int64_t slow_start_ns;  // 0 = off
 };
 

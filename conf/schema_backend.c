@@ -130,6 +130,18 @@ static void check_alternatives(
 		        "expected it left out");
 }
 
+static void check_asking(
+        struct reader *reader, const struct tree *node, const struct config_backend *backend)
+{
+	const struct tree *check = tree_get(node, "health_check");
+	if (backend->health_check.kind != HEALTH_CHECK_GRPC || backend->protocol == PROTOCOL_H2)
+		return;
+	reader_enter(reader, "health_check");
+	reader_problem_at(reader, check, "grpc",
+	        "needs a backend that speaks h2, and this one speaks http1; expected path or tcp");
+	reader_leave(reader);
+}
+
 static void check_backend(struct reader *reader, const struct tree *node, void *base)
 {
 	struct config_backend *backend = base;
@@ -137,6 +149,7 @@ static void check_backend(struct reader *reader, const struct tree *node, void *
 	check_weights(reader, node, backend);
 	check_hash(reader, node, backend);
 	check_alternatives(reader, node, backend);
+	check_asking(reader, node, backend);
 }
 
 static bool shown_ejection(const void *base)
@@ -205,6 +218,9 @@ static const struct schema_key backend_keys[] = {
         {"ejection", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_ejection),
                 AT(config_backend, ejection),
                 DOC("Endpoints that fail get no requests for a while.")},
+        {"health_check", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_health_check), AT(config_backend, health_check),
+                DOC("Endpoints that say they are not well get no requests.")},
         {"slow_start", TYPE(type_duration), AT(config_backend, slow_start_ns),
                 RANGE(0, 60 * MINUTE_NS), .fallback = "0s",
                 DOC("How long the weight of an endpoint grows, from a tenth to the whole, once it "

@@ -25,6 +25,10 @@ struct endpoint *endpoint_ref(struct endpoint *endpoint);
 void endpoint_unref(struct endpoint *endpoint);
 
 void endpoint_eject(struct endpoint *endpoint, const struct config_ejection *ejection);
+// A check said that the endpoint is well, or why not: a constant word.
+void endpoint_checked(struct endpoint *endpoint, const struct config_health_check *config,
+        bool good, const char *why);
+void endpoint_unchecked(struct endpoint *endpoint);  // nobody asks any more
 // Nothing is told any more: the loop ends.
 void endpoint_rest(struct endpoint *endpoint);
 

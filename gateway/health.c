@@ -39,6 +39,27 @@ void health_return(struct health *health, int64_t now_ns)
 	health->began_ns = now_ns;
 }
 
+bool health_checked(
+        struct health *health, const struct config_health_check *config, bool good, int64_t now_ns)
+{
+	health->checks_bad = good ? 0 : health->checks_bad + 1;
+	health->checks_good = good ? health->checks_good + 1 : 0;
+	bool turns = health->sick ? health->checks_good >= config->healthy
+	                          : health->checks_bad >= config->unhealthy;
+	if (!turns)
+		return false;
+	health->sick = !health->sick;
+	if (!health->sick)
+		health->began_ns = now_ns;
+	return true;
+}
+
+void health_unchecked(struct health *health)
+{
+	health->sick = false;
+	health->checks_bad = health->checks_good = 0;
+}
+
 bool health_may_eject(
         const struct config_ejection *ejection, size_t count, size_t ejected, size_t in)
 {
@@ -47,7 +68,7 @@ bool health_may_eject(
 
 bool health_in(const struct health *health)
 {
-	return !health->ejected;
+	return !health->ejected && !health->sick;
 }
 
 bool health_warming(const struct health *health, int64_t slow_start_ns, int64_t now_ns)

@@ -11,7 +11,9 @@ struct health {
 	uint32_t failures;   // in a row
 	uint32_t ejections;  // of late: each makes the next one longer
 	bool ejected;
-	int64_t back_ns;   // when the last ejection ends, or ended
+	bool sick;                         // as checks say
+	uint32_t checks_bad, checks_good;  // in a row
+	int64_t back_ns;                   // when the last ejection ends, or ended
 	int64_t began_ns;  // when it last began to have requests beside others; 0: it always had
 };
 
@@ -28,6 +30,12 @@ bool health_failed(struct health *health, const struct config_ejection *ejection
 // back.
 int64_t health_eject(struct health *health, const struct config_ejection *ejection, int64_t now_ns);
 void health_return(struct health *health, int64_t now_ns);
+
+// A check said so. Whether it takes the endpoint out or in, as far as checks go.
+bool health_checked(
+        struct health *health, const struct config_health_check *config, bool good, int64_t now_ns);
+// Nobody checks any more.
+void health_unchecked(struct health *health);
 
 // Whether one more of `count` may be ejected beside `ejected` others, when `in` may have requests
 // now: at most the share, but one in any case, and never the last.

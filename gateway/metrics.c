@@ -291,6 +291,13 @@ void metrics_ejection(struct metrics *metrics, const char *backend, const char *
 	count(metrics, &(struct key){METRIC_upstream_ejections_total, {backend, endpoint}});
 }
 
+void metrics_health_check(
+        struct metrics *metrics, const char *backend, const char *endpoint, bool good)
+{
+	count(metrics, &(struct key){METRIC_upstream_health_checks_total,
+	                       {backend, endpoint, good ? "success" : "failure"}});
+}
+
 void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)
 {
 	struct series **series = metrics->network[side];

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/address.h"
+#include "gateway/health_check.h"
 #include "gateway/upstream.h"
 
 enum { REWEIGH_MS = 20 };  // while some weight grows
@@ -102,6 +103,26 @@ static void fill(struct pool *pool, const struct pool *before)
 		(void)balance_round_robin(pool->balance, pool->endpoint_count);
 }
 
+// The pool in force asks; what an earlier one heard stays until this one hears otherwise.
+static void start_checks(struct pool *pool)
+{
+	bool checked = pool_config(pool)->health_check.kind != HEALTH_CHECK_NONE;
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		if (checked)
+			pool->endpoints[i].check = health_check_start(pool, i);
+		else
+			endpoint_unchecked(pool->endpoints[i].endpoint);
+	}
+}
+
+static void stop_checks(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		health_check_stop(pool->endpoints[i].check);
+		pool->endpoints[i].check = NULL;
+	}
+}
+
 static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, size_t backend)
 {
 	size_t count = snapshot->config->backends[backend].endpoint_count;
@@ -115,6 +136,8 @@ static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, 
 	pool->endpoint_count = count;
 	list_init(&pool->connections);
 	fill(pool, before);
+	if (!pool->retired)
+		start_checks(pool);
 	list_push(&worker->pools, &pool->node);
 	return pool;
 }
@@ -205,6 +228,7 @@ void pool_free_if_empty(struct pool *pool)
 	if (pool->upstream_count)
 		return;
 	list_remove(&pool->node);
+	stop_checks(pool);
 	for (size_t i = 0; i < pool->endpoint_count; i++)
 		endpoint_unref(pool->endpoints[i].endpoint);
 	snapshot_unref(pool->snapshot);
@@ -215,6 +239,7 @@ void pool_free_if_empty(struct pool *pool)
 static void retire(struct pool *pool)
 {
 	pool->retired = true;
+	stop_checks(pool);
 	LIST_EACH (&pool->connections, connection)
 		link_mark_dirty(&LIST_ITEM(connection, struct upstream, node)->link);
 	pool_free_if_empty(pool);
@@ -238,6 +263,7 @@ void pools_close(struct worker *worker)
 {
 	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		stop_checks(pool);
 		LIST_EACH (&pool->connections, connection)
 			upstream_close(LIST_ITEM(connection, struct upstream, node), ABORT_CLOSED);
 	}
@@ -247,6 +273,7 @@ void pools_rest(struct worker *worker)
 {
 	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		stop_checks(pool);
 		for (size_t i = 0; i < pool->endpoint_count; i++)
 			endpoint_rest(pool->endpoints[i].endpoint);
 	}

@@ -12,7 +12,8 @@
 
 struct pool_endpoint {
 	struct endpoint *endpoint;
-	struct list roomy;  // the connections that may have room, last used last
+	struct health_check *check;  // NULL: there is none
+	struct list roomy;           // the connections that may have room, last used last
 };
 
 struct pool {

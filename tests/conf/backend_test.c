@@ -38,6 +38,20 @@ static const struct malformed rows[] = {
         {"a slow start for callers who move whole",
                 API("balance: hash\n    hash_by: identity\n    slow_start: 5s"), 30, 17,
                 "backends[1].slow_start", "can have no effect beside balance: hash"},
+        {"a check of nothing", API("health_check: {interval: 1s}"), 28, 19,
+                "backends[1].health_check", "names no way to ask; expected one of path, grpc"},
+        {"a check of two kinds", API("health_check: {path: /a, tcp: true}"), 28, 19,
+                "backends[1].health_check", "names several ways to ask; expected one of"},
+        {"a check that is none", API("health_check: {tcp: false}"), 28, 25,
+                "backends[1].health_check.tcp", "can have no effect; expected true, or path"},
+        {"a check of no path", API("health_check: {path: healthz}"), 28, 26,
+                "backends[1].health_check.path", "found 'healthz', expected a path such as"},
+        {"a check that smuggles", API("health_check: {path: '/a b'}"), 28, 26,
+                "backends[1].health_check.path", "found '/a b', expected a path such as"},
+        {"a check of gRPC through HTTP/1.1", API("health_check: {grpc: a.B}"), 28, 26,
+                "backends[1].health_check.grpc", "needs a backend that speaks h2"},
+        {"a check of no service", API("protocol: h2\n    health_check: {grpc: 'a b'}"), 29, 26,
+                "backends[1].health_check.grpc", "found 'a b', expected the name of a gRPC"},
         {"a hash by no header", API("balance: hash\n    hash_by: 'header:'"), 29, 14,
                 "backends[1].hash_by", "found 'header:', expected identity"},
 };
@@ -57,6 +71,18 @@ static struct config *parse(const char *backend)
 	struct config *config = assert_parses(buffer_str(&text), "/etc");
 	buffer_fini(&text);
 	return config;
+}
+
+static void assert_dump_reads_back(const struct config *config)
+{
+	struct buffer first = {0}, second = {0};
+	config_dump(config, &first);
+	struct config *again = assert_parses(buffer_str(&first), "/elsewhere");
+	config_dump(again, &second);
+	assert_true(str_eq(buffer_str(&first), buffer_str(&second)));
+	config_free(again);
+	buffer_fini(&first);
+	buffer_fini(&second);
 }
 
 static void endpoints_go_round_robin_and_weigh_the_same_unless_told(void **state)
@@ -125,6 +151,34 @@ static void one_name_may_have_ejection_however_many_addresses_it_has(void **stat
 	config_free(parse("    endpoints: [\"six.test:1\"]\n    ejection: {}\n"));
 }
 
+static void checks_are_off_unless_given_and_then_at_their_defaults(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		enum config_health_check_kind kind;
+	} kinds[] = {{"path: /a?b=c", HEALTH_CHECK_HTTP}, {"tcp: true", HEALTH_CHECK_TCP},
+	        {"grpc: a.B", HEALTH_CHECK_GRPC}, {"grpc: \"\"", HEALTH_CHECK_GRPC}};
+	struct config *config = parse("    endpoints: [127.0.0.1:1]\n");
+	assert_int_equal(config->backends[1].health_check.kind, HEALTH_CHECK_NONE);
+	config_free(config);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		char text[160];
+		snprintf(text, sizeof(text),
+		        "    protocol: h2\n    endpoints: [127.0.0.1:1]\n    health_check: {%s}\n",
+		        kinds[i].text);
+		config = parse(text);
+		const struct config_health_check *check = &config->backends[1].health_check;
+		assert_int_equal(check->kind, kinds[i].kind);
+		assert_int_equal(check->interval_ns, INT64_C(5000000000));
+		assert_int_equal(check->timeout_ns, INT64_C(1000000000));
+		assert_int_equal(check->unhealthy, 3);
+		assert_int_equal(check->healthy, 2);
+		assert_dump_reads_back(config);
+		config_free(config);
+	}
+}
+
 static void the_dump_says_the_same(void **state)
 {
 	(void)state;
@@ -132,22 +186,17 @@ static void the_dump_says_the_same(void **state)
 	        "    endpoints: [127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3]\n    weights: [1, 10, 1]\n"
 	        "    balance: hash\n    hash_by: \"header:X-User\"\n"
 	        "    ejection: {failures: 7, base: 1m}\n");
-	struct buffer first = {0}, second = {0};
-	config_dump(config, &first);
-	buffer_append(&first, "", 1);
-	assert_non_null(strstr(buffer_data(&first), "    weights: [1, 10, 1]\n"));
-	assert_non_null(strstr(buffer_data(&first), "    balance: hash\n"));
-	assert_non_null(strstr(buffer_data(&first), "    hash_by: \"header:x-user\"\n"));
-	assert_non_null(strstr(buffer_data(&first),
-	        "    ejection:\n      failures: 7\n      base: 1m\n      most: 50\n"));
-	buffer_cut(&first, buffer_len(&first) - 1);
-	struct config *again = assert_parses(buffer_str(&first), "/elsewhere");
-	config_dump(again, &second);
-	assert_true(str_eq(buffer_str(&first), buffer_str(&second)));
+	struct buffer dump = {0};
+	config_dump(config, &dump);
+	buffer_append(&dump, "", 1);
+	static const char *const lines[] = {"    weights: [1, 10, 1]\n", "    balance: hash\n",
+	        "    hash_by: \"header:x-user\"\n",
+	        "    ejection:\n      failures: 7\n      base: 1m\n      most: 50\n"};
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		assert_non_null(strstr(buffer_data(&dump), lines[i]));
+	assert_dump_reads_back(config);
+	buffer_fini(&dump);
 	config_free(config);
-	config_free(again);
-	buffer_fini(&first);
-	buffer_fini(&second);
 }
 
 int main(void)
@@ -159,6 +208,7 @@ int main(void)
 	        cmocka_unit_test(callers_are_told_apart_by_what_hash_by_says),
 	        cmocka_unit_test(ejection_is_off_unless_given_and_then_at_its_defaults),
 	        cmocka_unit_test(one_name_may_have_ejection_however_many_addresses_it_has),
+	        cmocka_unit_test(checks_are_off_unless_given_and_then_at_their_defaults),
 	        cmocka_unit_test(the_dump_says_the_same),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,45 @@ static void what_is_back_grows_to_its_weight(void **state)
 	assert_int_equal(health_weight(&health, 3, 0, 40 * SECOND), 300);
 }
 
+static void checks_turn_an_endpoint_after_so_many_in_a_row(void **state)
+{
+	(void)state;
+	static const struct config_health_check config = {.unhealthy = 3, .healthy = 2};
+	static const struct {
+		const char *checks;  // '-' bad, '+' good
+		bool in;
+	} rows[] = {{"", true}, {"--", true}, {"---", false}, {"--+--", true}, {"---+", false},
+	        {"---++", true}, {"---+-+", false}, {"---+-++", true}, {"-----++--", true},
+	        {"---++---", false}};
+	for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
+		struct health health = {0};
+		bool in = true;
+		for (const char *check = rows[row].checks; *check; check++) {
+			bool turns = health_checked(&health, &config, *check == '+', SECOND);
+			in = turns ? !in : in;
+			assert_int_equal(health_in(&health), in);
+		}
+		assert_int_equal(in, rows[row].in);
+	}
+}
+
+static void ejected_and_sick_are_two_things(void **state)
+{
+	(void)state;
+	static const struct config_health_check config = {.unhealthy = 1, .healthy = 1};
+	struct health health = {0};
+	(void)health_eject(&health, &five, SECOND);
+	assert_true(health_checked(&health, &config, false, 2 * SECOND));
+	health_return(&health, 31 * SECOND);
+	assert_false(health_in(&health));
+	assert_true(health_checked(&health, &config, true, 40 * SECOND));
+	assert_true(health_in(&health));
+	assert_true(health_warming(&health, SECOND, 40 * SECOND));
+	assert_true(health_checked(&health, &config, false, 41 * SECOND));
+	health_unchecked(&health);
+	assert_true(health_in(&health));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +179,8 @@ int main(void)
 	        cmocka_unit_test(each_ejection_is_longer_than_the_last_up_to_ten_times),
 	        cmocka_unit_test(good_times_are_remembered_too),
 	        cmocka_unit_test(at_most_the_share_is_ejected_but_one_always_and_the_last_never),
+	        cmocka_unit_test(checks_turn_an_endpoint_after_so_many_in_a_row),
+	        cmocka_unit_test(ejected_and_sick_are_two_things),
 	        cmocka_unit_test(what_is_back_grows_to_its_weight),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
