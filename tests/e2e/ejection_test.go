@@ -59,9 +59,14 @@ func fickles(t *testing.T, n int) (all []*fickle, addresses []string) {
 	return all, addresses
 }
 
+// healthy tells how many workers send requests to the endpoint; -1 before any has begun.
 func (g *gateway) healthy(t *testing.T, endpoint string) int {
 	t.Helper()
-	return int(g.metric(t, fmt.Sprintf("tollgate_upstream_endpoint_healthy{backend=%q,endpoint=%q}", "web", endpoint)))
+	series := fmt.Sprintf("tollgate_upstream_endpoint_healthy{backend=%q,endpoint=%q}", "web", endpoint)
+	if _, text := g.adminGet("/metrics"); !strings.Contains(text, series) {
+		return -1
+	}
+	return int(g.metric(t, series))
 }
 
 func (g *gateway) ejections(t *testing.T, endpoint string) int {
@@ -85,7 +90,8 @@ func TestFailingEndpointIsEjectedAndComesBack(t *testing.T) {
 		t.Run(mood, func(t *testing.T) {
 			t.Parallel()
 			all, addresses := fickles(t, 2)
-			g := balanced(t, setup{workers: 1}, addresses, "ejection: {failures: 3, base: 400ms}")
+			base := slow(1500 * time.Millisecond).Milliseconds()
+			g := balanced(t, setup{workers: 1}, addresses, fmt.Sprintf("ejection: {failures: 3, base: %dms}", base))
 			c := g.client(t, "h1", common().web)
 			all[0].be(mood)
 			before := all[0].Requests.Load()
@@ -104,7 +110,7 @@ func TestFailingEndpointIsEjectedAndComesBack(t *testing.T) {
 				t.Error("it is back and not healthy")
 			}
 			out, back := g.saying(t, "endpoint ejected"), g.saying(t, "endpoint is back")
-			if len(out) != 1 || len(back) != 1 || out[0]["endpoint"] != addresses[0] || out[0]["failures"] != "3" || out[0]["for_ms"] != "400" {
+			if len(out) != 1 || len(back) != 1 || out[0]["endpoint"] != addresses[0] || out[0]["failures"] != "3" || out[0]["for_ms"] != fmt.Sprint(base) {
 				t.Errorf("log: %v, %v", out, back)
 			}
 		})
