@@ -147,8 +147,13 @@ func TestCallersDeadlinesEjectNobody(t *testing.T) {
 		route("grpc: user.UserService/*", "backend: web, timeout: 100ms")},
 		backends: []string{fmt.Sprintf("{name: web, protocol: h2, endpoints: [%q, %q], ejection: {failures: 2}}", silent.Address, good.Address)}})
 	conn := g.rpc(t, common().web)
+	impatient := g.client(t, "h2", common().web)
 	for range 10 {
-		_, _ = backend.Invoke(within(t, 30*time.Millisecond), conn, login, nil)
+		answer := impatient.do(request("POST", login, "\x00\x00\x00\x00\x00",
+			"Content-Type", "application/grpc", "Te", "trailers", "Grpc-Timeout", "30m"))
+		if status := answer.header.Get("Grpc-Status"); status != "0" && status != "4" && status != "" {
+			t.Fatalf("status %s", status)
+		}
 	}
 	if n := g.ejections(t, silent.Address); n != 0 {
 		t.Fatal("callers had it ejected")

@@ -36,6 +36,9 @@ func newPatient(t *testing.T) *patient {
 		for r := p.Request(); r != nil; r = p.Request() {
 			if r.URL.Path != "/healthz" {
 				b.callers.Add(1)
+				if r.URL.Path == "/hang" {
+					p.Hang()
+				}
 				p.Answer(b.Address)
 				continue
 			}
@@ -265,13 +268,20 @@ func TestHealthOutlivesReloads(t *testing.T) {
 	sick.feel("503 Busy")
 	g := balanced(t, setup{workers: 1}, []string{sick.Address, well.Address}, "health_check: {path: '/healthz?deep=1', interval: 30ms, unhealthy: 2}")
 	g.waitHealthy(t, sick.Address, 0)
+	hanging := g.wire(t, common().web) // a call that the replaced configuration has to live on for
+	hanging.say("GET /hang HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+	waitFor(t, "the call to arrive", patience, func() bool { return well.callers.Load() == 1 })
+	t.Cleanup(func() { _ = hanging.Close() })
 	g.rewrite(t, "interval: 30ms", "interval: 1h")
 	g.reload(t)
 	c := g.client(t, "h1", common().web)
-	waitFor(t, "the last check", patience, func() bool { // of the old configuration
-		before := sick.checks.Load() + well.checks.Load()
-		spread(t, c, 20)
-		return sick.checks.Load()+well.checks.Load() == before
+	last, since := int64(-1), time.Now()
+	waitFor(t, "the checks of the old configuration to end", patience, func() bool {
+		spread(t, c, 1)
+		if now := sick.checks.Load() + well.checks.Load(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > slow(500*time.Millisecond)
 	})
 	if n := sick.callers.Load(); n != 0 {
 		t.Errorf("the unhealthy one was asked %d times", n)
