@@ -208,8 +208,8 @@ static const struct schema_key backend_keys[] = {
                 DOC("Which endpoint a request goes to. `round_robin`: in turn, weighted and "
                     "evenly spread. `least_requests`: of two at random the one with fewer "
                     "requests under way for its weight. `hash`: like callers go to the same "
-                    "endpoint, and few move when one is added, removed or out. Each worker "
-                    "counts for itself.")},
+                    "endpoint, and few move when one is added, removed or out; it takes a table of "
+                    "128 KiB. Each worker counts for itself.")},
         {"hash_by", .presence = PRESENCE_OPTIONAL, TYPE(type_hash_by),
                 AT(config_backend, hash_by_text), .shown = shown_hash,
                 DOC("What makes callers alike, with `balance: hash`: `identity` (SPIFFE ID), "

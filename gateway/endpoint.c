@@ -73,6 +73,14 @@ void endpoint_eject(struct endpoint *endpoint, const struct config_ejection *eje
 	        endpoint->label, worker->index, failures, (long long)(out_ns / NS_PER_MS));
 }
 
+void endpoint_unejected(struct endpoint *endpoint)
+{
+	bool was_in = health_in(&endpoint->health);
+	endpoint_rest(endpoint);
+	health_unejected(&endpoint->health);
+	note(endpoint, was_in);
+}
+
 void endpoint_checked(struct endpoint *endpoint, const struct config_health_check *config,
         bool good, const char *why)
 {

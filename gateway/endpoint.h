@@ -25,6 +25,7 @@ struct endpoint *endpoint_ref(struct endpoint *endpoint);
 void endpoint_unref(struct endpoint *endpoint);
 
 void endpoint_eject(struct endpoint *endpoint, const struct config_ejection *ejection);
+void endpoint_unejected(struct endpoint *endpoint);  // nobody ejects any more
 // A check said that the endpoint is well, or why not: a constant word.
 void endpoint_checked(struct endpoint *endpoint, const struct config_health_check *config,
         bool good, const char *why);

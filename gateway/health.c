@@ -39,6 +39,12 @@ void health_return(struct health *health, int64_t now_ns)
 	health->began_ns = now_ns;
 }
 
+void health_unejected(struct health *health)
+{
+	health->ejected = false;
+	health->failures = health->ejections = 0;
+}
+
 bool health_checked(
         struct health *health, const struct config_health_check *config, bool good, int64_t now_ns)
 {

@@ -103,11 +103,13 @@ static void fill(struct pool *pool, const struct pool *before)
 		(void)balance_round_robin(pool->balance, pool->endpoint_count);
 }
 
-// The pool in force asks; what an earlier one heard stays until this one hears otherwise.
-static void start_checks(struct pool *pool)
+// In force from here on: what earlier ones knew stays, unless this one has no use for it.
+static void take_charge(struct pool *pool)
 {
 	bool checked = pool_config(pool)->health_check.kind != HEALTH_CHECK_NONE;
 	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		if (!pool_config(pool)->ejection.failures)
+			endpoint_unejected(pool->endpoints[i].endpoint);
 		if (checked)
 			pool->endpoints[i].check = health_check_start(pool, i);
 		else
@@ -137,7 +139,7 @@ static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, 
 	list_init(&pool->connections);
 	fill(pool, before);
 	if (!pool->retired)
-		start_checks(pool);
+		take_charge(pool);
 	list_push(&worker->pools, &pool->node);
 	return pool;
 }

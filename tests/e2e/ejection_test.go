@@ -253,6 +253,22 @@ func TestEjectionOutlivesReloads(t *testing.T) {
 	waitFor(t, "the first to be forgotten", patience, func() bool { return !strings.Contains(fmt.Sprint(g.series(t)), addresses[0]) })
 }
 
+// Without the key nobody is out any more.
+func TestEjectionEndsWithItsKey(t *testing.T) {
+	t.Parallel()
+	all, addresses := fickles(t, 2)
+	g := balanced(t, setup{workers: 1}, addresses, "ejection: {failures: 1, base: 1h}")
+	all[0].be("503 Service Unavailable")
+	failures(g.client(t, "h1", common().web), 4)
+	g.waitHealthy(t, addresses[0], 0)
+	all[0].be("")
+	g.rewrite(t, ", ejection: {failures: 1, base: 1h}", "")
+	g.reload(t)
+	g.waitHealthy(t, addresses[0], 1)
+	c := g.client(t, "h1", common().web)
+	waitFor(t, "its share", patience, func() bool { return spread(t, c, 10)[addresses[0]] == 5 })
+}
+
 // After its return an endpoint gets a part of its share at first, and all of it in the end.
 func TestReturnedEndpointStartsSlowly(t *testing.T) {
 	t.Parallel()
