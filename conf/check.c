@@ -197,50 +197,6 @@ void check_rate_limit(struct reader *reader, const struct tree *node, void *base
 	complete_overrides(reader, limit);
 }
 
-struct resolved {
-	struct config_address *addresses;
-	size_t count;
-};
-
-static void resolve_endpoint(
-        struct reader *reader, struct config_text *name, struct resolved *resolved)
-{
-	const char *why;
-	if (!address_resolve(name->text, reader->directory, &reader->config->arena,
-	            &resolved->addresses, &resolved->count, &why)) {
-		resolved->count = 0;
-		reader_problem(reader, name->mark, "found %s, %s; expected %s",
-		        value_quote(name->text).text, why,
-		        "an address such as " ADDRESS_NAME_EXAMPLES);
-		return;
-	}
-	for (size_t i = 0; i < resolved->count; i++)
-		resolved->addresses[i].mark = name->mark;
-	name->text = resolved->addresses[0].text;  // a unix path is absolute now
-}
-
-void check_backend(struct reader *reader, const struct tree *node, void *base)
-{
-	struct config_backend *backend = base;
-	struct config_texts *names = &backend->endpoint_names;
-	struct arena *arena = &reader->config->arena;
-	struct resolved *resolved = arena_zalloc(arena, names->count * sizeof(*resolved));
-	size_t count = 0;
-	(void)node;
-	reader_enter(reader, "endpoints");
-	for (size_t i = 0; i < names->count; i++) {
-		reader_enter_item(reader, i);
-		resolve_endpoint(reader, &names->items[i], &resolved[i]);
-		reader_leave(reader);
-		count += resolved[i].count;
-	}
-	reader_leave(reader);
-	backend->endpoints = arena_alloc(arena, count * sizeof(*backend->endpoints));
-	for (size_t i = 0; i < names->count; i++)
-		for (size_t j = 0; j < resolved[i].count; j++)
-			backend->endpoints[backend->endpoint_count++] = resolved[i].addresses[j];
-}
-
 bool shown_admin(const void *base)
 {
 	return ((const struct config *)base)->admin.kind != ADDRESS_NONE;

@@ -1,5 +1,5 @@
 // What several keys of one object say together, called by the reader once the object is filled.
-// Each adds its problems and derives the fields that stand for several keys (`per`, `endpoints`,
+// Each adds its problems and derives the fields that stand for several keys (`per`,
 // `upgrade_websocket`). Those of header fields stand in check_headers.c, what a route does with a
 // request in check_route.c. Also which keys mean
 // something beside their siblings, for the dump.
@@ -23,7 +23,6 @@ void check_mirror(struct reader *reader, const struct tree *node, void *mirror);
 void check_redirect(struct reader *reader, const struct tree *node, void *redirect);
 void check_rewrite(struct reader *reader, const struct tree *node, void *target);
 void check_route(struct reader *reader, const struct tree *node, void *route);
-void check_backend(struct reader *reader, const struct tree *node, void *backend);
 
 bool shown_admin(const void *config);
 bool shown_admin_tls(const void *config);

@@ -17,43 +17,8 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/str.h"
-
-// Where in the file a value stands, for messages that come later than parsing. Line and column from
-// 1; 0 = not in the file.
-struct config_mark {
-	int line, column;
-};
-
-struct config_text {
-	struct str text;
-	struct config_mark mark;
-};
-
-struct config_texts {
-	struct config_text *items;
-	size_t count;
-};
-
-enum config_address_kind { ADDRESS_NONE, ADDRESS_INET, ADDRESS_UNIX };
-
-// `127.0.0.1:8443`, `[::]:8443`, `unix:/path`; for backends also `name:port`, resolved once when
-// the file is loaded.
-struct config_address {
-	enum config_address_kind kind;
-	struct sockaddr_storage socket;
-	socklen_t socket_len;
-	struct str text;  // as written; a unix path made absolute
-	struct config_mark mark;
-};
-
-// What `path:` of a log says: a file (made absolute), or the process's own stdout or stderr, or
-// nothing.
-enum config_output_kind { OUTPUT_OFF, OUTPUT_FILE, OUTPUT_STDOUT, OUTPUT_STDERR };
-
-struct config_output {
-	enum config_output_kind kind;
-	struct str path;
-};
+#include "conf/config_route.h"
+#include "conf/config_word.h"
 
 enum config_audit_failure { AUDIT_CONTINUE, AUDIT_REFUSE };
 
@@ -106,148 +71,6 @@ struct config_limits {  // 0 = none
 	uint64_t connections_per_identity, connections_per_address;
 };
 
-// Where a bucket lives: in this process, or for the whole fleet in Redis.
-enum config_store { STORE_LOCAL, STORE_REDIS };
-// What counts while the shared store does not answer: a bucket of this process, nothing, or a no.
-enum config_store_failure { STORE_FAILURE_LOCAL, STORE_FAILURE_ALLOW, STORE_FAILURE_DENY };
-
-enum config_per { PER_IDENTITY, PER_METHOD, PER_SOURCE_IP, PER_HEADER };
-
-// What tells callers apart: one count for each combination; none: one for all.
-struct config_split {
-	struct {
-		enum config_per kind;
-		struct str header;  // lower case, for PER_HEADER
-	} per[8];
-	size_t per_count;
-	struct config_texts per_names;  // the same as written
-	uint64_t max_keys;              // >= 1
-};
-
-struct config_override;
-
-struct config_rate_limit {
-	uint64_t rate_count;     // tokens refilled ...
-	int64_t rate_period_ns;  // ... in this time
-	uint64_t burst;          // >= 1
-	struct config_split split;
-	enum config_store store;
-	enum config_store_failure on_failure;
-	uint64_t lease;  // >= 1: tokens taken from a shared store at once
-	uint64_t fleet;  // >= 1: gateways among which a bucket of this process is divided
-	bool shadow;     // what it would refuse is counted and recorded, and passes
-	struct config_override *overrides;  // the first that matches the caller counts
-	size_t override_count;
-	struct config_mark mark;
-};
-
-// Other numbers for some identities: the whole limit as it is for them, itself without overrides.
-struct config_override {
-	struct config_rate_limit limit;
-	struct config_text identity;  // SPIFFE pattern
-};
-
-enum { CONFIG_CALL_LIMITS_MAX = 4 };
-
-// Calls that may be under way at once.
-struct config_call_limit {
-	uint64_t calls;  // >= 1
-	struct config_split split;
-	struct config_mark mark;
-};
-
-// What a header's value is made of: text as it stands, or a word that the gateway knows of the
-// request.
-enum config_placeholder {
-	PLACEHOLDER_NONE,
-	PLACEHOLDER_IDENTITY,
-	PLACEHOLDER_ROUTE,
-	PLACEHOLDER_REQUEST_ID,
-};
-
-struct config_value_part {
-	enum config_placeholder placeholder;
-	struct str text;  // where it is PLACEHOLDER_NONE
-};
-
-struct config_value {
-	struct str text;  // as written
-	struct config_value_part *parts;
-	size_t part_count;  // >= 1
-};
-
-struct config_field {
-	struct config_text name;  // lower case
-	struct config_value value;
-};
-
-// How a route changes the fields of a head: first `remove` and `set` take away what is there, in
-// any spelling (str_same_field), then `set` and `add` put in theirs.
-struct config_field_rules {
-	struct config_field *set, *add;
-	size_t set_count, add_count;
-	struct config_texts remove;  // lower case
-	bool any;
-};
-
-// One of the backends among which a route's requests are shared out.
-struct config_share {
-	struct config_text name;
-	uint64_t weight;
-	int backend;  // index into config.backends
-};
-
-// Who gets copies of a route's requests besides.
-struct config_mirror {
-	struct config_text backend_name;  // empty: nobody
-	int backend;                      // index into config.backends
-	double share;                     // 0 to 1, of the requests
-};
-
-// Where a request goes instead of where it was sent. What is empty stays as it was asked for; the
-// query does in any case.
-struct config_target {
-	struct config_text prefix;  // takes the place of what `/api/*` matched; not beside `path`
-	struct config_text path;
-	struct config_text host;  // a port may follow
-};
-
-struct config_redirect {
-	int status;  // 0: the route has none
-	struct config_target target;
-};
-
-enum config_match_kind { MATCH_GRPC, MATCH_PATH };
-
-struct config_route {
-	enum config_match_kind kind;
-	struct config_text pattern;   // `user.UserService/Login`, `user.*/*`, `*`; or `/api/*`
-	struct config_texts methods;  // of a path match; none = any
-	struct config_texts hosts;    // lower case, without port; none = any
-	struct config_texts allow;    // SPIFFE patterns; none = every identity the listener accepts
-	int backend;  // index into config.backends; of `backends` the first; -1: the gateway
-	              // answers
-	struct config_text backend_name;
-	struct config_share *shares;  // `backends`
-	size_t share_count;           // 0, or >= 2
-	uint64_t share_weight;        // of all together, > 0 then
-	struct config_mirror mirror;
-	int respond_status;  // 100..599 where backend < 0; of `redirect` too
-	struct str respond_body;
-	struct config_redirect redirect;
-	struct config_target rewrite;
-	bool rewrites;       // there is a `rewrite`
-	int64_t timeout_ns;  // 0 = none
-	bool upgrade_websocket;
-	struct config_texts upgrades;  // the same as written
-	struct config_field_rules request_headers, response_headers;
-	struct config_rate_limit *rate_limits;
-	size_t rate_limit_count;
-	struct config_call_limit *call_limits;
-	size_t call_limit_count;
-	struct config_mark mark;
-};
-
 // How callers are told what they have left of their limits.
 enum config_quota_fields { QUOTA_OFF, QUOTA_STANDARD, QUOTA_LEGACY, QUOTA_BOTH };
 
@@ -263,14 +86,47 @@ struct config_listener {
 };
 
 enum config_protocol { PROTOCOL_HTTP1, PROTOCOL_H2 };
+enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_REQUESTS, BALANCE_HASH };
+enum config_hash_by { HASH_BY_IDENTITY, HASH_BY_SOURCE_IP, HASH_BY_HEADER };
+
+struct config_ejection {
+	uint64_t failures;  // in a row; 0: no block was given
+	int64_t base_ns;    // the first time
+	uint64_t most;      // of a hundred endpoints
+};
+
+enum config_health_check_kind {
+	HEALTH_CHECK_NONE,
+	HEALTH_CHECK_HTTP,
+	HEALTH_CHECK_GRPC,
+	HEALTH_CHECK_TCP,
+};
+
+struct config_health_check {
+	enum config_health_check_kind kind;  // HEALTH_CHECK_NONE: no block was given
+	struct config_text path;             // with a query, for HEALTH_CHECK_HTTP
+	struct str service;                  // for HEALTH_CHECK_GRPC; empty: the whole server
+	bool tcp;                            // as written
+	int64_t interval_ns, timeout_ns;
+	uint64_t unhealthy, healthy;  // in a row, until it is
+};
 
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
 	struct config_address *endpoints;    // a name stands here with all its addresses
+	uint32_t *weights;                   // >= 1 each, beside the endpoints
 	size_t endpoint_count;               // >= 1
 	struct config_texts endpoint_names;  // as written
+	struct config_texts weight_texts;    // as written; none: all are equal
 	int64_t connect_timeout_ns;
+	enum config_balance balance;
+	enum config_hash_by hash_by;
+	struct str hash_header;           // lower case, for HASH_BY_HEADER
+	struct config_text hash_by_text;  // as written; empty: balance is not hash
+	struct config_ejection ejection;
+	struct config_health_check health_check;
+	int64_t slow_start_ns;  // 0 = off
 };
 
 struct config_redis {

@@ -218,7 +218,8 @@ static void read_texts(struct reader *reader, const struct schema_key *key, cons
 		else if (item->kind != TREE_TEXT || tree_absent(item))
 			(void)reader_refuse(reader, key, item);
 		else if (key->type->set(reader, key, item, &text)) {
-			check_unique(reader, texts, text);
+			if (!key->repeats)
+				check_unique(reader, texts, text);
 			texts->items[texts->count++] = text;
 		}
 		reader_leave(reader);

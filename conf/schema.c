@@ -1,6 +1,6 @@
 #include "conf/schema_row.h"
 
-enum { LISTENERS_MAX = 64, BACKENDS_MAX = 1000, ENDPOINTS_MAX = 256, ADMIN_PATTERNS_MAX = 1000 };
+enum { LISTENERS_MAX = 64, BACKENDS_MAX = 1000, ADMIN_PATTERNS_MAX = 1000 };
 #define MS_NS UINT64_C(1000000)
 #define MINUTE_NS (UINT64_C(60) * 1000000000)
 
@@ -71,26 +71,6 @@ static const struct schema_key access_log_keys[] = {
 static const struct schema_object schema_access_log = {
         DOC("A line for every request; off unless given."), .size = sizeof(struct config),
         KEYS(access_log_keys)};
-
-static const char *const protocols[] = {"http1", "h2", NULL};
-
-static const struct schema_key backend_keys[] = {
-        {"name", .presence = PRESENCE_REQUIRED, TYPE(type_name), AT(config_backend, name),
-                DOC("What routes call it.")},
-        {"protocol", TYPE(type_choice), AT(config_backend, protocol), .choices = protocols,
-                .fallback = "http1",
-                DOC("`h2` is HTTP/2 in clear text with prior knowledge, as gRPC servers speak "
-                    "it.")},
-        {"endpoints", .shape = SHAPE_TEXTS, .presence = PRESENCE_REQUIRED, TYPE(type_endpoint),
-                AT(config_backend, endpoint_names), RANGE(1, ENDPOINTS_MAX),
-                DOC("The servers; a name is resolved when the file is loaded, to all its IPv4 "
-                    "addresses or else its IPv6 ones.")},
-        {"connect_timeout", TYPE(type_duration), AT(config_backend, connect_timeout_ns),
-                RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s", DOC("Connecting to a server.")},
-};
-
-static const struct schema_object schema_backend = {DOC("A group of equal servers."),
-        .size = sizeof(struct config_backend), KEYS(backend_keys), .check = check_backend};
 
 static const char *const versions[] = {"tollgate/v1", NULL};
 static const char *const sandboxes[] = {"auto", "off", NULL};

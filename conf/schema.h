@@ -52,6 +52,7 @@ struct schema_key {
 	enum schema_presence presence;
 	enum schema_reload reload;
 	bool secret;
+	bool repeats;  // a list that may hold equal elements
 	const struct schema_type *type;
 	const struct schema_object *object;
 	size_t at, count_at;
@@ -87,6 +88,8 @@ extern const struct schema_object schema_rewrite;           // schema_target.c
 extern const struct schema_object schema_run_as;            // schema_run_as.c
 extern const struct schema_object schema_redis;             // schema_redis.c
 extern const struct schema_object schema_tracing;           // schema_tracing.c
+extern const struct schema_object schema_backend;           // schema_backend.c
+extern const struct schema_object schema_health_check;      // schema_health_check.c
 void schema_run_as_spread(struct config *config);  // to the private keys, once the file is read
 
 // `forbid or alert`, `from 1ms to 5m`: what is allowed of the type; nothing where all is.

@@ -38,6 +38,8 @@ extern const struct schema_type type_upgrade;
 extern const struct schema_type type_target_path;
 extern const struct schema_type type_authority;
 extern const struct schema_type type_endpoint;
+extern const struct schema_type type_weight;
+extern const struct schema_type type_hash_by;
 
 // What the types of text share.
 bool type_fits(const struct schema_key *key, struct str text);  // not empty, not too long, clean

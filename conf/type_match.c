@@ -128,12 +128,11 @@ const struct schema_type type_host = {.name = "host",
         .given = type_text_given,
         .bytes_max = HOST_BYTES_MAX};
 
-static bool set_per(
-        struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
+static bool set_caller_key(struct reader *reader, const struct schema_key *key,
+        const struct tree *node, bool known, void *field)
 {
 	struct str text = node->text;
-	bool known = str_eq(text, STR("identity")) || str_eq(text, STR("method")) ||
-	             str_eq(text, STR("source_ip"));
+	known |= str_eq(text, STR("identity")) || str_eq(text, STR("source_ip"));
 	if (str_starts(text, STR("header:")))
 		known = is_token(str_skip(text, strlen("header:")));
 	if (!known || !type_fits(key, text))
@@ -142,6 +141,25 @@ static bool set_per(
 	        arena_lower(&reader->config->arena, text), node->mark};
 	return true;
 }
+
+static bool set_per(
+        struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
+{
+	return set_caller_key(reader, key, node, str_eq(node->text, STR("method")), field);
+}
+
+static bool set_hash_by(
+        struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
+{
+	return set_caller_key(reader, key, node, false, field);
+}
+
+const struct schema_type type_hash_by = {.name = "key",
+        .expected = "identity, source_ip or header: followed by a header's name",
+        .set = set_hash_by,
+        .write = type_write_text,
+        .given = type_text_given,
+        .bytes_max = TOKEN_BYTES_MAX};
 
 const struct schema_type type_per = {.name = "key",
         .expected = "identity, method, source_ip or header: followed by a header's name",

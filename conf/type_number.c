@@ -6,7 +6,7 @@
 #include "conf/type.h"
 #include "conf/value.h"
 
-enum { WORKERS_MAX = 1024 };
+enum { WORKERS_MAX = 1024, WEIGHT_MAX = 1000, WEIGHT_BYTES_MAX = 4 };
 
 static bool set_flag(
         struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
@@ -67,6 +67,29 @@ static bool read_number(struct reader *reader, const struct schema_key *key,
 	(void)reader_refuse(reader, key, node);
 	return false;
 }
+
+// In a list of texts: what is kept is the text.
+static bool set_weight(
+        struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
+{
+	uint64_t weight;
+	if (!value_count(node->text, &weight) || weight < 1 || weight > WEIGHT_MAX)
+		return reader_refuse(reader, key, node);
+	return type_set_text(reader, key, node, field);
+}
+
+static void write_weight(const struct schema_key *key, const void *field, struct buffer *out)
+{
+	(void)key;
+	buffer_append_str(out, ((const struct config_text *)field)->text);
+}
+
+const struct schema_type type_weight = {.name = "count",
+        .expected = "a whole number from 1 to 1000",
+        .set = set_weight,
+        .write = write_weight,
+        .given = type_text_given,
+        .bytes_max = WEIGHT_BYTES_MAX};
 
 static bool set_workers(
         struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)

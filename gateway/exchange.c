@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/spare.h"
+#include "gateway/attempt.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
 #include "gateway/mirror.h"
@@ -80,30 +81,6 @@ static void set_deadline(struct exchange *exchange)
 	turn_set_timer(exchange_turn(exchange), &exchange->deadline, timeout_ns);
 }
 
-// `cause`: why the attempt before failed; NULL for the first.
-static bool try_backend(struct exchange *exchange, const char *cause)
-{
-	struct worker *worker = exchange->downstream->worker;
-	bool again = exchange->attempts++ > 0;
-	exchange->time.tried_ns = again ? clock_monotonic_ns() : exchange->time.forwarded_ns;
-	exchange->time.connected_ns = 0;
-	if (again) {
-		exchange->retries[exchange->attempts - 2].at_ns = exchange->time.tried_ns;
-		exchange->retries[exchange->attempts - 2].cause = cause;
-		forward_deadline(exchange, &exchange->request);
-	}
-	exchange->backend = upstream_open(
-	        worker, exchange->snapshot, exchange->backend_index, again, &exchange->endpoint);
-	if (!exchange->backend)
-		return false;
-	exchange->backend->user = exchange;
-	exchange->backend->source = &exchange->up;
-	bool end = exchange->request_whole && body_done(&exchange->up) &&
-	           !exchange->up.trailers.count && !exchange->tunnel;
-	stream_send_head(exchange->backend, &exchange->request, end);
-	return true;
-}
-
 void exchange_forward(struct exchange *exchange)
 {
 	exchange->state = EXCHANGE_FORWARDED;
@@ -111,7 +88,7 @@ void exchange_forward(struct exchange *exchange)
 	set_deadline(exchange);
 	exchange_choose_backend(exchange);
 	forward_request(exchange, &exchange->request);
-	while (!try_backend(exchange, "connect_failed"))
+	while (!attempt_begin(exchange, "connect_failed"))
 		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
 			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
 			return;
@@ -188,27 +165,7 @@ void exchange_let_go_of_backend(struct exchange *exchange)
 		return;
 	exchange->backend = NULL;
 	exchange->time.connected_ns = upstream_connected_ns(backend);
-	stream_release(backend);
-}
-
-// Another try is safe while the backend certainly did nothing, and harmless where the method says
-// so.
-static bool try_again(struct exchange *exchange, enum stream_abort why, const char *cause)
-{
-	struct str method = exchange->request.method;
-	bool idempotent = str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) ||
-	                  str_eq(method, STR("PUT")) || str_eq(method, STR("DELETE")) ||
-	                  str_eq(method, STR("OPTIONS"));
-	bool safe = why == ABORT_UNPROCESSED || why == ABORT_DEADLINE ||
-	            (why == ABORT_UNANSWERED && idempotent);
-	const struct config_backend *backend = exchange_backend(exchange);
-	unsigned most = backend->endpoint_count + 1 < EXCHANGE_TRIES_MAX
-	                        ? (unsigned)backend->endpoint_count + 1
-	                        : EXCHANGE_TRIES_MAX;
-	if (!safe || exchange->up.total_taken || exchange->client->head_sent ||
-	        exchange->attempts >= most)
-		return false;
-	return try_backend(exchange, cause);
+	upstream_release(backend);
 }
 
 void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
@@ -222,10 +179,11 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 	        [ABORT_BROKEN] = "backend_protocol_error",
 	        [ABORT_DEADLINE] = "connect_timeout",
 	};
+	attempt_aborted(exchange, why);
 	exchange_let_go_of_backend(exchange);
 	if (exchange->answer_whole)
 		return;
-	if (try_again(exchange, why, causes[why]))
+	if (attempt_again(exchange, why, causes[why]))
 		return;
 	// A backend that was told the deadline keeps it too, and may be the quicker of the two.
 	int64_t deadline_ns = exchange->time.deadline_ns;
@@ -267,8 +225,10 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 		return;  // it only waits to be sent; stream_idle watches that
 	exchange->cause = cause;
 	exchange->backend_failed = true;
-	if (http == 504 && exchange->backend)
+	if (http == 504 && exchange->backend) {
 		upstream_suspect(exchange->backend, exchange->time.forwarded_ns);
+		attempt_timed_out(exchange);
+	}
 	exchange_let_go_of_backend(exchange);
 	if (!exchange->client->head_sent) {
 		fail_head(exchange, http, grpc, cause);

@@ -12,9 +12,10 @@
 #define GATEWAY_EXCHANGE_H
 
 #include "gateway/downstream.h"
+#include "gateway/pool.h"
 #include "policy/path.h"
 
-enum { EXCHANGE_TRIES_MAX = 4 };
+enum { EXCHANGE_TRIES_MAX = POOL_TRIES_MAX };
 
 enum exchange_state {
 	EXCHANGE_JUDGED,     // made; nothing sent anywhere yet
@@ -48,6 +49,7 @@ struct exchange {
 	size_t backend_index;   // whom it is for, once it is forwarded
 	struct head request;    // as sent to the backend, kept for another try
 	unsigned attempts;
+	struct pool_request choice;  // of endpoints
 	struct {
 		int64_t at_ns;
 		const char *cause;

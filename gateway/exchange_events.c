@@ -1,6 +1,7 @@
 // What the codecs tell an exchange, step by step: the request's head is judged, then each piece is
 // passed on.
 #include "base/clock.h"
+#include "gateway/attempt.h"
 #include "gateway/exchange.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
@@ -285,6 +286,7 @@ void exchange_backend_head(struct stream *stream, bool end)
 	exchange->answer_whole = exchange->down.ended = end;
 	exchange->time.done_ns = end ? exchange->time.answered_ns : 0;
 	note_grpc_status(exchange, &stream->head.fields);
+	attempt_answered(exchange, end);
 	exchange->client->source = &exchange->down;
 	stream_send_head(exchange->client, &head, end);
 }
@@ -304,6 +306,8 @@ void exchange_backend_end(struct stream *stream, const struct fields *trailers)
 	exchange->answer_whole = exchange->down.ended = true;
 	exchange->time.done_ns = clock_monotonic_ns();
 	note_grpc_status(exchange, trailers);
+	if (exchange->grpc)
+		attempt_answered(exchange, true);
 	forward_trailers(exchange, trailers, false, &exchange->down.trailers);
 	stream_wake(exchange->client);
 }

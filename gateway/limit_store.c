@@ -267,7 +267,8 @@ void limit_store_give_back(
 		if (claims[i].answer != POLICY_GRANTED)
 			continue;
 		struct limit_id id = id_of(&claims[i]);
-		limit_stock_add(store->stock, &id, 1, claims[i].config->lease, now_ns,
+		// As many as come back: each was taken from the bucket.
+		limit_stock_add(store->stock, &id, 1, claims[i].config->burst, now_ns,
 		        lease_ends_ns(&claims[i], now_ns));
 	}
 }

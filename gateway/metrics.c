@@ -301,6 +301,25 @@ void metrics_mirrored(struct metrics *metrics, const char *backend, const char *
 	count(metrics, &(struct key){METRIC_mirrored_requests_total, {backend, result}});
 }
 
+void metrics_endpoint_healthy(
+        struct metrics *metrics, const char *backend, const char *endpoint, int change)
+{
+	const struct key key = {METRIC_upstream_endpoint_healthy, {backend, endpoint}};
+	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
+}
+
+void metrics_ejection(struct metrics *metrics, const char *backend, const char *endpoint)
+{
+	count(metrics, &(struct key){METRIC_upstream_ejections_total, {backend, endpoint}});
+}
+
+void metrics_health_check(
+        struct metrics *metrics, const char *backend, const char *endpoint, bool good)
+{
+	count(metrics, &(struct key){METRIC_upstream_health_checks_total,
+	                       {backend, endpoint, good ? "success" : "failure"}});
+}
+
 void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)
 {
 	struct series **series = metrics->network[side];

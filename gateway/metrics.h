@@ -50,6 +50,11 @@ void metrics_upstream_connections(struct metrics *metrics, const char *backend,
         const char *endpoint, int change);  // +1 or -1
 // `result`: "answered", "failed" or "dropped".
 void metrics_mirrored(struct metrics *metrics, const char *backend, const char *result);
+void metrics_endpoint_healthy(struct metrics *metrics, const char *backend, const char *endpoint,
+        int change);  // likewise
+void metrics_ejection(struct metrics *metrics, const char *backend, const char *endpoint);
+void metrics_health_check(
+        struct metrics *metrics, const char *backend, const char *endpoint, bool good);
 void metrics_turn(struct metrics *metrics, int64_t duration_ns);
 enum metrics_side { METRICS_CLIENT, METRICS_BACKEND, METRICS_SIDES };
 enum metrics_direction { METRICS_IN, METRICS_OUT, METRICS_DIRECTIONS };

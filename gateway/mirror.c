@@ -20,7 +20,7 @@ static void bury(struct grave *grave)
 {
 	struct mirror *mirror = CONTAINER_OF(grave, struct mirror, grave);
 	if (mirror->stream)
-		stream_release(mirror->stream);
+		upstream_release(mirror->stream);
 	snapshot_unref(mirror->snapshot);
 	buffer_fini(&mirror->body.bytes);
 	arena_fini(&mirror->arena);
@@ -151,7 +151,7 @@ void mirror_backend_aborted(struct stream *stream, enum stream_abort why)
 	struct mirror *mirror = stream->user;
 	(void)why;
 	mirror->stream = NULL;
-	stream_release(stream);
+	upstream_release(stream);
 	end(mirror, "failed");
 }
 

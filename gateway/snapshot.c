@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "gateway/balance.h"
 #include "gateway/metrics.h"
 #include "gateway/watch.h"
 
@@ -66,6 +67,22 @@ static void label_backend(struct snapshot *snapshot, const struct config_backend
 		out->endpoint_labels[i] = metrics_label(backend->endpoints[i].text);
 }
 
+// By addresses: a name's may be several, and all of a fleet see the same.
+static void spread_backend(struct snapshot *snapshot, const struct config_backend *backend,
+        struct snapshot_backend *out)
+{
+	struct arena scratch = {0};
+	if (backend->balance != BALANCE_HASH)
+		return;
+	struct str *names = arena_alloc(&scratch, backend->endpoint_count * sizeof(*names));
+	for (size_t i = 0; i < backend->endpoint_count; i++)
+		names[i] = str_of((const char *)&backend->endpoints[i].socket,
+		        backend->endpoints[i].socket_len);
+	out->table = balance_table(
+	        names, backend->weights, backend->endpoint_count, &snapshot->arena);
+	arena_fini(&scratch);
+}
+
 static void unlabel_listener(
         const struct config_listener *listener, const struct snapshot_listener *labels)
 {
@@ -94,8 +111,10 @@ static void label(struct snapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->config->listener_count; i++)
 		label_routes(snapshot, &snapshot->config->listeners[i], &snapshot->listeners[i]);
-	for (size_t i = 0; i < snapshot->config->backend_count; i++)
+	for (size_t i = 0; i < snapshot->config->backend_count; i++) {
 		label_backend(snapshot, &snapshot->config->backends[i], &snapshot->backends[i]);
+		spread_backend(snapshot, &snapshot->config->backends[i], &snapshot->backends[i]);
+	}
 }
 
 // Takes the configuration.

@@ -25,6 +25,7 @@ struct snapshot_listener {
 struct snapshot_backend {
 	const char *label;
 	const char **endpoint_labels;
+	const uint16_t *table;  // of balance.h; NULL: the backend does not balance by hash
 };
 
 struct snapshot {

@@ -9,11 +9,6 @@
 #include "gateway/http/h2.h"
 #include "gateway/mirror.h"
 
-static const struct config_backend *backend_of(const struct pool *pool)
-{
-	return &pool->snapshot->config->backends[pool->backend];
-}
-
 static struct upstream *upstream_of(struct link *link)
 {
 	return CONTAINER_OF(link, struct upstream, link);
@@ -22,9 +17,9 @@ static struct upstream *upstream_of(struct link *link)
 static void count_connection(const struct upstream *upstream, int change)
 {
 	const struct pool *pool = upstream->pool;
-	const struct snapshot_backend *backend = &pool->snapshot->backends[pool->backend];
-	metrics_upstream_connections(pool->worker->metrics, backend->label,
-	        backend->endpoint_labels[upstream->endpoint], change);
+	const struct snapshot_backend *labels = pool_labels(pool);
+	metrics_upstream_connections(pool->worker->metrics, labels->label,
+	        labels->endpoint_labels[upstream->endpoint], change);
 }
 
 static bool idle(const struct upstream *upstream)
@@ -39,7 +34,7 @@ static bool stuck(const struct upstream *upstream)
 	return upstream->codec->h2 && upstream->link.writing;
 }
 
-static void close_upstream(struct upstream *upstream, enum stream_abort why)
+void upstream_close(struct upstream *upstream, enum stream_abort why)
 {
 	if (upstream->closing)
 		return;
@@ -58,7 +53,7 @@ static void sort_in(struct upstream *upstream)
 	if (!room)
 		list_remove(&upstream->roomy);
 	else if (!list_linked(&upstream->roomy))
-		list_push(&upstream->pool->roomy[upstream->endpoint], &upstream->roomy);
+		list_push(&upstream->pool->endpoints[upstream->endpoint].roomy, &upstream->roomy);
 }
 
 // After anything that may have freed or finished the connection: keep it, rest it, or close it.
@@ -71,7 +66,7 @@ static void settle(struct upstream *upstream)
 	if (upstream->link.mute || (upstream->pool->retired && idle(upstream)))
 		codec->shutting_down = true;
 	if (codec->finished || (codec->shutting_down && idle(upstream))) {
-		close_upstream(upstream, ABORT_CLOSED);
+		upstream_close(upstream, ABORT_CLOSED);
 		return;
 	}
 	sort_in(upstream);
@@ -133,16 +128,16 @@ static void on_ended(struct link *link, enum link_end why)
 	struct upstream *upstream = upstream_of(link);
 	switch (why) {
 	case LINK_CONNECT_FAILED:
-		close_upstream(upstream, ABORT_UNPROCESSED);
+		upstream_close(upstream, ABORT_UNPROCESSED);
 		break;
 	case LINK_PEER_ENDED:
 		upstream->codec->ops->feed_end(upstream->codec);
-		close_upstream(upstream, ABORT_CLOSED);
+		upstream_close(upstream, ABORT_CLOSED);
 		break;
 	case LINK_BROKEN:  // not the end of anything, least of all of a body that only the end
 	                   // delimits
 	case LINK_TLS_FAILED:
-		close_upstream(upstream, ABORT_CLOSED);
+		upstream_close(upstream, ABORT_CLOSED);
 		break;
 	}
 }
@@ -164,15 +159,6 @@ static void on_settled(struct link *link)
 		link_set_reading(link, upstream->codec->ops->wants_bytes(upstream->codec));
 }
 
-static void free_pool_if_empty(struct pool *pool)
-{
-	if (pool->upstream_count)
-		return;
-	list_remove(&pool->node);
-	snapshot_unref(pool->snapshot);
-	free(pool);
-}
-
 static void bury(struct grave *grave)
 {
 	struct upstream *upstream = CONTAINER_OF(grave, struct upstream, grave);
@@ -183,7 +169,7 @@ static void bury(struct grave *grave)
 	worker->upstream_count--;
 	pool->upstream_count--;
 	if (pool->retired)
-		free_pool_if_empty(pool);
+		pool_free_if_empty(pool);
 	worker_settle(worker);
 }
 
@@ -208,10 +194,10 @@ static void on_timer(struct timer *timer)
 {
 	struct upstream *upstream = CONTAINER_OF(timer, struct upstream, timer);
 	if (!upstream->link.open) {
-		close_upstream(upstream, ABORT_DEADLINE);
+		upstream_close(upstream, ABORT_DEADLINE);
 	} else if (idle(upstream) ||
 	           (stuck(upstream) && upstream->bytes_out == upstream->link.bytes_out)) {
-		close_upstream(upstream, ABORT_CLOSED);
+		upstream_close(upstream, ABORT_CLOSED);
 	} else {
 		upstream->stuck_ns = 0;
 		settle(upstream);
@@ -232,13 +218,11 @@ static void on_aborted(struct stream *stream, enum stream_abort why)
 
 static void on_violated(struct codec *codec, enum reason reason, const char *why)
 {
-	struct upstream *upstream = codec->owner;
+	const struct upstream *upstream = codec->owner;
+	const struct snapshot_backend *labels = pool_labels(upstream->pool);
 	(void)reason;
 	log_event(LOG_WARN, "backend broke the protocol", "backend=%s endpoint=%s error=\"%s\"",
-	        upstream->pool->snapshot->backends[upstream->pool->backend].label,
-	        upstream->pool->snapshot->backends[upstream->pool->backend]
-	                .endpoint_labels[upstream->endpoint],
-	        why);
+	        labels->label, labels->endpoint_labels[upstream->endpoint], why);
 }
 
 static const struct codec_events codec_events = {
@@ -263,7 +247,7 @@ static const struct codec_events mirror_events = {
 
 static struct upstream *dial(struct pool *pool, size_t endpoint)
 {
-	const struct config_backend *backend = backend_of(pool);
+	const struct config_backend *backend = pool_config(pool);
 	const struct config_address *address = &backend->endpoints[endpoint];
 	struct codec_limits limits = {.header_bytes = 64 * 1024,
 	        .header_fields = 200,
@@ -275,7 +259,8 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	link_init(
 	        &upstream->link, &pool->worker->turn, &link_events, address->kind == ADDRESS_UNIX);
 	upstream->link.last_words = true;
-	const struct codec_events *events = pool->mirror ? &mirror_events : &codec_events;
+	const struct codec_events *events = pool->use == POOL_OF_MIRROR ? &mirror_events
+	                                                                : &codec_events;
 	upstream->codec = backend->protocol == PROTOCOL_H2
 	                          ? h2_new(false, events, upstream, &upstream->link.plain, &limits)
 	                          : h1_new(false, events, upstream, &upstream->link.plain, &limits);
@@ -283,9 +268,9 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	pool->upstream_count++;
 	count_connection(upstream, 1);
 	list_push(&pool->connections, &upstream->node);
-	list_push(&pool->roomy[endpoint], &upstream->roomy);
+	list_push(&pool->endpoints[endpoint].roomy, &upstream->roomy);
 	if (link_connect(&upstream->link, address) < 0) {
-		close_upstream(upstream, ABORT_UNPROCESSED);
+		upstream_close(upstream, ABORT_UNPROCESSED);
 		return NULL;
 	}
 	if (backend->connect_timeout_ns)
@@ -293,33 +278,9 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	return upstream;
 }
 
-static struct pool *pool_of(
-        struct worker *worker, struct snapshot *snapshot, size_t backend, bool mirror)
-{
-	LIST_EACH (&worker->pools, node) {
-		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		if (pool->snapshot == snapshot && pool->backend == backend &&
-		        pool->mirror == mirror)
-			return pool;
-	}
-	size_t endpoints = snapshot->config->backends[backend].endpoint_count;
-	struct pool *pool = must_alloc(sizeof(*pool) + endpoints * sizeof(*pool->roomy));
-	pool->worker = worker;
-	pool->snapshot = snapshot_ref(snapshot);
-	pool->backend = backend;
-	pool->mirror = mirror;
-	pool->retired = snapshot != worker->snapshot;
-	pool->next_endpoint = worker->index;  // workers begin at different endpoints
-	list_init(&pool->connections);
-	for (size_t i = 0; i < endpoints; i++)
-		list_init(&pool->roomy[i]);
-	list_push(&worker->pools, &pool->node);
-	return pool;
-}
-
 static struct upstream *find_roomy(struct pool *pool, size_t endpoint)
 {
-	struct list *head = &pool->roomy[endpoint];
+	struct list *head = &pool->endpoints[endpoint].roomy;
 	for (struct list *node = head->previous; node != head; node = node->previous) {
 		struct upstream *upstream = LIST_ITEM(node, struct upstream, roomy);
 		if (welcoming(upstream))
@@ -328,32 +289,46 @@ static struct upstream *find_roomy(struct pool *pool, size_t endpoint)
 	return NULL;
 }
 
-static struct stream *open_in(struct pool *pool, bool again, const char **label)
+struct stream *upstream_open(
+        struct pool *pool, struct pool_request *request, bool again, const char **label)
 {
-	size_t endpoint = pool->next_endpoint++ % backend_of(pool)->endpoint_count;
-	bool h2 = backend_of(pool)->protocol == PROTOCOL_H2;
+	size_t endpoint = pool_choose(pool, request);
+	bool h2 = pool_config(pool)->protocol == PROTOCOL_H2;
 	struct upstream *upstream = h2 || !again ? find_roomy(pool, endpoint) : NULL;
-	*label = pool->snapshot->backends[pool->backend].endpoint_labels[endpoint];
+	*label = pool_labels(pool)->endpoint_labels[endpoint];
 	if (!upstream)
 		upstream = dial(pool, endpoint);
-	if (!upstream)
+	if (!upstream) {
+		pool_report(pool, endpoint, false);
 		return NULL;
+	}
 	struct stream *stream = upstream->codec->ops->open(upstream->codec);
+	if (stream)
+		pool->endpoints[endpoint].endpoint->active++;
 	sort_in(upstream);
 	return stream;
-}
-
-struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, size_t backend,
-        bool again, const char **label)
-{
-	return open_in(pool_of(worker, snapshot, backend, false), again, label);
 }
 
 struct stream *upstream_open_mirror(
         struct worker *worker, struct snapshot *snapshot, size_t backend)
 {
+	struct pool_request anybody = {0};
 	const char *label;
-	return open_in(pool_of(worker, snapshot, backend, true), false, &label);
+	return upstream_open(
+	        pool_of(worker, snapshot, backend, POOL_OF_MIRROR), &anybody, false, &label);
+}
+
+void upstream_report(const struct stream *stream, bool good)
+{
+	const struct upstream *upstream = stream->codec->owner;
+	pool_report(upstream->pool, upstream->endpoint, good);
+}
+
+void upstream_release(struct stream *stream)
+{
+	const struct upstream *upstream = stream->codec->owner;
+	upstream->pool->endpoints[upstream->endpoint].endpoint->active--;
+	stream_release(stream);
 }
 
 void upstream_suspect(struct stream *stream, int64_t asked_ns)
@@ -368,33 +343,4 @@ int64_t upstream_connected_ns(const struct stream *stream)
 {
 	const struct upstream *upstream = stream->codec->owner;
 	return upstream->connected_ns;
-}
-
-void upstream_pools_retire(struct worker *worker)
-{
-	LIST_EACH (&worker->pools, node) {
-		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		pool->retired = true;
-		LIST_EACH (&pool->connections, connection)
-			link_mark_dirty(&LIST_ITEM(connection, struct upstream, node)->link);
-		free_pool_if_empty(pool);
-	}
-}
-
-void upstream_pools_close(struct worker *worker)
-{
-	LIST_EACH (&worker->pools, node) {
-		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		LIST_EACH (&pool->connections, connection)
-			close_upstream(LIST_ITEM(connection, struct upstream, node), ABORT_CLOSED);
-	}
-}
-
-void upstream_pools_free(struct worker *worker)
-{
-	LIST_EACH (&worker->pools, node) {
-		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		free_pool_if_empty(pool);
-	}
-	CHECK(list_empty(&worker->pools));
 }

@@ -1,35 +1,19 @@
-// The way to the backends: per worker and backend a pool of connections, kept alive and, over
-// HTTP/2, shared by many calls. A connection is dialled when none has room; a stream may be opened
-// on it at once, its bytes wait for the connect. Whoever opens a stream becomes its user and hears
-// of its end through the exchange_backend_* events. Owned by the worker; its thread only. A pool of
-// a configuration that was replaced lives until its calls are over.
+// A connection to an endpoint of a backend, kept alive and, over HTTP/2, shared by many calls. One
+// is dialled when none of the pool's has room; a stream may be opened on it at once, its bytes wait
+// for the connect. Whoever opens a stream becomes its user and hears of its end through the
+// exchange_backend_* events. Owned by its pool; the worker's thread only.
 #ifndef GATEWAY_UPSTREAM_H
 #define GATEWAY_UPSTREAM_H
 
 #include "gateway/http/codec.h"
 #include "gateway/net/link.h"
-#include "gateway/worker.h"
-
-struct pool {
-	struct list node;  // in worker->pools
-	struct worker *worker;
-	struct snapshot *snapshot;  // whose backend this is
-	size_t backend;             // index there
-	bool mirror;                // its streams are copies' (mirror.h), not exchanges'
-	size_t next_endpoint;
-	struct list connections;  // those that may be used
-	size_t upstream_count;    // with those being closed
-	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
-	bool retired;
-	struct list
-	        roomy[];  // for each endpoint the connections that may have room, last used last
-};
+#include "gateway/pool.h"
 
 struct upstream {
 	struct link link;
 	struct grave grave;
 	struct list node;   // in pool->connections
-	struct list roomy;  // in pool->roomy[endpoint], or in none while it has no room
+	struct list roomy;  // in pool->endpoints[endpoint].roomy, or in none while it has no room
 	struct pool *pool;
 	size_t endpoint;
 	struct codec *codec;
@@ -47,16 +31,20 @@ enum {
 	UPSTREAM_WARY_MS = 1000,        // the same, until new calls take another connection
 };
 
-// A stream to an endpoint of the backend: a connection with room, or a new one. NULL when none
-// could even be begun. `again`: a connection from the pool has just failed the request; where one
-// was stale the others are likely to be, so HTTP/1.1 gets a new one. `label` is set to the
+// A stream to an endpoint of the pool's backend: a connection with room, or a new one. NULL when
+// none could even be begun. `again`: a connection from the pool has just failed the request; where
+// one was stale the others are likely to be, so HTTP/1.1 gets a new one. `label` is set to the
 // endpoint's name, which lives as long as the snapshot.
-MUST_USE struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot,
-        size_t backend, bool again, const char **label);
+MUST_USE struct stream *upstream_open(
+        struct pool *pool, struct pool_request *request, bool again, const char **label);
 // The same for a copy of a request, over connections that carry nothing else; its user hears of it
 // through the mirror_* events.
 MUST_USE struct stream *upstream_open_mirror(
         struct worker *worker, struct snapshot *snapshot, size_t backend);
+// What the attempt says of its endpoint: pool_report.
+void upstream_report(const struct stream *stream, bool good);
+// stream_release, for a stream that was opened here.
+void upstream_release(struct stream *stream);
 // A call made at `asked_ns` ran out of time. When its HTTP/2 connection has been silent for most of
 // it (a new one may have said its settings), it is dead for all one can tell, for a network that
 // swallows everything says nothing: no new calls go there.
@@ -64,8 +52,6 @@ void upstream_suspect(struct stream *stream, int64_t asked_ns);
 // When the stream's connection was made; 0: it is not yet.
 int64_t upstream_connected_ns(const struct stream *stream);
 
-void upstream_pools_retire(struct worker *worker);  // the snapshot changed
-void upstream_pools_close(struct worker *worker);   // no downstream is left
-void upstream_pools_free(struct worker *worker);
+void upstream_close(struct upstream *upstream, enum stream_abort why);  // idempotent
 
 #endif

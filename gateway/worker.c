@@ -8,7 +8,7 @@
 #include "gateway/downstream.h"
 #include "gateway/http/h2_memory.h"
 #include "gateway/limit_store.h"
-#include "gateway/upstream.h"
+#include "gateway/pool.h"
 #include "tls/digest.h"
 
 enum { REVIEW_MS = 2 };
@@ -50,10 +50,11 @@ static void take_offer(struct worker *worker)
 	worker_listeners_leave(worker, next);
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = next;
-	upstream_pools_retire(worker);
 	limit_store_use(worker->limits, next->config);
-	if (worker->begun)
+	if (worker->begun) {
+		pools_renew(worker);
 		worker_listeners_join(worker);
+	}
 	metrics_prune(worker->metrics);
 	list_splice(&worker->unreviewed, &worker->downstreams);
 	turn_set_timer(&worker->turn, &worker->review, (int64_t)REVIEW_MS * NS_PER_MS);
@@ -81,6 +82,7 @@ static void begin(struct worker *worker)
 	if (worker->begun || !atomic_load(&worker->begin_asked))
 		return;
 	worker->begun = true;
+	pools_renew(worker);
 	worker_listeners_join(worker);
 }
 
@@ -103,7 +105,7 @@ void worker_settle(struct worker *worker)
 	if (!worker->draining || worker->downstream_count || worker->finished)
 		return;
 	if (worker->upstream_count) {
-		upstream_pools_close(worker);
+		pools_close(worker);
 		return;
 	}
 	limit_store_use(worker->limits, NULL);
@@ -111,6 +113,7 @@ void worker_settle(struct worker *worker)
 		return;
 	worker->finished = true;
 	turn_stop_timer(&worker->turn, &worker->review);
+	pools_rest(worker);
 	uv_close((uv_handle_t *)&worker->bell, NULL);
 	turn_close(&worker->turn);
 }
@@ -175,7 +178,7 @@ void worker_join(struct worker *worker)
 
 void worker_fini(struct worker *worker)
 {
-	upstream_pools_free(worker);
+	pools_free(worker);
 	limit_store_free(worker->limits);
 	turn_fini(&worker->turn);
 	snapshot_unref(atomic_exchange(&worker->offered, NULL));

@@ -31,6 +31,7 @@ type GRPC struct {
 	Address string
 	Journal *Journal
 	Wire    *Wire
+	Health  *health.Server // what grpc.health.v1 tells
 	server  *grpc.Server
 }
 
@@ -40,7 +41,8 @@ func StartGRPC(address string) (*GRPC, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &GRPC{Address: listener.Addr().String(), Journal: NewJournal(), Wire: listener.wire}
+	b := &GRPC{Address: listener.Addr().String(), Journal: NewJournal(), Wire: listener.wire,
+		Health: health.NewServer()}
 	b.server = grpc.NewServer(
 		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(1<<30),
 		grpc.ChainUnaryInterceptor(b.recordUnary), grpc.ChainStreamInterceptor(b.recordStream))
@@ -48,7 +50,7 @@ func StartGRPC(address string) (*GRPC, error) {
 		b.server.RegisterService(b.describe(name), b)
 	}
 	testgrpc.RegisterTestServiceServer(b.server, interop.NewTestServer())
-	healthpb.RegisterHealthServer(b.server, health.NewServer())
+	healthpb.RegisterHealthServer(b.server, b.Health)
 	go func() { _ = b.server.Serve(listener) }()
 	return b, nil
 }

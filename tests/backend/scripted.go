@@ -19,6 +19,7 @@ type Scripted struct {
 	Requests atomic.Int64
 	listener net.Listener
 	ended    chan struct{}
+	stop     sync.Once
 	script   atomic.Pointer[Script]
 	mutex    sync.Mutex
 	received strings.Builder
@@ -51,9 +52,9 @@ func StartScripted(address string, script Script) (*Scripted, error) {
 // Play exchanges the script for connections to come.
 func (s *Scripted) Play(script Script) { s.script.Store(&script) }
 
-// Stop ends the server and all its connections.
+// Stop ends the server and all its connections; once more is nothing.
 func (s *Scripted) Stop() {
-	close(s.ended)
+	s.stop.Do(func() { close(s.ended) })
 	_ = s.listener.Close()
 	s.Wire.KillAll(false)
 }

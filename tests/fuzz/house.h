@@ -118,6 +118,7 @@ static inline void house_open(struct house *house, bool helpful)
 	open_edge();
 	worker_init(&house->worker, 0, 1, street.snapshot, NULL);
 	house->worker.begun = true;
+	pools_renew(&house->worker);
 	worker_listeners_join(&house->worker);
 	house->worker.memory = &street.memory;
 	for (size_t i = 0; i < ARRAY_LEN(house->worker.random); i++)

@@ -1,0 +1,133 @@
+#include "gateway/attempt.h"
+
+#include "base/clock.h"
+#include "gateway/forward.h"
+#include "gateway/http/grpc.h"
+#include "gateway/upstream.h"
+
+static struct pool *pool_for(const struct exchange *exchange)
+{
+	return pool_of(exchange->downstream->worker, exchange->snapshot, exchange->backend_index,
+	        POOL_OF_CALLS);
+}
+
+// The text whose callers stay together; empty when the request has none.
+static struct str caller_key(const struct exchange *exchange, const struct config_backend *backend)
+{
+	const struct downstream *downstream = exchange->downstream;
+	switch (backend->hash_by) {
+	case HASH_BY_IDENTITY:
+		return downstream->identity.id.text;
+	case HASH_BY_SOURCE_IP:
+		return str_from(downstream->source_ip);
+	case HASH_BY_HEADER:
+		return fields_get(&exchange->client->head.fields, backend->hash_header);
+	}
+	return STR("");
+}
+
+static void choose_by_caller(struct exchange *exchange, const struct config_backend *backend)
+{
+	if (backend->balance != BALANCE_HASH)
+		return;
+	struct str key = caller_key(exchange, backend);
+	exchange->choice.hashed = key.len > 0;
+	exchange->choice.hash = str_hash(key, 0);  // the same on every gateway of a fleet
+}
+
+bool attempt_begin(struct exchange *exchange, const char *cause)
+{
+	struct pool *pool = pool_for(exchange);
+	bool again = exchange->attempts++ > 0;
+	exchange->time.tried_ns = again ? clock_monotonic_ns() : exchange->time.forwarded_ns;
+	exchange->time.connected_ns = 0;
+	if (again) {
+		exchange->retries[exchange->attempts - 2].at_ns = exchange->time.tried_ns;
+		exchange->retries[exchange->attempts - 2].cause = cause;
+		forward_deadline(exchange, &exchange->request);
+	} else {
+		choose_by_caller(exchange, pool_config(pool));
+	}
+	exchange->backend = upstream_open(pool, &exchange->choice, again, &exchange->endpoint);
+	if (!exchange->backend)
+		return false;
+	exchange->backend->user = exchange;
+	exchange->backend->source = &exchange->up;
+	bool end = exchange->request_whole && body_done(&exchange->up) &&
+	           !exchange->up.trailers.count && !exchange->tunnel;
+	stream_send_head(exchange->backend, &exchange->request, end);
+	return true;
+}
+
+// Another try is safe while the backend certainly did nothing, and harmless where the method says
+// so.
+static bool repeatable(const struct exchange *exchange, enum stream_abort why)
+{
+	struct str method = exchange->request.method;
+	bool idempotent = str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) ||
+	                  str_eq(method, STR("PUT")) || str_eq(method, STR("DELETE")) ||
+	                  str_eq(method, STR("OPTIONS"));
+	return why == ABORT_UNPROCESSED || why == ABORT_DEADLINE ||
+	       (why == ABORT_UNANSWERED && idempotent);
+}
+
+bool attempt_again(struct exchange *exchange, enum stream_abort why, const char *cause)
+{
+	const struct pool *pool = pool_for(exchange);
+	unsigned most = pool->endpoint_count + 1 < EXCHANGE_TRIES_MAX
+	                        ? (unsigned)pool->endpoint_count + 1
+	                        : EXCHANGE_TRIES_MAX;
+	if (!repeatable(exchange, why) || exchange->up.total_taken || exchange->client->head_sent ||
+	        exchange->attempts >= most)
+		return false;
+	// A connection that was stale says nothing of its endpoint, where its callers belong.
+	if (why == ABORT_UNANSWERED && exchange->choice.hashed)
+		exchange->choice.tried_count--;
+	return attempt_begin(exchange, cause);
+}
+
+// A caller's deadline says nothing of the endpoint, however short it was.
+static bool out_of_callers_time(const struct exchange *exchange)
+{
+	int64_t deadline_ns = exchange->time.deadline_ns;
+	return deadline_ns && clock_monotonic_ns() + NS_PER_MS >= deadline_ns &&
+	       deadline_ns - exchange->time.start_ns != exchange_route(exchange)->timeout_ns;
+}
+
+void attempt_answered(const struct exchange *exchange, bool whole)
+{
+	int status = exchange->backend_status;
+	bool refused = status == 502 || status == 503 || status == 504;
+	if (exchange->grpc && !refused && !whole)
+		return;  // how it went stands at the end
+	if (exchange->grpc)
+		refused |= exchange->grpc_status == GRPC_UNAVAILABLE;
+	upstream_report(exchange->backend, !refused);
+}
+
+void attempt_aborted(const struct exchange *exchange, enum stream_abort why)
+{
+	if (exchange->answer_whole || out_of_callers_time(exchange))
+		return;
+	switch (why) {
+	case ABORT_UNANSWERED:
+		return;  // the connection was stale
+	case ABORT_UNPROCESSED:
+		if (upstream_connected_ns(exchange->backend))
+			return;  // the endpoint is about to go, and says so
+		break;
+	case ABORT_CANCELLED:
+	case ABORT_CLOSED:
+	case ABORT_BROKEN:
+	case ABORT_DEADLINE:
+		break;
+	}
+	upstream_report(exchange->backend, false);
+}
+
+void attempt_timed_out(const struct exchange *exchange)
+{
+	bool asked = exchange->request_whole && body_done(&exchange->up);
+	if (asked && !exchange->backend_status && !out_of_callers_time(exchange))
+		upstream_report(exchange->backend, false);
+}

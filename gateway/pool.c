@@ -1,0 +1,295 @@
+#include "gateway/pool.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/address.h"
+#include "gateway/health_check.h"
+#include "gateway/upstream.h"
+
+enum { REWEIGH_MS = 20 };  // while some weight grows
+
+const struct config_backend *pool_config(const struct pool *pool)
+{
+	return &pool->snapshot->config->backends[pool->backend];
+}
+
+const struct snapshot_backend *pool_labels(const struct pool *pool)
+{
+	return &pool->snapshot->backends[pool->backend];
+}
+
+// The newest pool of a backend with this name; labels are interned.
+static const struct pool *find_namesake(const struct worker *worker, const char *label)
+{
+	const struct list *head = &worker->pools;
+	for (const struct list *node = head->previous; node != head; node = node->previous) {
+		const struct pool *pool = LIST_ITEM(node, struct pool, node);
+		if (pool_labels(pool)->label == label)
+			return pool;
+	}
+	return NULL;
+}
+
+static struct endpoint *find_endpoint(
+        const struct pool *pool, const char *label, const struct config_address *address)
+{
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		struct endpoint *endpoint = pool->endpoints[i].endpoint;
+		if (endpoint->label == label && address_equal(&endpoint->address, address))
+			return endpoint;
+	}
+	return NULL;
+}
+
+static struct endpoint *take_endpoint(
+        const struct pool *pool, const struct pool *before, size_t index)
+{
+	const struct config_address *address = &pool_config(pool)->endpoints[index];
+	const char *label = pool_labels(pool)->endpoint_labels[index];
+	struct endpoint *endpoint = before ? find_endpoint(before, label, address) : NULL;
+	if (endpoint)
+		return endpoint_ref(endpoint);
+	endpoint = endpoint_new(pool->worker, pool_labels(pool)->label, label, address);
+	if (before)
+		health_return(&endpoint->health, pool->worker->turn.now_ns);
+	return endpoint;
+}
+
+static void note_panic(struct pool *pool, bool panic)
+{
+	if (pool->panic == panic)
+		return;
+	pool->panic = panic;
+	log_event(panic ? LOG_ERROR : LOG_INFO,
+	        panic ? "every endpoint is out, so all are asked" : "an endpoint is in again",
+	        "backend=%s worker=%zu", pool_labels(pool)->label, pool->worker->index);
+}
+
+static void weigh(struct pool *pool)
+{
+	const struct config_backend *config = pool_config(pool);
+	int64_t now_ns = pool->worker->turn.now_ns;
+	bool panic = true;
+	pool->health_changes = pool->worker->health_changes;
+	pool->weigh_ns = INT64_MAX;
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		const struct health *health = &pool->endpoints[i].endpoint->health;
+		struct balance_endpoint *balance = &pool->balance[i];
+		if (!balance->weight)
+			balance->credit = 0;
+		balance->weight = health_weight(
+		        health, config->weights[i], config->slow_start_ns, now_ns);
+		panic &= !balance->weight;
+		if (health_warming(health, config->slow_start_ns, now_ns))
+			pool->weigh_ns = now_ns + (int64_t)REWEIGH_MS * NS_PER_MS;
+	}
+	for (size_t i = 0; panic && i < pool->endpoint_count; i++)
+		pool->balance[i].weight = config->weights[i];
+	note_panic(pool, panic);
+}
+
+static void fill(struct pool *pool, const struct pool *before)
+{
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		pool->endpoints[i].endpoint = take_endpoint(pool, before, i);
+		list_init(&pool->endpoints[i].roomy);
+		pool->balance[i].active = &pool->endpoints[i].endpoint->active;
+	}
+	weigh(pool);
+	// Workers begin at different endpoints.
+	for (size_t i = 0; i < pool->worker->index % pool->endpoint_count; i++)
+		(void)balance_round_robin(pool->balance, pool->endpoint_count);
+}
+
+// In force from here on: what earlier ones knew stays, unless this one has no use for it.
+static void take_charge(struct pool *pool)
+{
+	bool checked = pool_config(pool)->health_check.kind != HEALTH_CHECK_NONE;
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		if (!pool_config(pool)->ejection.failures)
+			endpoint_unejected(pool->endpoints[i].endpoint);
+		if (checked)
+			pool->endpoints[i].check = health_check_start(pool, i);
+		else
+			endpoint_unchecked(pool->endpoints[i].endpoint);
+	}
+}
+
+static void stop_checks(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		health_check_stop(pool->endpoints[i].check);
+		pool->endpoints[i].check = NULL;
+	}
+}
+
+static struct pool *open_pool(
+        struct worker *worker, struct snapshot *snapshot, size_t backend, enum pool_use use)
+{
+	size_t count = snapshot->config->backends[backend].endpoint_count;
+	const struct pool *before = find_namesake(worker, snapshot->backends[backend].label);
+	struct pool *pool = must_alloc(sizeof(*pool) + count * sizeof(*pool->endpoints));
+	pool->balance = must_alloc(count * sizeof(*pool->balance));
+	pool->worker = worker;
+	pool->snapshot = snapshot_ref(snapshot);
+	pool->backend = backend;
+	pool->use = use;
+	pool->retired = snapshot != worker->snapshot;
+	pool->endpoint_count = count;
+	list_init(&pool->connections);
+	fill(pool, before);
+	if (!pool->retired && use == POOL_OF_CALLS)
+		take_charge(pool);
+	list_push(&worker->pools, &pool->node);
+	return pool;
+}
+
+struct pool *pool_of(
+        struct worker *worker, struct snapshot *snapshot, size_t backend, enum pool_use use)
+{
+	if (snapshot == worker->snapshot && use == POOL_OF_CALLS)
+		return worker->pools_in_force[backend];
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		if (pool->snapshot == snapshot && pool->backend == backend && pool->use == use)
+			return pool;
+	}
+	return open_pool(worker, snapshot, backend, use);
+}
+
+static int pick(struct pool *pool, const struct pool_request *request)
+{
+	switch (pool_config(pool)->balance) {
+	case BALANCE_LEAST_REQUESTS:
+		return balance_least_requests(
+		        pool->balance, pool->endpoint_count, worker_random(pool->worker));
+	case BALANCE_HASH:
+		if (request->hashed)
+			return balance_hash(pool_labels(pool)->table, pool->balance,
+			        pool->endpoint_count, request->hash);
+		break;
+	case BALANCE_ROUND_ROBIN:
+		break;
+	}
+	return balance_round_robin(pool->balance, pool->endpoint_count);
+}
+
+// Those tried are left out, but for the first `forgiven`.
+static int pick_another(struct pool *pool, const struct pool_request *request, unsigned forgiven)
+{
+	uint32_t weights[POOL_TRIES_MAX];
+	for (unsigned i = forgiven; i < request->tried_count; i++) {
+		uint32_t *weight = &pool->balance[request->tried[i]].weight;
+		weights[i] = *weight;
+		*weight = 0;
+	}
+	int found = pick(pool, request);
+	for (unsigned i = request->tried_count; i-- > forgiven;)
+		pool->balance[request->tried[i]].weight = weights[i];
+	return found;
+}
+
+size_t pool_choose(struct pool *pool, struct pool_request *request)
+{
+	unsigned tried = request->tried_count;
+	if (pool->health_changes != pool->worker->health_changes ||
+	        pool->worker->turn.now_ns >= pool->weigh_ns)
+		weigh(pool);
+	int found = pick_another(pool, request, 0);
+	if (found == BALANCE_NONE && tried > 1)
+		found = pick_another(pool, request, tried - 1);
+	if (found == BALANCE_NONE)
+		found = pick_another(pool, request, tried);
+	CHECK(found != BALANCE_NONE && tried < POOL_TRIES_MAX);
+	request->tried[request->tried_count++] = (uint32_t)found;
+	return (size_t)found;
+}
+
+static bool may_eject(const struct pool *pool)
+{
+	size_t ejected = 0, in = 0;
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		const struct health *health = &pool->endpoints[i].endpoint->health;
+		ejected += health->ejected;
+		in += health_in(health);
+	}
+	return health_may_eject(&pool_config(pool)->ejection, pool->endpoint_count, ejected, in);
+}
+
+void pool_report(struct pool *pool, size_t endpoint, bool good)
+{
+	struct endpoint *asked = pool->endpoints[endpoint].endpoint;
+	const struct config_ejection *ejection = &pool_config(pool)->ejection;
+	if (good)
+		health_succeeded(&asked->health);
+	else if (health_failed(&asked->health, ejection) && may_eject(pool))
+		endpoint_eject(asked, ejection);
+}
+
+void pool_free_if_empty(struct pool *pool)
+{
+	if (pool->upstream_count)
+		return;
+	list_remove(&pool->node);
+	stop_checks(pool);
+	for (size_t i = 0; i < pool->endpoint_count; i++)
+		endpoint_unref(pool->endpoints[i].endpoint);
+	snapshot_unref(pool->snapshot);
+	free(pool->balance);
+	free(pool);
+}
+
+static void retire(struct pool *pool)
+{
+	pool->retired = true;
+	stop_checks(pool);
+	LIST_EACH (&pool->connections, connection)
+		link_mark_dirty(&LIST_ITEM(connection, struct upstream, node)->link);
+	pool_free_if_empty(pool);
+}
+
+void pools_renew(struct worker *worker)
+{
+	size_t count = worker->snapshot->config->backend_count;
+	free(worker->pools_in_force);
+	worker->pools_in_force = must_alloc((count + 1) * sizeof(struct pool *));
+	for (size_t i = 0; i < count; i++)
+		worker->pools_in_force[i] = open_pool(worker, worker->snapshot, i, POOL_OF_CALLS);
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		if (pool->snapshot != worker->snapshot)
+			retire(pool);
+	}
+}
+
+void pools_close(struct worker *worker)
+{
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		stop_checks(pool);
+		LIST_EACH (&pool->connections, connection)
+			upstream_close(LIST_ITEM(connection, struct upstream, node), ABORT_CLOSED);
+	}
+}
+
+void pools_rest(struct worker *worker)
+{
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		stop_checks(pool);
+		for (size_t i = 0; i < pool->endpoint_count; i++)
+			endpoint_rest(pool->endpoints[i].endpoint);
+	}
+}
+
+void pools_free(struct worker *worker)
+{
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		pool_free_if_empty(pool);
+	}
+	CHECK(list_empty(&worker->pools));
+	free(worker->pools_in_force);
+}

@@ -1,0 +1,62 @@
+// A worker's way to one backend of one configuration: its endpoints, which of them is next, and the
+// connections that are open to each (upstream.h). Those of the configuration in force are all there
+// from its first moment, for they carry what is known of the endpoints over from the ones before;
+// one of a configuration that was replaced lives until its calls are over. Owned by the worker; its
+// thread only.
+#ifndef GATEWAY_POOL_H
+#define GATEWAY_POOL_H
+
+#include "gateway/balance.h"
+#include "gateway/endpoint.h"
+#include "gateway/worker.h"
+
+struct pool_endpoint {
+	struct endpoint *endpoint;
+	struct health_check *check;  // NULL: there is none
+	struct list roomy;           // the connections that may have room, last used last
+};
+
+struct pool {
+	struct list node;  // in worker->pools
+	struct worker *worker;
+	struct snapshot *snapshot;                            // whose backend this is
+	size_t backend;                                       // index there
+	enum pool_use { POOL_OF_CALLS, POOL_OF_MIRROR } use;  // copies (mirror.h) go by themselves
+	struct balance_endpoint *balance;  // by endpoint, as are those at the end
+	struct list connections;           // those that may be used
+	size_t upstream_count;             // with those being closed
+	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
+	uint64_t health_changes;  // the worker's, when the weights were set
+	int64_t weigh_ns;         // when they change by themselves
+	bool panic;               // all are out, so all are asked
+	bool retired;
+	size_t endpoint_count;
+	struct pool_endpoint endpoints[];
+};
+
+// What a choice goes by, kept by the request from one attempt to the next; zeroed before the first.
+enum { POOL_TRIES_MAX = 4 };
+struct pool_request {
+	bool hashed;  // there is a hash to go by
+	uint64_t hash;
+	uint32_t tried[POOL_TRIES_MAX];  // endpoints; the last is that of the attempt under way
+	unsigned tried_count;
+};
+
+const struct config_backend *pool_config(const struct pool *pool);
+const struct snapshot_backend *pool_labels(const struct pool *pool);
+struct pool *pool_of(
+        struct worker *worker, struct snapshot *snapshot, size_t backend, enum pool_use use);
+// The endpoint for the next attempt, also added to those tried: one that was not yet, where there
+// is one, else another than the last.
+size_t pool_choose(struct pool *pool, struct pool_request *request);
+// How an attempt at the endpoint ended: what says nothing of it is not told.
+void pool_report(struct pool *pool, size_t endpoint, bool good);
+void pool_free_if_empty(struct pool *pool);
+
+void pools_renew(struct worker *worker);  // the snapshot is the first, or changed
+void pools_close(struct worker *worker);  // no downstream is left
+void pools_rest(struct worker *worker);   // nor an upstream: the loop ends
+void pools_free(struct worker *worker);   // the loop has ended
+
+#endif
