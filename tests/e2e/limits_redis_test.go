@@ -204,9 +204,9 @@ func TestFleetKeepsKeysApartWhateverTheyAre(t *testing.T) {
 // Callers that want more than there is take exactly what is refilled, however they are spread.
 func TestFleetRefillsContinuously(t *testing.T) {
 	t.Parallel()
-	const burst, rate = 5, 20
+	const burst, rate = 20, 20
 	redis := harness.StartRedis(t, harness.RedisSetup{})
-	f := fleetOf(t, 2, store(redis.Address), "{rate: 20/s, burst: 5, per: [identity], store: redis}")
+	f := fleetOf(t, 2, store(redis.Address), "{rate: 20/s, burst: 20, per: [identity], store: redis}")
 	var passed counter
 	var group sync.WaitGroup
 	first := make(chan time.Time, 1)
