@@ -294,9 +294,18 @@ static uint64_t random_of(void *user)
 	return worker_random(store->worker);
 }
 
-static void on_connected(void *user)
+// What is known of another server's buckets says nothing of this one's.
+static void forget_stock(struct limit_store *store)
+{
+	limit_stock_free(store->stock);
+	store->stock = limit_stock_new();
+}
+
+static void on_connected(void *user, bool another)
 {
 	struct limit_store *store = user;
+	if (another)
+		forget_stock(store);
 	log_event(LOG_INFO, "limit store connected", "redis=%.*s worker=%zu",
 	        STR_FMT(store->config->redis.address.text), store->worker->index);
 	metrics_limit_store_connections(store->worker->metrics, 1);
@@ -310,8 +319,8 @@ static void on_lost(void *user, const char *why, bool was_connected)
 	struct limit_store *store = user;
 	if (was_connected)
 		metrics_limit_store_connections(store->worker->metrics, -1);
-	if (!store->config)
-		return;  // nobody asks any more
+	if (!store->config || !why)
+		return;  // nobody asks any more, or another is asked
 	log_event(LOG_WARN, "limit store lost", "redis=%.*s worker=%zu error=\"%s\"",
 	        STR_FMT(store->config->redis.address.text), store->worker->index, why);
 	if (store->standing != STANDING_LOST)

@@ -40,8 +40,10 @@ struct redis;
 struct redis_owner {
 	void *user;
 	uint64_t (*random)(void *user);
-	void (*connected)(void *user);                                  // calls may come
-	void (*lost)(void *user, const char *why, bool was_connected);  // a constant
+	void (*connected)(
+	        void *user, bool another);  // calls may come; to another server than before
+	// `why` is a constant; NULL: it has left its place to another.
+	void (*lost)(void *user, const char *why, bool was_connected);
 	void (*closed)(void *user);  // a connection is gone for good
 };
 
@@ -51,7 +53,8 @@ MUST_USE struct redis *redis_new(
 void redis_free(struct redis *redis);  // once nothing is open any more
 
 // The server from now on; takes over one reference on `config`. NULL: none, now or ever again once
-// the worker ends. One that is the same stays connected.
+// the worker ends. One that is the same stays connected; another takes over once it has greeted,
+// and until then, or until it has failed to, the former one is asked.
 void redis_use(struct redis *redis, struct config *config);
 bool redis_open(const struct redis *redis);  // a connection exists, if only to be closed
 

@@ -224,3 +224,20 @@ func TestReloadsUnderLoadFailNoCallOfASharedLimit(t *testing.T) {
 	}
 	c.leave(t)
 }
+
+func TestReloadToAnotherRedisUnderLoadFailsNoCall(t *testing.T) {
+	t.Parallel()
+	first, second := harness.StartRedis(t, harness.RedisSetup{}), harness.StartRedis(t, harness.RedisSetup{})
+	g := start(t, asking(store(first.Address)))
+	g.awaitConnections(t, 2)
+	c := g.crowd(t)
+	for range 5 {
+		for _, way := range [][2]*harness.Redis{{first, second}, {second, first}} {
+			g.rewrite(t, fmt.Sprintf("%q", way[0].Address), fmt.Sprintf("%q", way[1].Address))
+			g.hangUp(t)
+			before := c.calls.Load()
+			waitFor(t, "some calls", 5*time.Second, func() bool { return c.calls.Load() > before+20 })
+		}
+	}
+	c.leave(t)
+}

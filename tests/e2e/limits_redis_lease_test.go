@@ -317,3 +317,23 @@ func TestManyLongKeysCostNoMemory(t *testing.T) {
 		t.Errorf("1300 tenants, 20 MiB of names, cost %d KiB", grown>>10)
 	}
 }
+
+// What Redis granted to calls that a local limit then refuses is there for others.
+func TestConcurrentCallersOfALocalAndASharedLimitLoseNoToken(t *testing.T) {
+	t.Parallel()
+	redis := harness.StartRedis(t, harness.RedisSetup{})
+	f := fleetOf(t, 1, store(redis.Address), `{rate: 1/h, burst: 30, per: [identity], store: redis}, `+
+		`{rate: 1/h, burst: 4, per: ["header:X-Tenant"]}`)
+	c, passed := f.gateways[0].client(t, "h2", common().web), new(verdicts)
+	var group sync.WaitGroup
+	for i := range 30 {
+		group.Go(func() { passed.ask(t, c, 1, "/limited/x", "X-Tenant", []string{"a", "b"}[i%2]) })
+	}
+	group.Wait()
+	passed.want(t, "two tenants", 8, 22, 0)
+	rest := 0
+	for i := range 10 {
+		rest += granted(t, c, 4, "/limited/x", "X-Tenant", fmt.Sprint(i))
+	}
+	wantPasses(t, "others", rest, 22)
+}

@@ -30,7 +30,7 @@ struct bench {
 	struct buffer heard;
 	unsigned connected, lost, closed;
 	const char *why;
-	bool was_connected;
+	bool was_connected, another;
 };
 
 struct asked {
@@ -71,9 +71,11 @@ static inline uint64_t no_jitter(void *user)
 	return 0;
 }
 
-static inline void on_bench_connected(void *user)
+static inline void on_bench_connected(void *user, bool another)
 {
-	((struct bench *)user)->connected++;
+	struct bench *bench = user;
+	bench->connected++;
+	bench->another = another;
 }
 
 static inline void on_bench_lost(void *user, const char *why, bool was_connected)

@@ -303,46 +303,6 @@ static void an_answer_to_nobody_ends_the_connection(void **state)
 	bench_close(&bench);
 }
 
-static void another_configuration_keeps_the_connection_unless_it_names_another_server(void **state)
-{
-	struct bench bench;
-	struct asked call;
-	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
-	begin(&bench, &call, "a");
-	bench_use(&bench, "timeout: 5s, prefix: other");  // the same one
-	server_hears(&bench, "EVALSHA NAME 1 a");
-	server_says(&bench, "*2\r\n:1\r\n:11\r\n");
-	until(&bench, call.heard);
-	assert_int_equal(call.number, 11);
-	begin(&bench, &call, "b");
-	bench_use(&bench, "database: 2");
-	assert_int_equal(call.outcome, REDIS_DISCONNECTED);
-	server_accepts(&bench);
-	server_hears(&bench, "SELECT 2");
-	assert_int_equal(bench.lost, 1);
-	bench_close(&bench);
-}
-
-static void without_a_configuration_nothing_is_left_open(void **state)
-{
-	struct bench bench;
-	struct asked call, other;
-	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
-	begin(&bench, &call, "a");
-	redis_use(bench.redis, NULL);
-	assert_int_equal(call.outcome, REDIS_DISCONNECTED);
-	assert_int_equal(try(&bench, &other, "b"), REDIS_DISCONNECTED);
-	until(&bench, !redis_open(bench.redis));
-	assert_int_equal(bench.closed, 1);
-	bench_close(&bench);
-}
-
 static void calls_under_way_have_a_bound(void **state)
 {
 	struct bench bench;
@@ -379,9 +339,6 @@ int main(void)
 	        cmocka_unit_test(a_server_that_comes_later_is_found),
 	        cmocka_unit_test(a_replica_answers_its_call_and_is_left),
 	        cmocka_unit_test(an_answer_to_nobody_ends_the_connection),
-	        cmocka_unit_test(
-	                another_configuration_keeps_the_connection_unless_it_names_another_server),
-	        cmocka_unit_test(without_a_configuration_nothing_is_left_open),
 	        cmocka_unit_test(calls_under_way_have_a_bound),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
