@@ -221,10 +221,10 @@ SANITIZED := -skip '^(TestNoTextOfAKeyStaysInMemory|TestNewcomersAreRefusedBefor
 
 # Of tests/e2e, by file: what is worth a slow look.
 # Modules of their own aside, and the browser, which takes both cores while others measure how long clients wait.
-GO_WHOLE := ./backend ./cost ./e2e ./faults ./hostile ./inject ./script ./tally
+GO_WHOLE := ./backend ./cost ./e2e ./faults ./harness ./hostile ./inject ./script ./tally
 # What threads share, and what changes under them.
 TSAN_E2E_brief = -run '$(call tests_of,threads reload reload_live rotation upgrade upgrade_hostile drain audit audit_log admin \
-	admin_status admin_tls metrics log limits grpc grpc_flow access resumption whole)'
+	admin_status admin_tls metrics log limits limits_redis limits_redis_waiting limits_redis_change grpc grpc_flow access resumption whole)'
 TSAN_E2E_full  :=
 VALGRIND_E2E_brief := whole reload drain
 VALGRIND_E2E_full  := $(VALGRIND_E2E_brief) admin audit refused routes threads
@@ -241,7 +241,7 @@ endef
 list-units:
 	@echo $(TESTS)
 # What runs on several threads: buckets, audit lanes, metrics, admin.
-TSAN_UNITS := $(filter %/bucket_keys_test %/bucket_reload_test %/bucket_threads_test %/limits_test %/audit_test %/audit_log_test \
+TSAN_UNITS := $(filter %/tally_test %/bucket_keys_test %/bucket_reload_test %/bucket_threads_test %/limits_test %/audit_test %/audit_log_test \
 	%/audit_fold_test %/audit_recent_test %/audit_disk_test %/audit_rotation_test %/metrics_threads_test %/admin_test %/admin_connection_test \
 	%/admin_deadline_test %/threads_test %/log_test,$(TESTS))
 tsan-units: $(TSAN_UNITS)

@@ -107,3 +107,18 @@ uint64_t str_hash(struct str s, uint64_t seed)
 		memcpy(&rest, s.at, s.len);
 	return fold(hash ^ rest, 0xe7037ed1a0b428dbu);
 }
+
+static char folded(char c)
+{
+	return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
+}
+
+bool str_same_field(struct str a, struct str b)
+{
+	if (a.len != b.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++)
+		if (a.at[i] != b.at[i] && folded(a.at[i]) != folded(b.at[i]))
+			return false;
+	return true;
+}

@@ -69,6 +69,10 @@ static inline const char *str_find_byte(struct str s, char byte)  // NULL when a
 // Where the first control byte but a tab stands (below 0x20, and DEL); s.len when there is none.
 size_t str_find_control(struct str s);
 
+// Whether a reader that folds the names of header fields (CGI and its heirs) takes the two for one:
+// case does not count, and `_` is `-`.
+bool str_same_field(struct str a, struct str b);
+
 struct str str_trim(struct str s);  // without spaces and tabs at both ends
 
 // Takes the next element of a comma-separated list (RFC 9110, 5.6.1) off the front of *list,

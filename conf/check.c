@@ -67,22 +67,42 @@ void check_respond(struct reader *reader, const struct tree *node, void *base)
 		        status);
 }
 
-static void derive_per(struct config_rate_limit *limit)
+static void derive_per(struct config_split *split)
 {
-	limit->per_count = limit->per_names.count;
-	for (size_t i = 0; i < limit->per_count; i++) {
-		struct str name = limit->per_names.items[i].text;
+	split->per_count = split->per_names.count;
+	for (size_t i = 0; i < split->per_count; i++) {
+		struct str name = split->per_names.items[i].text;
 		if (str_eq(name, STR("identity"))) {
-			limit->per[i].kind = PER_IDENTITY;
+			split->per[i].kind = PER_IDENTITY;
 		} else if (str_eq(name, STR("method"))) {
-			limit->per[i].kind = PER_METHOD;
+			split->per[i].kind = PER_METHOD;
 		} else if (str_eq(name, STR("source_ip"))) {
-			limit->per[i].kind = PER_SOURCE_IP;
+			split->per[i].kind = PER_SOURCE_IP;
 		} else {
-			limit->per[i].kind = PER_HEADER;
-			limit->per[i].header = str_skip(name, strlen("header:"));
+			split->per[i].kind = PER_HEADER;
+			split->per[i].header = str_skip(name, strlen("header:"));
 		}
 	}
+}
+
+static void check_split(struct reader *reader, const struct tree *node, struct config_split *split)
+{
+	derive_per(split);
+	if (tree_get(node, "max_keys") && !tree_get(node, "per"))
+		reader_problem_at(reader, node, "max_keys",
+		        "can have no effect without per; expected it left out, or per given");
+}
+
+void check_call_limit(struct reader *reader, const struct tree *node, void *base)
+{
+	struct config_call_limit *limit = base;
+	limit->mark = node->mark;
+	check_split(reader, node, &limit->split);
+}
+
+bool shown_call_split(const void *base)
+{
+	return ((const struct config_call_limit *)base)->split.per_count > 0;
 }
 
 // The limiter counts in signed 64-bit nanoseconds: a full bucket's worth of time has to fit, with
@@ -163,14 +183,11 @@ void check_rate_limit(struct reader *reader, const struct tree *node, void *base
 {
 	struct config_rate_limit *limit = base;
 	limit->mark = node->mark;
-	derive_per(limit);
+	check_split(reader, node, &limit->split);
 	if (limit->rate_count && !refills_in_time(limit))
 		reader_problem_at(reader, node, "burst",
 		        "takes more than a year to refill at this rate; expected a smaller burst "
 		        "or a higher rate");
-	if (tree_get(node, "max_keys") && !tree_get(node, "per"))
-		reader_problem_at(reader, node, "max_keys",
-		        "can have no effect without per; expected it left out, or per given");
 	if (limit->fleet > limit->burst && limit->burst)
 		reader_problem_at(reader, node, "fleet",
 		        "leaves less than one token of burst to each gateway; expected at most "
@@ -178,29 +195,6 @@ void check_rate_limit(struct reader *reader, const struct tree *node, void *base
 		        (unsigned long long)limit->burst);
 	check_store(reader, node, limit);
 	complete_overrides(reader, limit);
-}
-
-void check_route(struct reader *reader, const struct tree *node, void *base)
-{
-	struct config_route *route = base;
-	bool backend = tree_get(node, "backend"), respond = tree_get(node, "respond");
-	route->mark = node->mark;
-	route->backend = -1;
-	route->upgrade_websocket = route->upgrades.count > 0;
-	if (backend && respond)
-		reader_problem_at(reader, node, "respond",
-		        "stands beside backend; expected either backend or respond");
-	else if (!backend && !respond)
-		reader_problem(reader, node->mark,
-		        "leads nowhere; expected backend or respond beside match");
-	if (backend || !respond)
-		return;
-	if (tree_get(node, "timeout"))
-		reader_problem_at(reader, node, "timeout",
-		        "can have no effect beside respond; expected it left out");
-	if (tree_get(node, "upgrade"))
-		reader_problem_at(reader, node, "upgrade",
-		        "can have no effect beside respond; expected it left out");
 }
 
 struct resolved {
@@ -257,19 +251,9 @@ bool shown_admin_tls(const void *base)
 	return ((const struct config *)base)->admin_tls.tls.certificate_count > 0;
 }
 
-bool shown_answer(const void *base)
-{
-	return ((const struct config_route *)base)->backend < 0;
-}
-
-bool shown_forward(const void *base)
-{
-	return ((const struct config_route *)base)->backend >= 0;
-}
-
 bool shown_split(const void *base)
 {
-	return ((const struct config_rate_limit *)base)->per_count > 0;
+	return ((const struct config_rate_limit *)base)->split.per_count > 0;
 }
 
 bool shown_shared(const void *base)

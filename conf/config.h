@@ -103,6 +103,7 @@ struct config_timeouts {  // 0 = off
 
 struct config_limits {  // 0 = none
 	uint64_t connections, concurrent_streams, header_bytes, header_fields, body_bytes;
+	uint64_t connections_per_identity, connections_per_address;
 };
 
 // Where a bucket lives: in this process, or for the whole fleet in Redis.
@@ -112,12 +113,8 @@ enum config_store_failure { STORE_FAILURE_LOCAL, STORE_FAILURE_ALLOW, STORE_FAIL
 
 enum config_per { PER_IDENTITY, PER_METHOD, PER_SOURCE_IP, PER_HEADER };
 
-struct config_override;
-
-struct config_rate_limit {
-	uint64_t rate_count;     // tokens refilled ...
-	int64_t rate_period_ns;  // ... in this time
-	uint64_t burst;          // >= 1
+// What tells callers apart: one count for each combination; none: one for all.
+struct config_split {
 	struct {
 		enum config_per kind;
 		struct str header;  // lower case, for PER_HEADER
@@ -125,6 +122,15 @@ struct config_rate_limit {
 	size_t per_count;
 	struct config_texts per_names;  // the same as written
 	uint64_t max_keys;              // >= 1
+};
+
+struct config_override;
+
+struct config_rate_limit {
+	uint64_t rate_count;     // tokens refilled ...
+	int64_t rate_period_ns;  // ... in this time
+	uint64_t burst;          // >= 1
+	struct config_split split;
 	enum config_store store;
 	enum config_store_failure on_failure;
 	uint64_t lease;  // >= 1: tokens taken from a shared store at once
@@ -141,6 +147,76 @@ struct config_override {
 	struct config_text identity;  // SPIFFE pattern
 };
 
+enum { CONFIG_CALL_LIMITS_MAX = 4 };
+
+// Calls that may be under way at once.
+struct config_call_limit {
+	uint64_t calls;  // >= 1
+	struct config_split split;
+	struct config_mark mark;
+};
+
+// What a header's value is made of: text as it stands, or a word that the gateway knows of the
+// request.
+enum config_placeholder {
+	PLACEHOLDER_NONE,
+	PLACEHOLDER_IDENTITY,
+	PLACEHOLDER_ROUTE,
+	PLACEHOLDER_REQUEST_ID,
+};
+
+struct config_value_part {
+	enum config_placeholder placeholder;
+	struct str text;  // where it is PLACEHOLDER_NONE
+};
+
+struct config_value {
+	struct str text;  // as written
+	struct config_value_part *parts;
+	size_t part_count;  // >= 1
+};
+
+struct config_field {
+	struct config_text name;  // lower case
+	struct config_value value;
+};
+
+// How a route changes the fields of a head: first `remove` and `set` take away what is there, in
+// any spelling (str_same_field), then `set` and `add` put in theirs.
+struct config_field_rules {
+	struct config_field *set, *add;
+	size_t set_count, add_count;
+	struct config_texts remove;  // lower case
+	bool any;
+};
+
+// One of the backends among which a route's requests are shared out.
+struct config_share {
+	struct config_text name;
+	uint64_t weight;
+	int backend;  // index into config.backends
+};
+
+// Who gets copies of a route's requests besides.
+struct config_mirror {
+	struct config_text backend_name;  // empty: nobody
+	int backend;                      // index into config.backends
+	double share;                     // 0 to 1, of the requests
+};
+
+// Where a request goes instead of where it was sent. What is empty stays as it was asked for; the
+// query does in any case.
+struct config_target {
+	struct config_text prefix;  // takes the place of what `/api/*` matched; not beside `path`
+	struct config_text path;
+	struct config_text host;  // a port may follow
+};
+
+struct config_redirect {
+	int status;  // 0: the route has none
+	struct config_target target;
+};
+
 enum config_match_kind { MATCH_GRPC, MATCH_PATH };
 
 struct config_route {
@@ -149,15 +225,26 @@ struct config_route {
 	struct config_texts methods;  // of a path match; none = any
 	struct config_texts hosts;    // lower case, without port; none = any
 	struct config_texts allow;    // SPIFFE patterns; none = every identity the listener accepts
-	int backend;                  // index into config.backends, -1 when `respond` answers
+	int backend;  // index into config.backends; of `backends` the first; -1: the gateway
+	              // answers
 	struct config_text backend_name;
-	int respond_status;  // 100..599 where backend < 0
+	struct config_share *shares;  // `backends`
+	size_t share_count;           // 0, or >= 2
+	uint64_t share_weight;        // of all together, > 0 then
+	struct config_mirror mirror;
+	int respond_status;  // 100..599 where backend < 0; of `redirect` too
 	struct str respond_body;
+	struct config_redirect redirect;
+	struct config_target rewrite;
+	bool rewrites;       // there is a `rewrite`
 	int64_t timeout_ns;  // 0 = none
 	bool upgrade_websocket;
 	struct config_texts upgrades;  // the same as written
+	struct config_field_rules request_headers, response_headers;
 	struct config_rate_limit *rate_limits;
 	size_t rate_limit_count;
+	struct config_call_limit *call_limits;
+	size_t call_limit_count;
 	struct config_mark mark;
 };
 

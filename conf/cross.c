@@ -92,7 +92,6 @@ static void unknown_backend(
 		usage->used[near] = true;  // it was meant
 	if (!usage->names_known)
 		return;
-	reader_enter(reader, "backend");
 	if (near >= 0)
 		reader_problem(reader, name->mark,
 		        "found %s, which is no backend's name; did you mean %.*s?",
@@ -102,12 +101,11 @@ static void unknown_backend(
 		reader_problem(reader, name->mark,
 		        "found %s, which is no backend's name; expected one from backends",
 		        value_quote(name->text).text);
-	reader_leave(reader);
 }
 
-static void check_upgrade(struct reader *reader, const struct config_route *route)
+static void check_upgrade(struct reader *reader, const struct config_route *route, int index)
 {
-	const struct config_backend *backend = &reader->config->backends[route->backend];
+	const struct config_backend *backend = &reader->config->backends[index];
 	if (!route->upgrade_websocket || backend->protocol == PROTOCOL_HTTP1)
 		return;
 	reader_enter(reader, "upgrade");
@@ -117,20 +115,81 @@ static void check_upgrade(struct reader *reader, const struct config_route *rout
 	reader_leave(reader);
 }
 
+// The reader stands at the name; its index, or -1.
+static int resolve_backend(
+        struct reader *reader, const struct config_text *name, struct usage *usage)
+{
+	int index = name->text.len ? find_backend(reader->config, name->text) : -1;
+	if (index >= 0)
+		usage->used[index] = true;
+	else if (name->text.len)
+		unknown_backend(reader, name, usage);
+	else
+		usage->routes_known = false;
+	return index;
+}
+
+static void resolve_share(struct reader *reader, struct config_share *share, struct usage *usage)
+{
+	reader_enter(reader, "name");
+	share->backend = resolve_backend(reader, &share->name, usage);
+	reader_leave(reader);
+}
+
+static void resolve_shares(struct reader *reader, struct config_route *route, struct usage *usage)
+{
+	reader_enter(reader, "backends");
+	for (size_t i = 0; i < route->share_count; i++) {
+		reader_enter_item(reader, i);
+		resolve_share(reader, &route->shares[i], usage);
+		reader_leave(reader);
+	}
+	reader_leave(reader);
+	for (size_t i = 0; i < route->share_count; i++)
+		if (route->shares[i].backend >= 0)
+			check_upgrade(reader, route, route->shares[i].backend);
+	route->backend = route->shares[0].backend;
+}
+
 static void check_route_backend(
         struct reader *reader, struct config_route *route, struct usage *usage)
 {
-	if (!route->backend_name.text.len) {
-		usage->routes_known = usage->routes_known && route->respond_status;
+	if (route->share_count) {
+		resolve_shares(reader, route, usage);
 		return;
 	}
-	route->backend = find_backend(reader->config, route->backend_name.text);
-	if (route->backend < 0) {
-		unknown_backend(reader, &route->backend_name, usage);
+	if (route->respond_status && !route->backend_name.text.len)
 		return;
-	}
-	usage->used[route->backend] = true;
-	check_upgrade(reader, route);
+	reader_enter(reader, "backend");
+	route->backend = resolve_backend(reader, &route->backend_name, usage);
+	reader_leave(reader);
+	if (route->backend >= 0)
+		check_upgrade(reader, route, route->backend);
+}
+
+static bool leads_to(const struct config_route *route, int backend)
+{
+	bool leads = route->backend == backend;
+	for (size_t i = 0; i < route->share_count; i++)
+		leads |= route->shares[i].backend == backend;
+	return leads;
+}
+
+static void check_route_mirror(
+        struct reader *reader, struct config_route *route, struct usage *usage)
+{
+	struct config_mirror *mirror = &route->mirror;
+	if (!mirror->backend_name.text.len)
+		return;
+	reader_enter(reader, "mirror");
+	reader_enter(reader, "backend");
+	mirror->backend = resolve_backend(reader, &mirror->backend_name, usage);
+	if (mirror->backend >= 0 && leads_to(route, mirror->backend))
+		reader_problem(reader, mirror->backend_name.mark,
+		        "found %s, which gets the requests themselves; expected another",
+		        value_quote(mirror->backend_name.text).text);
+	reader_leave(reader);
+	reader_leave(reader);
 }
 
 static void check_routes(
@@ -141,6 +200,7 @@ static void check_routes(
 	for (size_t i = 0; i < listener->route_count; i++) {
 		reader_enter_item(reader, i);
 		check_route_backend(reader, &listener->routes[i], usage);
+		check_route_mirror(reader, &listener->routes[i], usage);
 		reader_leave(reader);
 	}
 	reader_leave(reader);

@@ -1,5 +1,5 @@
 // What the parts of a file say about each other: names, addresses, who uses what. Called once the
-// whole file is read; adds its problems and resolves each route's backend to its index.
+// whole file is read; adds its problems and resolves each route's backends to their indices.
 #ifndef CONF_CROSS_H
 #define CONF_CROSS_H
 

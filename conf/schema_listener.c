@@ -5,9 +5,11 @@ enum {
 	CERTIFICATES_MAX = 256,
 	ROUTES_MAX = 10000,
 	WORDS_MAX = 1000,
+	SHARES_MAX = 64,
 	RATE_LIMITS_MAX = 16,
 	OVERRIDES_MAX = 100,
-	PER_MAX = ARRAY_LEN(((struct config_rate_limit *)NULL)->per),
+	CALL_LIMITS_MAX = CONFIG_CALL_LIMITS_MAX,
+	PER_MAX = ARRAY_LEN(((struct config_split *)NULL)->per),
 };
 
 static const struct schema_key certificate_keys[] = {
@@ -92,6 +94,11 @@ static const struct schema_object schema_timeouts = {
 static const struct schema_key limits_keys[] = {
         {"connections", TYPE(type_count), AT(config_limits, connections), RANGE(0, 10000000),
                 .fallback = "10000", DOC("Open connections of this listener.")},
+        {"connections_per_identity", TYPE(type_count), AT(config_limits, connections_per_identity),
+                RANGE(0, 10000000), .fallback = "0",
+                DOC("Of them, those of one SPIFFE ID, over all workers.")},
+        {"connections_per_address", TYPE(type_count), AT(config_limits, connections_per_address),
+                RANGE(0, 10000000), .fallback = "0", DOC("And those from one IP address.")},
         {"concurrent_streams", TYPE(type_count), AT(config_limits, concurrent_streams),
                 RANGE(0, INT32_MAX), .fallback = "100",
                 DOC("HTTP/2 streams open at once on a connection.")},
@@ -162,7 +169,7 @@ static const struct schema_key rate_limit_keys[] = {
         {"burst", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_rate_limit, burst),
                 RANGE(1, 1000000000), DOC("Tokens at the start and at most.")},
         {"per", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_per),
-                AT(config_rate_limit, per_names), RANGE(1, PER_MAX),
+                AT(config_rate_limit, split.per_names), RANGE(1, PER_MAX),
                 DOC("One bucket for each combination of `identity`, `method`, `source_ip`, "
                     "`header:NAME`; without the key the route has one.")},
         {"overrides", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
@@ -174,7 +181,7 @@ static const struct schema_key rate_limit_keys[] = {
                     "leaves an audit record of event `shadowed`. It takes tokens only of calls "
                     "that "
                     "pass all the others.")},
-        {"max_keys", TYPE(type_count), AT(config_rate_limit, max_keys), RANGE(1, 10000000),
+        {"max_keys", TYPE(type_count), AT(config_rate_limit, split.max_keys), RANGE(1, 10000000),
                 .fallback = "10000", .shown = shown_split,
                 DOC("Buckets kept with `per`; beyond them newcomers share one.")},
         {"store", TYPE(type_choice), AT(config_rate_limit, store), .choices = stores,
@@ -202,6 +209,24 @@ static const struct schema_object schema_rate_limit = {
             "All limits of a route must have a token, and none is taken unless all have."),
         .size = sizeof(struct config_rate_limit), KEYS(rate_limit_keys), .check = check_rate_limit};
 
+static const struct schema_key call_limit_keys[] = {
+        {"calls", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_call_limit, calls),
+                RANGE(1, 1000000000),
+                DOC("So many may be under way at once, from the verdict to the end of the answer; "
+                    "what is more is refused as `overloaded`.")},
+        {"per", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_per),
+                AT(config_call_limit, split.per_names), RANGE(1, PER_MAX),
+                DOC("One count for each combination of `identity`, `method`, `source_ip`, "
+                    "`header:NAME`; without the key the route has one.")},
+        {"max_keys", TYPE(type_count), AT(config_call_limit, split.max_keys), RANGE(1, 10000000),
+                .fallback = "10000", .shown = shown_call_split,
+                DOC("Callers counted with `per` at once; beyond them newcomers share one count.")},
+};
+
+static const struct schema_object schema_call_limit = {
+        DOC("How many calls may be under way at once, over all workers of this process."),
+        .size = sizeof(struct config_call_limit), KEYS(call_limit_keys), .check = check_call_limit};
+
 static const struct schema_key route_keys[] = {
         {"match", .shape = SHAPE_OBJECT, .presence = PRESENCE_REQUIRED, OBJECT(schema_match),
                 DOC("What the route answers to.")},
@@ -211,22 +236,43 @@ static const struct schema_key route_keys[] = {
                     "in.")},
         {"backend", .presence = PRESENCE_OPTIONAL, TYPE(type_name), AT(config_route, backend_name),
                 DOC("The name of the backend that gets the request.")},
+        {"backends", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL, OBJECT(schema_share),
+                AT(config_route, shares), COUNT_AT(config_route, share_count), RANGE(1, SHARES_MAX),
+                DOC("Several backends, among which requests are shared out by weight.")},
+        {"mirror", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_mirror),
+                AT(config_route, mirror), DOC("Another backend gets copies of the requests.")},
         {"respond", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_respond),
                 DOC("The gateway answers by itself.")},
+        {"redirect", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_redirect),
+                AT(config_route, redirect), DOC("The gateway sends the client elsewhere.")},
+        {"rewrite", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_rewrite),
+                AT(config_route, rewrite),
+                DOC("The backend is asked for another path, or under another host.")},
         {"timeout", TYPE(type_duration), AT(config_route, timeout_ns), RANGE(0, DAY_NS),
                 .fallback = "0s", .shown = shown_forward,
                 DOC("The backend's complete answer; 0 is off.")},
         {"upgrade", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_upgrade),
                 AT(config_route, upgrades), RANGE(1, 1),
                 DOC("Protocols a client may upgrade to (`websocket`), with an `http1` backend.")},
+        {"request_headers", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_request_headers), AT(config_route, request_headers),
+                DOC("What of the request's head the backend gets to see.")},
+        {"response_headers", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_response_headers), AT(config_route, response_headers),
+                DOC("What of the answer's head the client gets to see.")},
         {"rate_limits", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
                 OBJECT(schema_rate_limit), AT(config_route, rate_limits),
                 COUNT_AT(config_route, rate_limit_count), RANGE(0, RATE_LIMITS_MAX),
                 DOC("Tokens a call pays.")},
+        {"call_limits", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_call_limit), AT(config_route, call_limits),
+                COUNT_AT(config_route, call_limit_count), RANGE(0, CALL_LIMITS_MAX),
+                DOC("Calls under way at once.")},
 };
 
 static const struct schema_object schema_route = {
-        DOC("The first route that matches decides. Either `backend` or `respond`."),
+        DOC("The first route that matches decides. One of `backend`, `backends`, "
+            "`respond` and `redirect`."),
         .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
 
 static const char *const quota_fields[] = {"off", "standard", "legacy", "both", NULL};

@@ -1,5 +1,5 @@
-// How a row of the schema table is written; for schema.c and schema_listener.c alone, which hold
-// the rows. Constant data; any thread.
+// How a row of the schema table is written; for the schema*.c alone, which hold the rows. Constant
+// data; any thread.
 #ifndef CONF_SCHEMA_ROW_H
 #define CONF_SCHEMA_ROW_H
 

@@ -105,7 +105,7 @@ static void write_ratio(const struct schema_key *key, const void *field, struct 
 		buffer_cut(out, buffer_len(out) - 1);
 }
 
-static const struct schema_type type_ratio = {.name = "ratio",
+const struct schema_type type_ratio = {.name = "ratio",
         .expected = "a number from 0 to 1 such as 0.05",
         .set = set_ratio,
         .write = write_ratio,

@@ -23,7 +23,11 @@ extern const struct schema_type type_server;    // struct config_address; names 
 extern const struct schema_type type_grpc;      // struct config_route
 extern const struct schema_type type_path;      // struct config_route
 
+extern const struct schema_type type_ratio;        // double: schema_tracing.c
+extern const struct schema_type type_field_value;  // struct config_value
+
 // The rest are struct config_text.
+extern const struct schema_type type_field_name;
 extern const struct schema_type type_name;
 extern const struct schema_type type_file;
 extern const struct schema_type type_pattern;
@@ -31,6 +35,8 @@ extern const struct schema_type type_method;
 extern const struct schema_type type_host;
 extern const struct schema_type type_per;
 extern const struct schema_type type_upgrade;
+extern const struct schema_type type_target_path;
+extern const struct schema_type type_authority;
 extern const struct schema_type type_endpoint;
 
 // What the types of text share.

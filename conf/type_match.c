@@ -164,3 +164,17 @@ const struct schema_type type_upgrade = {.name = "protocol",
         .write = type_write_text,
         .given = type_text_given,
         .bytes_max = TOKEN_BYTES_MAX};
+
+const struct schema_type type_target_path = {.name = "path",
+        .expected = "a path such as /v2",
+        .set = type_set_text,
+        .write = type_write_text,
+        .given = type_text_given,
+        .bytes_max = MATCH_BYTES_MAX};
+
+const struct schema_type type_authority = {.name = "host, perhaps with a port",
+        .expected = "a host such as api.example.com or api.example.com:8443",
+        .set = type_set_text,
+        .write = type_write_text,
+        .given = type_text_given,
+        .bytes_max = HOST_BYTES_MAX};

@@ -325,6 +325,8 @@ static void on_closed(struct link *link)
 	turn_stop_timer(&worker->turn, &downstream->expiry);
 	turn_stop_timer(&worker->turn, &downstream->report);
 	atomic_fetch_sub(&downstream->listener->listening->connections, 1);
+	tally_leave(&downstream->address_place);
+	tally_leave(&downstream->identity_place);
 	metrics_connections(worker->metrics, downstream->listener->label, -1);
 	if (downstream->codec)
 		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);

@@ -38,6 +38,7 @@ struct downstream {
 	struct list exchanges;
 	size_t exchange_count;
 	struct policy_identity identity;
+	struct tally_place address_place, identity_place;  // among connections of the same
 	enum reason standing;  // why every request of this connection is refused; REASON_NONE: it
 	                       // is not
 	struct str standing_detail;

@@ -25,6 +25,15 @@ bool downstream_over_ceiling(struct downstream *downstream, size_t count)
 		downstream->standing_detail = STR(MEMORY_DETAIL);
 		return memory == MEMORY_GONE;
 	}
+	enum policy_room room = policy_count_address(downstream->snapshot->policy,
+	        downstream->listener_index, str_from(downstream->source_ip),
+	        &downstream->address_place);
+	if (room != POLICY_ROOM) {
+		downstream->standing = REASON_overloaded;
+		downstream->standing_detail = STR("the address has all the connections it may "
+		                                  "have: limits.connections_per_address");
+		return room == POLICY_OVERFULL;
+	}
 	uint64_t most = downstream_config(downstream)->limits.connections;
 	if (most == 0 || count <= most)
 		return false;

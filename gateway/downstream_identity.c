@@ -20,6 +20,18 @@ static void identify(struct downstream *downstream)
 	        &downstream->identity_arena, &downstream->identity);
 }
 
+// A ceiling that a reload brings is for newcomers.
+static void count_identity(struct downstream *downstream)
+{
+	enum policy_room room = policy_count_identity(downstream->snapshot->policy,
+	        downstream->listener_index, &downstream->identity.id, &downstream->identity_place);
+	if (room == POLICY_ROOM || downstream->codec)
+		return;
+	downstream->standing = REASON_overloaded;
+	downstream->standing_detail = STR("the identity has all the connections it may have: "
+	                                  "limits.connections_per_identity");
+}
+
 void downstream_identify(struct downstream *downstream)
 {
 	bool follows = downstream->snapshot != downstream->worker->snapshot &&
@@ -37,6 +49,8 @@ void downstream_identify(struct downstream *downstream)
 		return;
 	downstream->standing = downstream->identity.reason;
 	downstream->standing_detail = downstream->identity.detail;
+	if (downstream->standing == REASON_NONE && !downstream->identity_place.tally)
+		count_identity(downstream);
 }
 
 void downstream_review(struct downstream *downstream)

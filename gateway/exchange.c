@@ -5,6 +5,7 @@
 #include "base/spare.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
+#include "gateway/mirror.h"
 #include "gateway/record.h"
 #include "gateway/reject.h"
 #include "gateway/upstream.h"
@@ -17,16 +18,6 @@ enum { HOLD_MS = 100, HOLD_MS_MAX = 1000, HOLD_BYTES_MAX = 4 * 1024 * 1024 };
 const struct config_route *exchange_route(const struct exchange *exchange)
 {
 	return exchange->decision.route;
-}
-
-static struct turn *turn_of(const struct exchange *exchange)
-{
-	return &exchange->downstream->worker->turn;
-}
-
-static const struct config_timeouts *timeouts_of(const struct exchange *exchange)
-{
-	return &exchange->snapshot->config->listeners[exchange->listener].timeouts;
 }
 
 // Taken bytes leave room at the source: that is how the slower side slows the faster one.
@@ -46,71 +37,6 @@ static void down_taken(struct body *body, size_t count)
 	exchange_progress(exchange);
 }
 
-void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct str detail)
-{
-	if (exchange->state == EXCHANGE_HELD)
-		return;  // it is refused already
-	struct refusal refusal = {
-	        .reason = reason, .detail = detail, .policy_name = exchange->decision.policy_name};
-	if (!exchange->client->head_sent) {
-		reject_exchange(exchange, &refusal);
-		return;
-	}
-	reject_unanswered(exchange->downstream, exchange->client, reason, detail);
-	if (exchange->refused == REASON_NONE)
-		exchange->refused = reason;
-	stream_reset(exchange->client, ABORT_CANCELLED);
-	exchange_finish(exchange);
-}
-
-static void stall(struct exchange *exchange, struct str detail)
-{
-	exchange->cause = "client_stalled";
-	exchange_refuse_late(exchange, REASON_request_timeout, detail);
-}
-
-// Nothing moved for stream_idle: whose turn was it?
-static void on_progress(struct timer *timer)
-{
-	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, progress);
-	if (exchange->state == EXCHANGE_HELD) {
-		exchange_send_held(exchange);
-		return;
-	}
-	// The last byte of a known length waits for the request's end: it is no sign of a backend
-	// that does not read.
-	bool all_passed_on = buffer_len(&exchange->up.bytes) <= 1;
-	if (!exchange->client->head_sent && !exchange->request_whole && all_passed_on)
-		stall(exchange, STR("the client stopped sending its request"));
-	else if (!exchange->client->head_sent)
-		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "backend_stalled");
-	else if (buffer_len(&exchange->down.bytes) || exchange->answer_whole)
-		stall(exchange, STR("the client stopped taking its answer"));
-	else
-		exchange_fail(exchange, 504, GRPC_UNAVAILABLE, "stream_idle");
-}
-
-static void on_deadline(struct timer *timer)
-{
-	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, deadline);
-	exchange_fail(exchange, 504, GRPC_DEADLINE_EXCEEDED, "deadline_exceeded");
-}
-
-static void on_arrival(struct timer *timer)
-{
-	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, arrival);
-	if (!exchange->request_whole)
-		exchange_refuse_late(
-		        exchange, REASON_request_timeout, STR("the whole request took too long"));
-}
-
-void exchange_progress(struct exchange *exchange)
-{
-	int64_t idle_ns = timeouts_of(exchange)->stream_idle_ns;
-	if (idle_ns && exchange->state != EXCHANGE_HELD && exchange->state != EXCHANGE_OVER)
-		turn_set_timer(turn_of(exchange), &exchange->progress, idle_ns);
-}
-
 struct exchange *exchange_new(struct downstream *downstream, struct stream *client)
 {
 	struct exchange *exchange = must_spare(sizeof(*exchange));
@@ -124,10 +50,8 @@ struct exchange *exchange_new(struct downstream *downstream, struct stream *clie
 	exchange->decision.limit_index = -1;
 	exchange->up.taken = up_taken;
 	exchange->down.taken = down_taken;
-	exchange->time.start_ns = turn_of(exchange)->now_ns;
-	timer_init(&exchange->progress, on_progress);
-	timer_init(&exchange->deadline, on_deadline);
-	timer_init(&exchange->arrival, on_arrival);
+	exchange->time.start_ns = exchange_turn(exchange)->now_ns;
+	exchange_init_timers(exchange);
 	list_push(&downstream->exchanges, &exchange->node);
 	downstream->exchange_count++;
 	metrics_requests_active(downstream->worker->metrics, 1);
@@ -136,9 +60,9 @@ struct exchange *exchange_new(struct downstream *downstream, struct stream *clie
 	client->user = exchange;
 	forward_identify(exchange, &client->head);
 	exchange_progress(exchange);
-	int64_t request_ns = timeouts_of(exchange)->request_ns;
+	int64_t request_ns = exchange_timeouts(exchange)->request_ns;
 	if (request_ns && !exchange->grpc)
-		turn_set_timer(turn_of(exchange), &exchange->arrival, request_ns);
+		turn_set_timer(exchange_turn(exchange), &exchange->arrival, request_ns);
 	return exchange;
 }
 
@@ -153,14 +77,13 @@ static void set_deadline(struct exchange *exchange)
 	if (timeout_ns <= 0 || timeout_ns > longest_ns)
 		return;
 	exchange->time.deadline_ns = exchange->time.start_ns + timeout_ns;
-	turn_set_timer(turn_of(exchange), &exchange->deadline, timeout_ns);
+	turn_set_timer(exchange_turn(exchange), &exchange->deadline, timeout_ns);
 }
 
 // `cause`: why the attempt before failed; NULL for the first.
 static bool try_backend(struct exchange *exchange, const char *cause)
 {
 	struct worker *worker = exchange->downstream->worker;
-	size_t backend = (size_t)exchange_route(exchange)->backend;
 	bool again = exchange->attempts++ > 0;
 	exchange->time.tried_ns = again ? clock_monotonic_ns() : exchange->time.forwarded_ns;
 	exchange->time.connected_ns = 0;
@@ -170,7 +93,7 @@ static bool try_backend(struct exchange *exchange, const char *cause)
 		forward_deadline(exchange, &exchange->request);
 	}
 	exchange->backend = upstream_open(
-	        worker, exchange->snapshot, backend, again, &exchange->endpoint);
+	        worker, exchange->snapshot, exchange->backend_index, again, &exchange->endpoint);
 	if (!exchange->backend)
 		return false;
 	exchange->backend->user = exchange;
@@ -186,6 +109,7 @@ void exchange_forward(struct exchange *exchange)
 	exchange->state = EXCHANGE_FORWARDED;
 	exchange->time.forwarded_ns = clock_monotonic_ns();
 	set_deadline(exchange);
+	exchange_choose_backend(exchange);
 	forward_request(exchange, &exchange->request);
 	while (!try_backend(exchange, "connect_failed"))
 		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
@@ -205,7 +129,7 @@ void exchange_send_held(struct exchange *exchange)
 	exchange->state = EXCHANGE_ANSWERING;
 	exchange_progress(exchange);
 	bool last = exchange->downstream->standing != REASON_NONE ||
-	            (exchange->refused == REASON_overloaded && !exchange->decision.claim_count);
+	            (exchange->refused == REASON_overloaded && !exchange_route(exchange));
 	// Nothing that follows a malformed request on an HTTP/1.1 connection is served. The answer
 	// says so, if that comes first.
 	if (!codec->h2 && (last || exchange->refused == REASON_malformed_request))
@@ -228,12 +152,12 @@ void exchange_hold_on(struct exchange *exchange, size_t bytes)
 {
 	exchange->up.total_in += bytes;
 	if (exchange->up.total_in > HOLD_BYTES_MAX ||
-	        turn_of(exchange)->now_ns - exchange->time.held_ns >
+	        exchange_turn(exchange)->now_ns - exchange->time.held_ns >
 	                (int64_t)HOLD_MS_MAX * NS_PER_MS)
 		return;
 	stream_credit(exchange->client, bytes);
-	turn_stop_timer(turn_of(exchange), &exchange->progress);
-	turn_set_timer(turn_of(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
+	turn_stop_timer(exchange_turn(exchange), &exchange->progress);
+	turn_set_timer(exchange_turn(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
 }
 
 void exchange_answer(struct exchange *exchange, struct head *head, struct str body)
@@ -252,9 +176,9 @@ void exchange_answer(struct exchange *exchange, struct head *head, struct str bo
 		return;
 	}
 	exchange->state = EXCHANGE_HELD;
-	exchange->time.held_ns = turn_of(exchange)->now_ns;
-	turn_stop_timer(turn_of(exchange), &exchange->progress);
-	turn_set_timer(turn_of(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
+	exchange->time.held_ns = exchange_turn(exchange)->now_ns;
+	turn_stop_timer(exchange_turn(exchange), &exchange->progress);
+	turn_set_timer(exchange_turn(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
 }
 
 void exchange_let_go_of_backend(struct exchange *exchange)
@@ -277,8 +201,7 @@ static bool try_again(struct exchange *exchange, enum stream_abort why, const ch
 	                  str_eq(method, STR("OPTIONS"));
 	bool safe = why == ABORT_UNPROCESSED || why == ABORT_DEADLINE ||
 	            (why == ABORT_UNANSWERED && idempotent);
-	const struct config_backend *backend =
-	        &exchange->snapshot->config->backends[exchange_route(exchange)->backend];
+	const struct config_backend *backend = exchange_backend(exchange);
 	unsigned most = backend->endpoint_count + 1 < EXCHANGE_TRIES_MAX
 	                        ? (unsigned)backend->endpoint_count + 1
 	                        : EXCHANGE_TRIES_MAX;
@@ -382,12 +305,13 @@ void exchange_finish(struct exchange *exchange)
 	if (exchange->state == EXCHANGE_OVER)
 		return;
 	exchange->state = EXCHANGE_OVER;
-	exchange_stop_asking(exchange);
+	exchange_leave_limits(exchange);
 	exchange_let_go_of_backend(exchange);
+	mirror_drop(exchange);
 	record_exchange(exchange);
-	turn_stop_timer(turn_of(exchange), &exchange->progress);
-	turn_stop_timer(turn_of(exchange), &exchange->deadline);
-	turn_stop_timer(turn_of(exchange), &exchange->arrival);
+	turn_stop_timer(exchange_turn(exchange), &exchange->progress);
+	turn_stop_timer(exchange_turn(exchange), &exchange->deadline);
+	turn_stop_timer(exchange_turn(exchange), &exchange->arrival);
 	struct stream *client = exchange->client;
 	exchange->client = NULL;
 	stream_release(client);
@@ -395,6 +319,6 @@ void exchange_finish(struct exchange *exchange)
 	downstream->exchange_count--;
 	metrics_requests_active(downstream->worker->metrics, -1);
 	exchange->grave.bury = bury;
-	turn_mark_dead(turn_of(exchange), &exchange->grave);
+	turn_mark_dead(exchange_turn(exchange), &exchange->grave);
 	link_mark_dirty(&downstream->link);
 }

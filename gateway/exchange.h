@@ -36,6 +36,7 @@ struct exchange {
 	struct stream *client;   // NULL once cut
 	struct stream *backend;  // NULL before forwarding and once cut
 	struct body up, down;    // the request's body, the answer's
+	struct mirror *mirror;   // gathers a copy of the request; NULL: none is made
 	bool grpc;
 	bool tunnel;  // after a 101
 	bool request_whole, answer_whole;
@@ -44,6 +45,7 @@ struct exchange {
 	struct str host;
 	struct policy_decision decision;
 	struct limit_ask *ask;  // while EXCHANGE_ASKING, else NULL
+	size_t backend_index;   // whom it is for, once it is forwarded
 	struct head request;    // as sent to the backend, kept for another try
 	unsigned attempts;
 	struct {
@@ -76,6 +78,16 @@ struct exchange {
 	enum reason refused;
 };
 
+static inline struct turn *exchange_turn(const struct exchange *exchange)
+{
+	return &exchange->downstream->worker->turn;
+}
+
+static inline const struct config_timeouts *exchange_timeouts(const struct exchange *exchange)
+{
+	return &exchange->snapshot->config->listeners[exchange->listener].timeouts;
+}
+
 // Client side: what the downstream codec tells.
 void exchange_client_head(struct stream *stream, bool end);
 void exchange_client_data(struct stream *stream, struct str bytes);
@@ -96,6 +108,7 @@ void exchange_backend_sent(struct stream *stream);
 // Whether the verdict stands now; false: it comes later, to `verdict`.
 MUST_USE bool exchange_ask_fleet(struct exchange *exchange, void (*verdict)(void *exchange));
 void exchange_stop_asking(struct exchange *exchange);         // idempotent
+void exchange_leave_limits(struct exchange *exchange);        // likewise; it is over
 void exchange_count_limits(const struct exchange *exchange);  // once the verdict is whole
 struct exchange *exchange_new(struct downstream *downstream, struct stream *client);
 void exchange_forward(struct exchange *exchange);
@@ -109,10 +122,15 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 // answer is broken off and the record written.
 void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct str detail);
 void exchange_let_go_of_backend(struct exchange *exchange);
+void exchange_init_timers(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
 void exchange_send_held(struct exchange *exchange);
 void exchange_hold_on(struct exchange *exchange, size_t bytes);
 void exchange_finish(struct exchange *exchange);  // idempotent
+
+// Whom the route gives this request to; for all its attempts.
+void exchange_choose_backend(struct exchange *exchange);
+const struct config_backend *exchange_backend(const struct exchange *exchange);
 
 const struct config_route *exchange_route(
         const struct exchange *exchange);  // NULL when none matched

@@ -4,8 +4,10 @@
 #include "gateway/exchange.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
+#include "gateway/mirror.h"
 #include "gateway/quota_fields.h"
 #include "gateway/reject.h"
+#include "gateway/rewrite.h"
 #include "policy/host.h"
 
 static struct str header_value(const void *headers, struct str name, struct arena *arena)
@@ -70,14 +72,32 @@ static void respond(struct exchange *exchange)
 		fields_add(&head.fields, arena, STR("grpc-message"),
 		        grpc_message_encode(str_trim(route->respond_body), arena));
 	} else {
-		fields_add(
-		        &head.fields, arena, STR("content-type"), STR("text/plain; charset=utf-8"));
+		if (route->redirect.status)
+			fields_add(
+			        &head.fields, arena, STR("location"), rewrite_location(exchange));
+		else
+			fields_add(&head.fields, arena, STR("content-type"),
+			        STR("text/plain; charset=utf-8"));
 		fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
 	}
 	quota_fields_add(exchange, &head.fields);
+	if (route->response_headers.any)
+		rewrite_fields(exchange, &route->response_headers, false, &head.fields);
 	bool bodiless = exchange->grpc || route->respond_status == 204 ||
 	                route->respond_status == 304;
 	exchange_answer(exchange, &head, bodiless ? STR("") : route->respond_body);
+}
+
+static void forward(struct exchange *exchange)
+{
+	exchange_forward(exchange);
+	mirror_begin(exchange, exchange->up.ended && !exchange->up.total_in);
+	if (!exchange->up.total_in)
+		return;
+	// What came while the fleet was asked; nobody took it yet.
+	mirror_take(exchange, buffer_str(&exchange->up.bytes));
+	if (exchange->up.ended)
+		mirror_send(exchange);
 }
 
 // Step 4: to the backend, or our own answer.
@@ -87,7 +107,7 @@ static void pass(struct exchange *exchange)
 	exchange->tunnel = head->websocket;
 	exchange->request_whole |= exchange->tunnel;  // until it is a tunnel, all is said
 	if (exchange_route(exchange)->backend >= 0)
-		exchange_forward(exchange);
+		forward(exchange);
 	else if (exchange->up.ended || head->expects_continue)
 		respond(exchange);  // else when the request is whole: only then is it known to be
 		                    // well-formed
@@ -155,6 +175,7 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 	struct exchange *exchange = stream->user;
 	uint64_t most = downstream_config(exchange->downstream)->limits.body_bytes;
 	exchange_progress(exchange);
+	mirror_take(exchange, bytes);
 	if (exchange->state == EXCHANGE_HELD) {
 		exchange_hold_on(exchange, bytes.len);
 		return;
@@ -184,6 +205,7 @@ void exchange_client_end(struct stream *stream, const struct fields *trailers)
 	turn_stop_timer(&exchange->downstream->worker->turn, &exchange->arrival);
 	exchange_progress(exchange);
 	forward_trailers(exchange, trailers, true, &exchange->up.trailers);
+	mirror_send(exchange);
 	if (exchange->backend)
 		stream_wake(exchange->backend);
 	else if (exchange->state == EXCHANGE_JUDGED && exchange_route(exchange))

@@ -13,8 +13,10 @@ static void settle(struct exchange *exchange)
 	struct policy_decision *decision = &exchange->decision;
 	struct worker *worker = exchange->downstream->worker;
 	policy_settle(decision, worker->turn.now_ns, &exchange->arena);
-	if (decision->reason != REASON_NONE)
-		limit_store_give_back(worker->limits, decision->claims, decision->claim_count);
+	if (decision->reason == REASON_NONE)
+		return;
+	limit_store_give_back(worker->limits, decision->claims, decision->claim_count);
+	policy_leave(decision);
 }
 
 static void on_answered(void *user)
@@ -46,6 +48,12 @@ void exchange_stop_asking(struct exchange *exchange)
 	if (exchange->ask)
 		limit_store_drop(exchange->ask);
 	exchange->ask = NULL;
+}
+
+void exchange_leave_limits(struct exchange *exchange)
+{
+	exchange_stop_asking(exchange);
+	policy_leave(&exchange->decision);
 }
 
 static enum metrics_decision decision_of(const struct policy_decision *decision, size_t limit)

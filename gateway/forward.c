@@ -6,6 +6,7 @@
 #include "gateway/http/grpc.h"
 #include "gateway/http/trace.h"
 #include "gateway/quota_fields.h"
+#include "gateway/rewrite.h"
 
 // Headers that carry the gateway's own word, in any spelling a CGI-like backend might fold into
 // theirs.
@@ -111,13 +112,25 @@ static void add_our_word(struct exchange *exchange, const struct head *request, 
 		fields_add(&out->fields, arena, STR("tracestate"), exchange->trace_state);
 }
 
-// The announcement of trailers names only those that will pass.
-static struct str announced_trailers(struct str list, struct arena *arena)
+// A refused request, whose trailers are still to come, may have no route.
+static bool passes_as_trailer(const struct exchange *exchange, bool request, struct str name)
 {
+	const struct config_route *route = exchange_route(exchange);
+	const struct config_field_rules *rules = !route    ? NULL
+	                                         : request ? &route->request_headers
+	                                                   : &route->response_headers;
+	return !field_forbidden_in_trailers(name) && !(request && claims_our_word(name)) &&
+	       !(rules && rules->any && rewrite_takes(exchange, rules, name));
+}
+
+// The announcement of trailers names only those that will pass.
+static struct str announced_trailers(struct exchange *exchange, struct str list)
+{
+	struct arena *arena = &exchange->arena;
 	struct str kept = STR(""), name;
 	while (str_next_element(&list, &name)) {
 		name = arena_lower(arena, name);
-		if (field_forbidden_in_trailers(name) || claims_our_word(name))
+		if (!passes_as_trailer(exchange, true, name))
 			continue;
 		kept = kept.len ? arena_printf(arena, "%.*s, %.*s", STR_FMT(kept), STR_FMT(name))
 		                : name;
@@ -125,15 +138,15 @@ static struct str announced_trailers(struct str list, struct arena *arena)
 	return kept;
 }
 
-static void pass_field(const struct field *field, struct arena *arena, struct fields *out)
+static void pass_field(struct exchange *exchange, const struct field *field, struct fields *out)
 {
 	if (!passes_upstream(field->name))
 		return;
 	struct str value = field->value;
 	if (str_eq(field->name, STR("trailer")))
-		value = announced_trailers(value, arena);
+		value = announced_trailers(exchange, value);
 	if (value.len || !field->value.len)
-		fields_add(out, arena, field->name, value);
+		fields_add(out, &exchange->arena, field->name, value);
 }
 
 void forward_deadline(struct exchange *exchange, struct head *out)
@@ -157,12 +170,13 @@ void forward_request(struct exchange *exchange, struct head *out)
 {
 	struct arena *arena = &exchange->arena;
 	const struct head *request = &exchange->client->head;
+	const struct config_route *route = exchange_route(exchange);
 	head_request(out);
 	out->method = request->method;
 	out->scheme = STR("http");
 	// HTTP/1.0 may name no host; an empty one is not for us to pass on.
 	out->authority = request->authority.len ? request->authority
-	                                        : exchange_route(exchange)->backend_name.text;
+	                                        : exchange_backend(exchange)->name.text;
 	out->target = exchange->path.query.len
 	                      ? arena_join(arena,
 	                                (struct str[]){exchange->path.path, exchange->path.query},
@@ -173,8 +187,12 @@ void forward_request(struct exchange *exchange, struct head *out)
 	out->fields.capacity = request->fields.count + 8;
 	out->fields.items = arena_alloc(arena, out->fields.capacity * sizeof(*out->fields.items));
 	for (size_t i = 0; i < request->fields.count; i++)
-		pass_field(&request->fields.items[i], arena, &out->fields);
+		pass_field(exchange, &request->fields.items[i], &out->fields);
 	add_our_word(exchange, request, out);
+	if (route->rewrites)
+		rewrite_target(exchange, out);
+	if (route->request_headers.any)
+		rewrite_fields(exchange, &route->request_headers, false, &out->fields);
 	if (!exchange->grpc)
 		return;
 	fields_add(&out->fields, arena, STR("te"), STR("trailers"));
@@ -201,6 +219,10 @@ void forward_answer(struct exchange *exchange, const struct head *answer, struct
 	}
 	if (told)
 		quota_fields_add(exchange, &out->fields);
+	const struct config_field_rules *rules = &exchange_route(exchange)->response_headers;
+	if (rules->any)
+		rewrite_fields(exchange, rules, answer->status < 200 && answer->status != 101,
+		        &out->fields);
 }
 
 void forward_trailers(
@@ -208,7 +230,7 @@ void forward_trailers(
 {
 	for (size_t i = 0; i < trailers->count; i++) {
 		struct str name = trailers->items[i].name;
-		if (field_forbidden_in_trailers(name) || (request && claims_our_word(name)))
+		if (!passes_as_trailer(exchange, request, name))
 			continue;
 		fields_add(out, &exchange->arena, arena_str(&exchange->arena, name),
 		        arena_str(&exchange->arena, trailers->items[i].value));

@@ -296,6 +296,11 @@ void metrics_upstream_connections(
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
 }
 
+void metrics_mirrored(struct metrics *metrics, const char *backend, const char *result)
+{
+	count(metrics, &(struct key){METRIC_mirrored_requests_total, {backend, result}});
+}
+
 void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)
 {
 	struct series **series = metrics->network[side];

@@ -72,7 +72,7 @@ static void set_backend(const struct exchange *exchange, struct outcome *outcome
 		return;
 	outcome->decide_ns = later(forwarded_ns - exchange->time.start_ns, 0);
 	outcome->retries = exchange->attempts ? (int)exchange->attempts - 1 : 0;
-	outcome->backend = exchange->decision.route->backend_name.text;
+	outcome->backend = exchange_backend(exchange)->name.text;
 	if (!connected_ns)
 		return;
 	outcome->reused = connected_ns <= tried_ns;

@@ -25,9 +25,9 @@ static void count(struct exchange *exchange, int64_t now_ns)
 	        route_label(exchange), protocol, code, now_ns - exchange->time.start_ns);
 	if (!exchange->endpoint)
 		return;
-	metrics_upstream(worker->metrics,
-	        snapshot->backends[exchange->decision.route->backend].label, exchange->endpoint,
-	        exchange->backend_failed ? 0 : exchange->backend_status, exchange->cause,
+	metrics_upstream(worker->metrics, snapshot->backends[exchange->backend_index].label,
+	        exchange->endpoint, exchange->backend_failed ? 0 : exchange->backend_status,
+	        exchange->cause,
 	        (exchange->time.answered_ns ? exchange->time.answered_ns : now_ns) -
 	                exchange->time.forwarded_ns);
 }

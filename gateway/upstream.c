@@ -7,6 +7,7 @@
 #include "gateway/exchange.h"
 #include "gateway/http/h1.h"
 #include "gateway/http/h2.h"
+#include "gateway/mirror.h"
 
 static const struct config_backend *backend_of(const struct pool *pool)
 {
@@ -250,6 +251,16 @@ static const struct codec_events codec_events = {
         .dirty = on_dirty,
 };
 
+static const struct codec_events mirror_events = {
+        .head = mirror_backend_head,
+        .data = mirror_backend_data,
+        .end = mirror_backend_end,
+        .aborted = mirror_backend_aborted,
+        .sent = mirror_backend_sent,
+        .violated = on_violated,
+        .dirty = on_dirty,
+};
+
 static struct upstream *dial(struct pool *pool, size_t endpoint)
 {
 	const struct config_backend *backend = backend_of(pool);
@@ -264,11 +275,10 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	link_init(
 	        &upstream->link, &pool->worker->turn, &link_events, address->kind == ADDRESS_UNIX);
 	upstream->link.last_words = true;
+	const struct codec_events *events = pool->mirror ? &mirror_events : &codec_events;
 	upstream->codec = backend->protocol == PROTOCOL_H2
-	                          ? h2_new(false, &codec_events, upstream, &upstream->link.plain,
-	                                    &limits)
-	                          : h1_new(false, &codec_events, upstream, &upstream->link.plain,
-	                                    &limits);
+	                          ? h2_new(false, events, upstream, &upstream->link.plain, &limits)
+	                          : h1_new(false, events, upstream, &upstream->link.plain, &limits);
 	pool->worker->upstream_count++;
 	pool->upstream_count++;
 	count_connection(upstream, 1);
@@ -283,11 +293,13 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	return upstream;
 }
 
-static struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, size_t backend)
+static struct pool *pool_of(
+        struct worker *worker, struct snapshot *snapshot, size_t backend, bool mirror)
 {
 	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		if (pool->snapshot == snapshot && pool->backend == backend)
+		if (pool->snapshot == snapshot && pool->backend == backend &&
+		        pool->mirror == mirror)
 			return pool;
 	}
 	size_t endpoints = snapshot->config->backends[backend].endpoint_count;
@@ -295,6 +307,7 @@ static struct pool *pool_of(struct worker *worker, struct snapshot *snapshot, si
 	pool->worker = worker;
 	pool->snapshot = snapshot_ref(snapshot);
 	pool->backend = backend;
+	pool->mirror = mirror;
 	pool->retired = snapshot != worker->snapshot;
 	pool->next_endpoint = worker->index;  // workers begin at different endpoints
 	list_init(&pool->connections);
@@ -315,14 +328,12 @@ static struct upstream *find_roomy(struct pool *pool, size_t endpoint)
 	return NULL;
 }
 
-struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, size_t backend,
-        bool again, const char **label)
+static struct stream *open_in(struct pool *pool, bool again, const char **label)
 {
-	struct pool *pool = pool_of(worker, snapshot, backend);
 	size_t endpoint = pool->next_endpoint++ % backend_of(pool)->endpoint_count;
 	bool h2 = backend_of(pool)->protocol == PROTOCOL_H2;
 	struct upstream *upstream = h2 || !again ? find_roomy(pool, endpoint) : NULL;
-	*label = snapshot->backends[backend].endpoint_labels[endpoint];
+	*label = pool->snapshot->backends[pool->backend].endpoint_labels[endpoint];
 	if (!upstream)
 		upstream = dial(pool, endpoint);
 	if (!upstream)
@@ -330,6 +341,19 @@ struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, s
 	struct stream *stream = upstream->codec->ops->open(upstream->codec);
 	sort_in(upstream);
 	return stream;
+}
+
+struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot, size_t backend,
+        bool again, const char **label)
+{
+	return open_in(pool_of(worker, snapshot, backend, false), again, label);
+}
+
+struct stream *upstream_open_mirror(
+        struct worker *worker, struct snapshot *snapshot, size_t backend)
+{
+	const char *label;
+	return open_in(pool_of(worker, snapshot, backend, true), false, &label);
 }
 
 void upstream_suspect(struct stream *stream, int64_t asked_ns)

@@ -15,6 +15,7 @@ struct pool {
 	struct worker *worker;
 	struct snapshot *snapshot;  // whose backend this is
 	size_t backend;             // index there
+	bool mirror;                // its streams are copies' (mirror.h), not exchanges'
 	size_t next_endpoint;
 	struct list connections;  // those that may be used
 	size_t upstream_count;    // with those being closed
@@ -52,6 +53,10 @@ enum {
 // endpoint's name, which lives as long as the snapshot.
 MUST_USE struct stream *upstream_open(struct worker *worker, struct snapshot *snapshot,
         size_t backend, bool again, const char **label);
+// The same for a copy of a request, over connections that carry nothing else; its user hears of it
+// through the mirror_* events.
+MUST_USE struct stream *upstream_open_mirror(
+        struct worker *worker, struct snapshot *snapshot, size_t backend);
 // A call made at `asked_ns` ran out of time. When its HTTP/2 connection has been silent for most of
 // it (a new one may have said its settings), it is dead for all one can tell, for a network that
 // swallows everything says nothing: no new calls go there.

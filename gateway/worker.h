@@ -29,6 +29,7 @@ struct worker {
 	struct list pools;
 	struct limit_store *limits;  // those of the fleet
 	size_t downstream_count, upstream_count;
+	size_t mirror_count;  // copies of requests on their way
 	struct audit *audit;
 	struct audit_lane *lane;
 	struct metrics *metrics;

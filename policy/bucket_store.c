@@ -23,6 +23,7 @@ void bucket_store_free(struct bucket_store *store)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(store->chains); i++)
 		CHECK(!store->chains[i]);
+	CHECK(!store->tallies);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);
 }

@@ -29,7 +29,7 @@ static void assess(struct policy_toll *toll, const struct route *route,
 		CHECK(limit->bucket);  // a policy compiled to be checked never decides
 		toll->limits[i] = limit;
 		toll->claims[i] = (struct bucket_claim){
-		        limit->bucket, limit_key(limit, route, facts, arena)};
+		        limit->bucket, limit_key(&limit->config->split, route, facts, arena)};
 	}
 }
 

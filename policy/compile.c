@@ -4,6 +4,7 @@
 #include "conf/value.h"
 #include "policy/compiled.h"
 #include "policy/host.h"
+#include "policy/target.h"
 
 // Also fed what `check` could only read in part (config_load_faulty): what is empty there has been
 // complained of, and nothing is concluded from it.
@@ -149,8 +150,13 @@ static void check_reachable(const struct compiling *compiling, const struct rout
 
 static bool speaks_grpc(const struct config *config, const struct config_route *route)
 {
-	return route->kind == MATCH_GRPC ||
-	       (route->backend >= 0 && config->backends[route->backend].protocol == PROTOCOL_H2);
+	bool speaks = route->kind == MATCH_GRPC ||
+	              (route->backend >= 0 &&
+	                      config->backends[route->backend].protocol == PROTOCOL_H2);
+	for (size_t i = 0; i < route->share_count; i++)
+		speaks |= route->shares[i].backend >= 0 &&
+		          config->backends[route->shares[i].backend].protocol == PROTOCOL_H2;
+	return speaks;
 }
 
 static void check_overrides_matched(const struct compiling *compiling,
@@ -215,9 +221,11 @@ static void compile_route(const struct compiling *compiling, struct policy_liste
 		        arena_printf(arena, "%.*s.rate_limits[%zu].overrides", STR_FMT(key), i),
 		        patterns_known);
 	limits_compile(route, key, arena, compiling->problems);
+	places_compile(route, key, arena, compiling->problems);
 	if (!matched)
 		return;
 	check_reachable(compiling, &listener->index, route, key);
+	target_check(route, key, arena, compiling->problems);
 	route_index_add(&listener->index, number);
 }
 
@@ -254,9 +262,11 @@ static void compile_admin(const struct compiling *compiling, struct policy_liste
 static void bind_buckets(struct policy *policy, struct bucket_store *store)
 {
 	int64_t now_ns = clock_monotonic_ns();
-	for (size_t i = 0; i < policy->listener_count; i++)
+	for (size_t i = 0; i < policy->listener_count; i++) {
+		places_bind(&policy->listeners[i], store, &policy->arena);
 		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
 			limits_bind(&policy->listeners[i].routes[r], store, &policy->arena, now_ns);
+	}
 }
 
 struct policy *policy_compile(
@@ -284,9 +294,11 @@ void policy_free(struct policy *policy)
 {
 	if (!policy)
 		return;
-	for (size_t i = 0; i < policy->listener_count; i++)
+	for (size_t i = 0; i < policy->listener_count; i++) {
+		places_unbind(&policy->listeners[i]);
 		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
 			limits_unbind(&policy->listeners[i].routes[r]);
+	}
 	arena_fini(&policy->arena);
 	free(policy);
 }

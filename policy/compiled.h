@@ -13,6 +13,7 @@ struct policy_listener {
 	struct route *routes;
 	size_t route_count;
 	struct route_index index;
+	struct tally *identities, *addresses;  // connections of each; NULL: not counted
 };
 
 struct policy {
@@ -31,6 +32,11 @@ void limits_bind(
         struct route *route, struct bucket_store *store, struct arena *arena, int64_t now_ns);
 
 void limits_unbind(struct route *route);
+// What a limit's name begins with; ` per identity, method`; whether `many` splits no less than
+// `few`.
+void limits_name(const struct route *route, struct buffer *name);
+void limits_describe_split(const struct config_split *split, struct buffer *text);
+bool limits_split_within(const struct config_split *few, const struct config_split *many);
 
 // What tells calls apart.
 struct limit_facts {
@@ -40,8 +46,17 @@ struct limit_facts {
 };
 
 // What tells this call from others under that limit; empty without `per`.
-struct str limit_key(const struct route_limit *limit, const struct route *route,
+struct str limit_key(const struct config_split *split, const struct route *route,
         const struct limit_facts *facts, struct arena *arena);
+
+// Places, in places.c: what compiling makes of ceilings on calls and connections.
+void places_compile(
+        struct route *route, struct str key, struct arena *arena, struct config_problems *problems);
+void places_bind(struct policy_listener *listener, struct bucket_store *store, struct arena *arena);
+void places_unbind(struct policy_listener *listener);
+// Takes a place of every ceiling, or none; false where one is reached: the decision says which.
+MUST_USE bool places_take(const struct route *route, const struct limit_facts *facts,
+        struct arena *arena, struct policy_decision *decision);
 
 // What a call pays, in charge.c. Takes the tokens, or with `take` false only looks for them; where
 // limits are shared, looks and leaves the verdict open. False where a limit refuses: the decision

@@ -132,7 +132,12 @@ static void judge(const struct policy_listener *listener, const struct policy_id
 	decision->reason = REASON_rate_limited;
 	bool takes = route_takes(route->config, request, decision);
 	struct limit_facts facts = {&identity->id, keys.of[ROUTE_METHOD], request};
-	if (charge(route, &facts, takes, now_ns, arena, decision) && takes)
+	// Places first: whoever finds none shall not have paid.
+	if (takes && !places_take(route, &facts, arena, decision))
+		return;
+	if (!charge(route, &facts, takes, now_ns, arena, decision))
+		policy_leave(decision);
+	else if (takes)
 		decision->reason = REASON_NONE;
 }
 

@@ -42,6 +42,7 @@ struct bucket_store {
 	struct fingerprint seed;
 	uint64_t orders;
 	struct bucket_limit *chains[256];
+	struct tally *tallies;
 };
 
 // Before any gate is touched: sees to it that no moment lies longer than it may (gcra.h). One load

@@ -6,15 +6,15 @@
 // Redis' scripts count in doubles, in microseconds times the rate's count: exact up to 2^53.
 #define SHARED_DEPTH_MAX (UINT64_C(1) << 53)
 
-static bool has_per(const struct config_rate_limit *limit, enum config_per kind, struct str header)
+static bool has_per(const struct config_split *split, enum config_per kind, struct str header)
 {
-	for (size_t i = 0; i < limit->per_count; i++)
-		if (limit->per[i].kind == kind && str_eq(limit->per[i].header, header))
+	for (size_t i = 0; i < split->per_count; i++)
+		if (split->per[i].kind == kind && str_eq(split->per[i].header, header))
 			return true;
 	return false;
 }
 
-static bool per_within(const struct config_rate_limit *few, const struct config_rate_limit *many)
+bool limits_split_within(const struct config_split *few, const struct config_split *many)
 {
 	for (size_t i = 0; i < few->per_count; i++)
 		if (!has_per(many, few->per[i].kind, few->per[i].header))
@@ -36,7 +36,7 @@ static bool same_store(const struct config_rate_limit *a, const struct config_ra
 static bool always_refuses_first(
         const struct config_rate_limit *first, const struct config_rate_limit *other)
 {
-	return same_store(first, other) && per_within(first, other) &&
+	return same_store(first, other) && limits_split_within(&first->split, &other->split) &&
 	       first->burst <= other->burst &&
 	       (unsigned __int128)first->rate_count * (uint64_t)other->rate_period_ns <=
 	               (unsigned __int128)other->rate_count * (uint64_t)first->rate_period_ns;
@@ -57,6 +57,13 @@ static const char *per_name(enum config_per kind)
 	CHECK(false);
 }
 
+void limits_describe_split(const struct config_split *split, struct buffer *text)
+{
+	for (size_t i = 0; i < split->per_count; i++)
+		buffer_printf(text, "%s%s%.*s", i ? ", " : " per ", per_name(split->per[i].kind),
+		        STR_FMT(split->per[i].header));
+}
+
 // `who`: the pattern it is for, where it is an override.
 static struct str describe(
         const struct config_rate_limit *limit, struct str who, struct arena *arena)
@@ -64,9 +71,7 @@ static struct str describe(
 	struct buffer text = {0};
 	value_write_rate(limit->rate_count, limit->rate_period_ns, &text);
 	buffer_printf(&text, " burst %llu", (unsigned long long)limit->burst);
-	for (size_t i = 0; i < limit->per_count; i++)
-		buffer_printf(&text, "%s%s%.*s", i ? ", " : " per ", per_name(limit->per[i].kind),
-		        STR_FMT(limit->per[i].header));
+	limits_describe_split(&limit->split, &text);
 	if (limit->store == STORE_REDIS)
 		buffer_append_str(&text, STR(", in redis"));
 	else if (limit->fleet > 1)
@@ -126,7 +131,7 @@ static void check_numbers(
 		config_problem_add(problems, limit->mark, key,
 		        "cannot be counted exactly in redis; expected a smaller burst, or a rate "
 		        "by a shorter time");
-	else if (limit->per_count && limit->max_keys > BUCKET_KEYS_MAX)
+	else if (limit->split.per_count && limit->split.max_keys > BUCKET_KEYS_MAX)
 		config_problem_add(problems, limit->mark, key,
 		        "keeps too many keys; expected max_keys of at most %d", BUCKET_KEYS_MAX);
 }
@@ -188,8 +193,15 @@ static void bind_limit(struct route_limit *limit, struct str name, struct bucket
 {
 	limit->name = arena_str(arena, name);
 	limit->bucket = bucket_limit_get(store, limit->name, rate_of(limit->config),
-	        limit->config->per_count > 0, limit->config->max_keys, now_ns);
+	        limit->config->split.per_count > 0, limit->config->split.max_keys, now_ns);
 	bucket_limit_set_shared(limit->bucket, limit->config->store == STORE_REDIS);
+}
+
+void limits_name(const struct route *route, struct buffer *name)
+{
+	buffer_append_str(name, route->policy_name);
+	add_texts(name, &route->config->methods);
+	add_texts(name, &route->config->hosts);
 }
 
 // `edge/user.Users/Login/rate_limits[0]`, and methods and hosts where given, since routes may
@@ -200,9 +212,7 @@ void limits_bind(
 	for (size_t i = 0; i < route->limit_count; i++) {
 		struct route_limit *limit = &route->limits[i];
 		struct buffer name = {0};
-		buffer_append_str(&name, route->policy_name);
-		add_texts(&name, &route->config->methods);
-		add_texts(&name, &route->config->hosts);
+		limits_name(route, &name);
 		buffer_printf(&name, "/%.*s", STR_FMT(limit->rule));
 		bind_limit(limit, buffer_str(&name), store, arena, now_ns);
 		size_t len = buffer_len(&name);
@@ -259,10 +269,9 @@ static struct str key_part(const struct route *route, const struct limit_facts *
 
 // Each part behind its kind and length: no two combinations of values give the same bytes, nor does
 // a limit whose `per` was changed by a reload find buckets of the former kind.
-struct str limit_key(const struct route_limit *limit, const struct route *route,
+struct str limit_key(const struct config_split *config, const struct route *route,
         const struct limit_facts *facts, struct arena *arena)
 {
-	const struct config_rate_limit *config = limit->config;
 	struct str parts[ARRAY_LEN(config->per)];
 	size_t len = 0;
 	for (size_t i = 0; i < config->per_count; i++) {

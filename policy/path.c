@@ -248,3 +248,31 @@ bool path_pattern_valid(struct str pattern, const char **why)
 	arena_fini(&arena);
 	return *why == NULL;
 }
+
+bool path_literal_valid(struct str path, const char **why)
+{
+	struct arena arena = {0};
+	struct path normal;
+	*why = NULL;
+	if (str_find_byte(path, '*'))
+		*why = "'*' stands for nothing here; for the character write %2A";
+	else if (str_find_byte(path, '?'))
+		*why = "the query is the one of the request";
+	else if (path_normalise(path, &arena, &normal, why) && !str_eq(normal.path, path))
+		*why = "no request is ever passed on like that: leave out dot segments, double "
+		       "slashes and needless escapes, and write the others in upper case";
+	arena_fini(&arena);
+	return *why == NULL;
+}
+
+struct str path_below(struct str path, struct str prefix)
+{
+	size_t segments = 0;
+	struct str segment;
+	for (size_t i = 1; i < prefix.len; i++)
+		segments += prefix.at[i] == '/';
+	// Those that path_as_matched left out were no part of the prefix.
+	while (segments && next_segment(&path, &segment))
+		segments -= segment.len > 0 && segment.at[0] != ';';
+	return path;
+}

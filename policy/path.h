@@ -34,4 +34,10 @@ struct str path_as_matched(struct str path, struct arena *arena);
 MUST_USE bool path_pattern_valid(struct str pattern, const char **why);
 struct str path_pattern_prefix(struct str pattern);  // `/api/` of `/api/*`; empty when exact
 
+// A path as it may be written for somebody else to be asked for: normalised, without query and `*`.
+MUST_USE bool path_literal_valid(struct str path, const char **why);
+// What of a normalised path that a prefix pattern took stands below that `prefix` (`/api/`), from
+// its slash on: `/x` of `/api/x`, whatever parameters the segments above carry.
+struct str path_below(struct str path, struct str prefix);
+
 #endif

@@ -13,6 +13,7 @@
 #include "conf/config.h"
 #include "policy/bucket.h"
 #include "policy/spiffe.h"
+#include "policy/tally.h"
 
 struct policy;
 
@@ -93,6 +94,11 @@ struct policy_quota {
 	struct bucket_left left;
 };
 
+// The places a call takes up while it is under way.
+struct policy_places {
+	struct tally_place of[CONFIG_CALL_LIMITS_MAX];
+};
+
 struct policy_decision {
 	enum reason reason;                // REASON_NONE: allowed
 	const struct config_route *route;  // NULL when none matched
@@ -104,6 +110,7 @@ struct policy_decision {
 	struct str rpc_method;        // `/pkg.Service/Method` of a gRPC call
 	int64_t retry_after_ns;       // > 0 where reason is rate_limited
 	int limit_index;              // which rate limit refused, -1 otherwise
+	struct policy_places places;  // policy_leave gives them back
 	struct policy_quota *quotas;  // where the request wants them
 	size_t quota_count;
 	struct policy_shadow *shadows;
@@ -124,5 +131,16 @@ void policy_decide(const struct policy *policy, size_t listener,
 // failed. Where that refuses, the tokens that were granted are the asker's to give back. The
 // policy, and the arena and request of the decision, are those of policy_decide and still alive.
 void policy_settle(struct policy_decision *decision, int64_t now_ns, struct arena *arena);
+
+// The call is over, or is refused after all. Idempotent.
+void policy_leave(struct policy_decision *decision);
+
+// Counts a connection of the listener with others of its address, or of its identity: past the
+// ceiling a few more are told so, and beyond those it is not even counted.
+enum policy_room { POLICY_ROOM, POLICY_FULL, POLICY_OVERFULL };
+MUST_USE enum policy_room policy_count_address(const struct policy *policy, size_t listener,
+        struct str source_ip, struct tally_place *place);
+MUST_USE enum policy_room policy_count_identity(const struct policy *policy, size_t listener,
+        const struct spiffe_id *identity, struct tally_place *place);
 
 #endif

@@ -12,6 +12,7 @@
 #include "conf/config.h"
 #include "policy/bucket.h"
 #include "policy/spiffe.h"
+#include "policy/tally.h"
 
 enum route_kind {
 	ROUTE_PATH,     // key `/healthz`
@@ -35,6 +36,13 @@ struct route_limit {
 	size_t override_count;
 };
 
+struct call_limit {
+	const struct config_call_limit *config;
+	struct tally *tally;  // NULL in a mere check
+	struct str rule;      // `call_limits[0]`
+	struct str detail;    // `10 calls at once per identity`
+};
+
 struct route {
 	const struct config_route *config;
 	enum route_kind kind;
@@ -45,6 +53,8 @@ struct route {
 	size_t allow_count;
 	struct route_limit *limits;
 	size_t limit_count;
+	struct call_limit *call_limits;
+	size_t call_limit_count;
 	size_t shared_count;  // of them, those with `store: redis`
 	size_t shadow_count;  // and those with `shadow: true`
 };

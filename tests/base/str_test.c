@@ -67,6 +67,18 @@ static void nocase_comparison_looks_behind_a_nul(void **state)
 
 // Every byte at every place of a text that is shorter, as long, and longer than what is looked at
 // in one step; and the first of two.
+static void fields_are_the_same_in_every_spelling_of_their_name(void **state)
+{
+	(void)state;
+	assert_true(str_same_field(STR(""), str_from(NULL)));
+	assert_true(str_same_field(STR("x-tenant"), STR("X_Tenant")));
+	assert_true(str_same_field(STR("x_a-b"), STR("x-a_b")));
+	assert_false(str_same_field(STR("x-tenant"), STR("x-tenants")));
+	assert_false(str_same_field(STR("x-tenant"), STR("x.tenant")));
+	assert_false(str_same_field(STR("xa"), STR("x-")));
+	assert_false(str_same_field(STR("@"), STR("`")));
+}
+
 static void the_first_control_byte_is_found_wherever_it_stands(void **state)
 {
 	(void)state;
@@ -184,6 +196,7 @@ int main(void)
 	        cmocka_unit_test(empty_strings_need_no_pointer),
 	        cmocka_unit_test(comparisons_are_bytewise_and_bounded),
 	        cmocka_unit_test(nocase_comparison_looks_behind_a_nul),
+	        cmocka_unit_test(fields_are_the_same_in_every_spelling_of_their_name),
 	        cmocka_unit_test(the_first_control_byte_is_found_wherever_it_stands),
 	        cmocka_unit_test(trim_takes_spaces_and_tabs_only),
 	        cmocka_unit_test(lists_skip_empty_elements),

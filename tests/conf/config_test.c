@@ -118,12 +118,12 @@ static void the_limits_of_the_contracts_example_are_understood(void **state)
 	assert_int_equal(login->rate_count, 5);
 	assert_int_equal(login->rate_period_ns, SECOND);
 	assert_int_equal(login->burst, 10);
-	assert_int_equal(login->per_count, 1);
-	assert_int_equal(login->per[0].kind, PER_IDENTITY);
-	assert_int_equal(login->max_keys, 10000);
+	assert_int_equal(login->split.per_count, 1);
+	assert_int_equal(login->split.per[0].kind, PER_IDENTITY);
+	assert_int_equal(login->split.max_keys, 10000);
 	assert_int_equal(login->store, STORE_LOCAL);
-	assert_int_equal(routes[1].rate_limits[0].per[0].kind, PER_METHOD);
-	assert_int_equal(routes[2].rate_limits[0].per_count, 0);
+	assert_int_equal(routes[1].rate_limits[0].split.per[0].kind, PER_METHOD);
+	assert_int_equal(routes[2].rate_limits[0].split.per_count, 0);
 	config_free(config);
 }
 
@@ -175,10 +175,10 @@ static void every_form_of_per_is_understood(void **state)
 	(void)state;
 	struct config *config = assert_loads("conf/examples/http.yaml");
 	const struct config_rate_limit *limit = &config->listeners[0].routes[2].rate_limits[0];
-	assert_int_equal(limit->per[0].kind, PER_HEADER);
-	assert_text(limit->per[0].header, "x-tenant");
+	assert_int_equal(limit->split.per[0].kind, PER_HEADER);
+	assert_text(limit->split.per[0].header, "x-tenant");
 	assert_int_equal(limit->rate_period_ns, 60 * SECOND);
-	assert_int_equal(limit->max_keys, 50000);
+	assert_int_equal(limit->split.max_keys, 50000);
 	assert_true(config->listeners[0].routes[1].upgrade_websocket);
 	assert_false(config->listeners[0].routes[2].upgrade_websocket);
 	assert_int_equal(config->backends[1].endpoints[0].kind, ADDRESS_UNIX);

@@ -47,9 +47,16 @@ uint64_t worker_random(struct worker *worker)
 // The one route everything takes.
 const struct config_route *exchange_route(const struct exchange *exchange)
 {
-	static const struct config_route route = {.backend_name = {.text = {"backend", 7}}};
+	static const struct config_route route;
 	(void)exchange;
 	return &route;
+}
+
+const struct config_backend *exchange_backend(const struct exchange *exchange)
+{
+	static const struct config_backend backend = {.name = {.text = {"backend", 7}}};
+	(void)exchange;
+	return &backend;
 }
 
 static inline struct str next_flight(struct str *bytes)

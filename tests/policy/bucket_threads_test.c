@@ -48,8 +48,7 @@ static uint64_t play(struct scene *scene, struct worker workers[THREADS_MAX])
 	return granted;
 }
 
-static void call(
-        struct worker *worker, struct bucket_claim *claims, size_t count, int64_t now_ns)
+static void call(struct worker *worker, struct bucket_claim *claims, size_t count, int64_t now_ns)
 {
 	size_t refused_by;
 	if (bucket_take_all(claims, count, now_ns, &refused_by) == 0)

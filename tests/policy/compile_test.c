@@ -273,7 +273,7 @@ static void more_than_16_limits_on_a_route_are_refused(void **state)
 		limits[i] = (struct config_rate_limit){.rate_count = 100 + i,
 		        .rate_period_ns = 1000000000,
 		        .burst = 100 - i,
-		        .max_keys = 1};
+		        .split.max_keys = 1};
 	fixture.config->listeners[0].routes[0].rate_limits = limits;
 	fixture.config->listeners[0].routes[0].rate_limit_count = 16;
 	fixture.policy = policy_compile(fixture.config, NULL, &fixture.problems);

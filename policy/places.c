@@ -1,0 +1,139 @@
+// Ceilings on what is here at once: a route's calls, a listener's connections.
+#include "policy/compiled.h"
+
+static struct str route_name(const struct route *route, struct arena *arena)
+{
+	struct buffer name = {0};
+	limits_name(route, &name);
+	struct str kept = arena_str(arena, buffer_str(&name));
+	buffer_fini(&name);
+	return kept;
+}
+
+static struct str describe(const struct config_call_limit *limit, struct arena *arena)
+{
+	struct buffer text = {0};
+	buffer_printf(&text, "%llu calls at once", (unsigned long long)limit->calls);
+	limits_describe_split(&limit->split, &text);
+	struct str described = arena_str(arena, buffer_str(&text));
+	buffer_fini(&text);
+	return described;
+}
+
+void places_compile(
+        struct route *route, struct str key, struct arena *arena, struct config_problems *problems)
+{
+	const struct config_route *config = route->config;
+	route->call_limit_count = config->call_limit_count;
+	route->call_limits = arena_zalloc(
+	        arena, config->call_limit_count * sizeof(*route->call_limits));
+	for (size_t i = 0; i < config->call_limit_count; i++) {
+		struct call_limit *limit = &route->call_limits[i];
+		limit->config = &config->call_limits[i];
+		limit->rule = arena_printf(arena, "call_limits[%zu]", i);
+		limit->detail = describe(limit->config, arena);
+		for (size_t k = 0; k < config->call_limit_count; k++) {
+			const struct config_call_limit *other = &config->call_limits[k];
+			if (k == i || other->calls > limit->config->calls ||
+			        !limits_split_within(&other->split, &limit->config->split) ||
+			        (k > i && other->calls == limit->config->calls &&
+			                limits_split_within(&limit->config->split, &other->split)))
+				continue;
+			config_problem_add(problems, limit->config->mark,
+			        arena_printf(
+			                arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(limit->rule)),
+			        "never fires: call_limits[%zu] of this route always refuses "
+			        "first; expected fewer calls, or none",
+			        k);
+			break;
+		}
+	}
+}
+
+static struct tally *of_connections(const struct policy_listener *listener, const char *what,
+        struct bucket_store *store, struct arena *arena)
+{
+	const struct config_listener *config = listener->config;
+	uint64_t most = config->limits.connections;
+	// Beyond the listener's ceiling a few more come in to be told so.
+	uint64_t keys = most && most < TALLY_KEYS_MAX / 2 ? most + most / 8 + 16
+	                                                  : TALLY_KEYS_MAX / 256;
+	return tally_get(
+	        store, arena_printf(arena, "%.*s %s", STR_FMT(config->name.text), what), keys);
+}
+
+void places_bind(struct policy_listener *listener, struct bucket_store *store, struct arena *arena)
+{
+	if (listener->config->limits.connections_per_identity)
+		listener->identities = of_connections(listener, "identities", store, arena);
+	if (listener->config->limits.connections_per_address)
+		listener->addresses = of_connections(listener, "addresses", store, arena);
+	for (size_t r = 0; r < listener->route_count; r++) {
+		struct route *route = &listener->routes[r];
+		for (size_t i = 0; i < route->call_limit_count; i++) {
+			struct call_limit *limit = &route->call_limits[i];
+			bool split = limit->config->split.per_count > 0;
+			limit->tally = tally_get(store,
+			        arena_printf(arena, "%.*s/%.*s", STR_FMT(route_name(route, arena)),
+			                STR_FMT(limit->rule)),
+			        split ? limit->config->split.max_keys : 1);
+		}
+	}
+}
+
+void places_unbind(struct policy_listener *listener)
+{
+	tally_unref(listener->identities);
+	tally_unref(listener->addresses);
+	for (size_t r = 0; r < listener->route_count; r++)
+		for (size_t i = 0; i < listener->routes[r].call_limit_count; i++)
+			tally_unref(listener->routes[r].call_limits[i].tally);
+}
+
+bool places_take(const struct route *route, const struct limit_facts *facts, struct arena *arena,
+        struct policy_decision *decision)
+{
+	for (size_t i = 0; i < route->call_limit_count; i++) {
+		const struct call_limit *limit = &route->call_limits[i];
+		struct str key = limit_key(&limit->config->split, route, facts, arena);
+		CHECK(limit->tally);  // a policy compiled to be checked never decides
+		if (tally_enter(limit->tally, key, limit->config->calls, &decision->places.of[i]))
+			continue;
+		policy_leave(decision);
+		decision->reason = REASON_overloaded;
+		decision->matched_rule = limit->rule;
+		decision->detail = limit->detail;
+		return false;
+	}
+	return true;
+}
+
+void policy_leave(struct policy_decision *decision)
+{
+	for (size_t i = 0; i < ARRAY_LEN(decision->places.of); i++)
+		tally_leave(&decision->places.of[i]);
+}
+
+static enum policy_room count(
+        struct tally *tally, struct str key, uint64_t most, struct tally_place *place)
+{
+	if (!tally)
+		return POLICY_ROOM;
+	uint64_t number = tally_enter(tally, key, most + most / 8 + 16, place);
+	return number == 0 ? POLICY_OVERFULL : number > most ? POLICY_FULL : POLICY_ROOM;
+}
+
+enum policy_room policy_count_address(const struct policy *policy, size_t listener,
+        struct str source_ip, struct tally_place *place)
+{
+	const struct policy_listener *at = &policy->listeners[listener];
+	return count(at->addresses, source_ip, at->config->limits.connections_per_address, place);
+}
+
+enum policy_room policy_count_identity(const struct policy *policy, size_t listener,
+        const struct spiffe_id *identity, struct tally_place *place)
+{
+	const struct policy_listener *at = &policy->listeners[listener];
+	return count(
+	        at->identities, identity->text, at->config->limits.connections_per_identity, place);
+}
