@@ -27,7 +27,8 @@ MACHINE := $(shell uname -m)
 FOLDERS := base conf tls policy gateway/http gateway/net gateway
 PACKAGES := build-essential pkg-config libuv1-dev libssl-dev node-llhttp libnghttp2-dev libyaml-dev libjansson-dev \
 	libseccomp-dev libsystemd-dev libcurl4-openssl-dev libhiredis-dev curl openssl
-TEST_PACKAGES := libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace redis-server
+DEMO_PACKAGES := redis-server
+TEST_PACKAGES := $(DEMO_PACKAGES) libcmocka-dev chromium clang nghttp2-client python3-venv procps systemd prometheus valgrind strace
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wpointer-arith -Wformat=2 \
@@ -266,7 +267,8 @@ build/demo-backend: tests/demo/backend.c | build/tollgate
 	@echo "  link  $@"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lnghttp2
 
-demo: deps
+demo:
+	$(call install,$(PACKAGES) $(DEMO_PACKAGES))
 	@$(AGAIN) $(JOBS) all build/demo-backend
 	@tests/demo/demo.sh
 

@@ -245,6 +245,9 @@ gateways() {
 replaced() { [ -n "$(gateways)" ] && [ "$(gateways)" != "$gateway" ] && [ "$(gateways | wc -l)" = 1 ]; }
 gone() { [ -z "$(gateways)" ]; }
 
+# shellcheck source=fleet.sh
+. "$here/fleet.sh"
+
 ended() { sed -n "s/^ *\([0-9]*\) x $1.*/\1/p" "$work/calls"; }
 
 # --- the story
@@ -303,6 +306,7 @@ begin_asking
 kill -USR2 "$gateway"
 expect "the process was replaced" yes "$(eventually replaced && echo yes || echo no)"
 successor=$(gateways)
+pids+=("$successor")
 tell "process $gateway gave way to $successor"
 end_asking
 calls /user.UserService/Login 5 | tee "$work/calls"
@@ -315,7 +319,15 @@ expect "the old client is refused" yes "$(eventually refuses_web && echo yes || 
 cp "$work/next/web.pem" "$work/next/web.key" "$work/pki/"
 expect "the new client" 200 "$(request web)"
 
-scene "11. The gate closes, and the audit chain holds"
+scene "11. Two gateways, one bucket in Redis: $((burst * 2)) requests to each at once, where $burst are allowed in all"
+if command -v redis-server >/dev/null; then
+	fleet
+else
+	[ "${CI:-}" != true ] || die "there is no redis-server, and CI must not do without"
+	tell "there is no redis-server on this machine: left out"
+fi
+
+scene "12. The gate closes, and the audit chain holds"
 kill -TERM "$successor"
 expect "it has ended" yes "$(eventually gone && echo yes || echo no)"
 expect "drains that came to a good end" 2 "$(grep -c 'msg="\?stopped"\? clean=true' "$work/gateway.log")"

@@ -24,7 +24,8 @@ import (
 func busy(t *testing.T) (*gateway, func()) {
 	t.Helper()
 	users, web := grpcBackend(t), httpBackend(t)
-	g := start(t, setup{crl: common().root.crl(), top: []string{"access_log: {path: access.jsonl}"},
+	g := start(t, setup{crl: common().root.crl(),
+		top:      []string{"access_log: {path: access.jsonl}", "redis: {address: " + freeAddress(t) + "}"},
 		listener: []string{"limits: {body_bytes: 1KiB}"},
 		routes: []string{
 			route("grpc: user.UserService/Login", "backend: users, rate_limits: [{rate: 1/h, burst: 1, per: [identity]}]"),
@@ -32,13 +33,14 @@ func busy(t *testing.T) (*gateway, func()) {
 			route("path: /dead", "backend: dead"),
 			route("path: /others", `allow: ["spiffe://cluster.local/ns/other/*"], backend: web`),
 			route("path: /healthz", `respond: {status: 200, body: "ok\n"}`),
+			route("path: /shared", "respond: {status: 204}, rate_limits: [{rate: 9/s, burst: 9, store: redis, on_failure: allow}]"),
 			route("path: /web/*", "backend: web"), route("path: /status/*", "backend: web")},
 		backends: []string{h2("users", users.Address), http1("web", web.Address), http1("dead", freeAddress(t))}})
 	h1, h2, conn := g.client(t, "h1", common().web), g.client(t, "h2", common().web), g.rpc(t, common().web)
 	stranger := newRoot("stranger").svid(webID)
 	return g, func() {
 		for _, c := range []*client{h1, h2} {
-			for path, want := range map[string]int{"/web/x": 200, "/healthz": 200, "/dead": 503, "/others": 403,
+			for path, want := range map[string]int{"/web/x": 200, "/healthz": 200, "/shared": 204, "/dead": 503, "/others": 403,
 				"/nowhere": 404, "/web/%2f": 400, "/status/500": 500, "/status/404": 404} {
 				wantStatus(t, c.get(path), want)
 			}
