@@ -146,6 +146,8 @@ void check_route(struct reader *reader, const struct tree *node, void *base)
 	route->mark = node->mark;
 	route->backend = -1;
 	route->upgrade_websocket = route->upgrades.count > 0;
+	if (tree_get(node, "priority"))
+		route->priority_mark = tree_get(node, "priority")->mark;
 	if (backend && respond)
 		reader_problem_at(reader, node, "respond",
 		        "stands beside backend; expected either backend or respond");
@@ -159,6 +161,9 @@ void check_route(struct reader *reader, const struct tree *node, void *base)
 		        "can have no effect beside respond; expected it left out");
 	if (tree_get(node, "upgrade"))
 		reader_problem_at(reader, node, "upgrade",
+		        "can have no effect beside respond; expected it left out");
+	if (tree_get(node, "priority"))
+		reader_problem_at(reader, node, "priority",
 		        "can have no effect beside respond; expected it left out");
 }
 
@@ -224,6 +229,11 @@ bool shown_answer(const void *base)
 bool shown_forward(const void *base)
 {
 	return ((const struct config_route *)base)->backend >= 0;
+}
+
+bool shown_priority(const void *base)
+{
+	return ((const struct config_route *)base)->priority_mark.line > 0;
 }
 
 bool shown_split(const void *base)

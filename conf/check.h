@@ -19,6 +19,7 @@ bool shown_admin(const void *config);
 bool shown_admin_tls(const void *config);
 bool shown_answer(const void *route);   // the route answers by itself
 bool shown_forward(const void *route);  // the route has a backend
+bool shown_priority(const void *route);
 bool shown_split(const void *rate_limit);
 bool shown_shared(const void *rate_limit);
 

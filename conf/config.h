@@ -130,6 +130,10 @@ struct config_rate_limit {
 	struct config_mark mark;
 };
 
+// Whose calls are shed first when a backend is at its concurrency limit.
+enum config_priority { PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH };
+enum { CONFIG_PRIORITIES = PRIORITY_HIGH + 1 };
+
 enum config_match_kind { MATCH_GRPC, MATCH_PATH };
 
 struct config_route {
@@ -140,7 +144,9 @@ struct config_route {
 	struct config_texts allow;    // SPIFFE patterns; none = every identity the listener accepts
 	int backend;                  // index into config.backends, -1 when `respond` answers
 	struct config_text backend_name;
-	int respond_status;  // 100..599 where backend < 0
+	enum config_priority priority;
+	struct config_mark priority_mark;  // line 0: not given
+	int respond_status;                // 100..599 where backend < 0
 	struct str respond_body;
 	int64_t timeout_ns;  // 0 = none
 	bool upgrade_websocket;
@@ -162,6 +168,14 @@ struct config_listener {
 
 enum config_protocol { PROTOCOL_HTTP1, PROTOCOL_H2 };
 
+// How many calls of a worker a backend has under way at most.
+struct config_concurrency {
+	struct config_mark mark;  // line 0: no block was given, and no limit is there
+	uint64_t limit;           // > 0: it is this and never changes
+	uint64_t min, max;        // of one that adapts itself
+	uint64_t tolerance_percent;
+};
+
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
@@ -169,6 +183,7 @@ struct config_backend {
 	size_t endpoint_count;               // >= 1
 	struct config_texts endpoint_names;  // as written
 	int64_t connect_timeout_ns;
+	struct config_concurrency concurrency;
 };
 
 struct config_redis {

@@ -117,6 +117,19 @@ static void check_upgrade(struct reader *reader, const struct config_route *rout
 	reader_leave(reader);
 }
 
+static void check_priority(struct reader *reader, const struct config_route *route)
+{
+	const struct config_backend *backend = &reader->config->backends[route->backend];
+	if (!route->priority_mark.line || backend->concurrency.mark.line)
+		return;
+	reader_enter(reader, "priority");
+	reader_problem(reader, route->priority_mark,
+	        "can have no effect: %.*s has no concurrency limit; expected it left out, or "
+	        "concurrency on that backend",
+	        STR_FMT(backend->name.text));
+	reader_leave(reader);
+}
+
 static void check_route_backend(
         struct reader *reader, struct config_route *route, struct usage *usage)
 {
@@ -131,6 +144,7 @@ static void check_route_backend(
 	}
 	usage->used[route->backend] = true;
 	check_upgrade(reader, route);
+	check_priority(reader, route);
 }
 
 static void check_routes(

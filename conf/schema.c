@@ -87,6 +87,10 @@ static const struct schema_key backend_keys[] = {
                     "addresses or else its IPv6 ones.")},
         {"connect_timeout", TYPE(type_duration), AT(config_backend, connect_timeout_ns),
                 RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s", DOC("Connecting to a server.")},
+        {"concurrency", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_concurrency), AT(config_backend, concurrency),
+                DOC("Calls under way at once; no limit unless given. `{}` is one that adapts "
+                    "itself, with the defaults.")},
 };
 
 static const struct schema_object schema_backend = {DOC("A group of equal servers."),

@@ -76,12 +76,13 @@ struct schema_object {
 
 enum { SCHEMA_KEYS_MAX = 16 };  // in one object
 
-extern const struct schema_object schema_config;    // the whole file: schema.c
-extern const struct schema_object schema_listener;  // schema_listener.c
-extern const struct schema_object schema_run_as;    // schema_run_as.c
-extern const struct schema_object schema_tracing;   // schema_tracing.c
-extern const struct schema_object schema_redis;     // schema_redis.c
-void schema_run_as_spread(struct config *config);   // to the private keys, once the file is read
+extern const struct schema_object schema_config;       // the whole file: schema.c
+extern const struct schema_object schema_listener;     // schema_listener.c
+extern const struct schema_object schema_run_as;       // schema_run_as.c
+extern const struct schema_object schema_tracing;      // schema_tracing.c
+extern const struct schema_object schema_redis;        // schema_redis.c
+extern const struct schema_object schema_concurrency;  // schema_concurrency.c
+void schema_run_as_spread(struct config *config);      // to the private keys, once the file is read
 
 // `forbid or alert`, `from 1ms to 5m`: what is allowed of the type; nothing where all is.
 void schema_write_range(const struct schema_key *key, struct buffer *out);

@@ -48,6 +48,9 @@ void metrics_connections(struct metrics *metrics, const char *listener, int chan
 void metrics_requests_active(struct metrics *metrics, int change);                    // likewise
 void metrics_upstream_connections(struct metrics *metrics, const char *backend,
         const char *endpoint, int change);  // +1 or -1
+void metrics_concurrency_limit(struct metrics *metrics, const char *backend, uint64_t limit);
+void metrics_concurrency_active(struct metrics *metrics, const char *backend, int change);
+void metrics_shed(struct metrics *metrics, const char *backend, const char *priority);
 void metrics_turn(struct metrics *metrics, int64_t duration_ns);
 enum metrics_side { METRICS_CLIENT, METRICS_BACKEND, METRICS_SIDES };
 enum metrics_direction { METRICS_IN, METRICS_OUT, METRICS_DIRECTIONS };

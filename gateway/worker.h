@@ -27,6 +27,7 @@ struct worker {
 	struct list unreviewed;  // downstreams too, from before the last reload
 	struct timer review;
 	struct list pools;
+	struct list admissions;      // of backends with a concurrency limit
 	struct limit_store *limits;  // those of the fleet
 	size_t downstream_count, upstream_count;
 	struct audit *audit;

@@ -56,6 +56,9 @@ struct policy_request {
 	// empty when absent.
 	struct str (*header)(const void *headers, struct str name, struct arena *arena);
 	const void *headers;
+	// Whether the backend of a route takes one more call; NULL: nobody knows of any limit.
+	bool (*room)(const void *caller, const struct config_route *route);
+	const void *caller;
 };
 
 // A limit with `store: redis`: whether its bucket has a token only the store of the fleet can say.
@@ -86,6 +89,7 @@ struct policy_decision {
 	struct str rpc_method;    // `/pkg.Service/Method` of a gRPC call
 	int64_t retry_after_ns;   // > 0 where reason is rate_limited
 	int limit_index;          // which rate limit refused, -1 otherwise
+	bool crowded;             // the backend had no room, and no limit refused
 	// Not 0 where the verdict is still open: `reason` is REASON_NONE, and no token was taken.
 	size_t claim_count;
 	struct policy_claim *claims;
@@ -102,5 +106,8 @@ void policy_decide(const struct policy *policy, size_t listener,
 // granted are the asker's to give back. The policy, and the arena and request of the decision, are
 // those of policy_decide and still alive.
 void policy_settle(struct policy_decision *decision, int64_t now_ns, struct arena *arena);
+
+// The verdict that there is no room: where the backend filled up while claims were open.
+void policy_refuse_crowded(struct policy_decision *decision);
 
 #endif
