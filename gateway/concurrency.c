@@ -25,7 +25,7 @@ static const double learn_down = 1.0 / 8, learn_up = 1.0 / 16, learn_late = 1.0 
 static const double probe_depth = 0.5;
 static const double probe_answers = 3, drain_answers = 1.25;
 static const int64_t probe_every_ns = 10 * (int64_t)NS_PER_S, probe_young_ns = NS_PER_S;
-static const int64_t young_ns = 5 * (int64_t)NS_PER_S;
+static const int64_t young_ns = 3 * (int64_t)NS_PER_S;
 static const double probe_every_answers = 40;  // so it costs a few hundredths at most
 
 static double lesser(double a, double b)
