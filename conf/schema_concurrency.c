@@ -120,7 +120,7 @@ const struct schema_object schema_concurrency = {
             "when they took longer than is fine; calls that find it unavailable (no connection, "
             "503, UNAVAILABLE) count as slow ones, so a tenth of them shrinks the limit. How long "
             "an unloaded backend takes is measured anew every 10 s while calls are refused (less "
-            "often where answers take longer than 100 ms): for about three answers' time half as "
+            "often where answers take longer than 100 ms): for about five answers' time half as "
             "many are let through. Give answers that are slow on purpose (long polls, streams "
             "whose first message is long in coming) a backend entry of their own."),
         .size = sizeof(struct config_concurrency), KEYS(concurrency_keys),

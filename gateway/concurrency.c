@@ -21,12 +21,12 @@ static const double shrink_most = 0.5;
 // A call counts as this many times as slow as is fine at most: so about a tenth of them has to
 // fail, and one of an hour does no more than one of a second. Nobody is waited for any longer.
 static const double slow_most = 4;
-static const double learn_down = 1.0 / 8, learn_up = 1.0 / 16, learn_late = 1.0 / 2;
+static const double learn_down = 1.0 / 8, learn_up = 1.0 / 16, learn_late = 1.0 / 4;
 static const double probe_depth = 0.5;
 static const double probe_answers = 3, drain_answers = 1.25;
 static const int64_t probe_every_ns = 10 * (int64_t)NS_PER_S, probe_young_ns = NS_PER_S;
 static const int64_t young_ns = 3 * (int64_t)NS_PER_S;
-static const double probe_every_answers = 40;  // so it costs a few hundredths at most
+static const double probe_every_answers = 100;  // so it costs one or two hundredths
 
 static double lesser(double a, double b)
 {
@@ -75,14 +75,14 @@ static bool young(const struct concurrency *concurrency, int64_t now_ns)
 	return now_ns - concurrency->born_ns < young_ns;
 }
 
-// The next whole multiple of a time that is long against an answer. In few and wide steps: workers
-// that know a little more and a little less probe together all the same.
+// The next whole multiple of a time that is long against an answer, in few steps: workers that know
+// a little more and a little less probe together all the same.
 static int64_t next_probe_ns(const struct concurrency *concurrency, int64_t now_ns)
 {
 	int64_t every_ns = young(concurrency, now_ns) ? probe_young_ns : probe_every_ns;
 	while ((double)every_ns < probe_every_answers * concurrency->unloaded_ns &&
 	        every_ns >= probe_every_ns)
-		every_ns *= 4;
+		every_ns *= 2;
 	return (now_ns / every_ns + 1) * every_ns;
 }
 
@@ -120,7 +120,7 @@ static void begin_probe(struct concurrency *concurrency, int64_t now_ns)
 	concurrency->probe.clean_ns = 0;
 	concurrency->probe.judged = false;
 	concurrency->probe.limit = greater(1, concurrency->limit * share);
-	if (!concurrency->probe.done)
+	if (!concurrency->probe.done && young(concurrency, now_ns))
 		concurrency->probe.limit = (double)concurrency->config.min;
 }
 
