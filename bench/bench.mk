@@ -8,7 +8,7 @@ BENCH_FLAGS   ?=
 # `make target TARGET_FLAGS='-delay 5ms -limit 100/s,200'`
 TARGET_FLAGS ?=
 
-.PHONY: bench bench-growth bench-latency bench-quick bench-deps bench-tools target target-test
+.PHONY: bench bench-adaptive bench-growth bench-latency bench-quick bench-deps bench-tools target target-test
 bench: bench-deps
 	@$(AGAIN) $(JOBS) all bench-tools
 	@$(BENCH_TOOLS)/compare -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
@@ -22,6 +22,11 @@ bench-growth: bench-deps
 bench-latency: bench-deps
 	@$(AGAIN) $(JOBS) all bench-tools
 	@$(BENCH_TOOLS)/compare -latency -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
+
+# tollgate alone, before a backend that is asked for five times what it can do, with and without `concurrency`.
+bench-adaptive: deps
+	@$(AGAIN) $(JOBS) all bench-tools
+	@$(BENCH_TOOLS)/compare -adaptive -peers tollgate -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
 
 # One short round: right to see that all works and roughly where things stand, too short to judge by.
 bench-quick: bench-deps

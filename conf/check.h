@@ -30,6 +30,7 @@ bool shown_answer(const void *route);  // the route answers by itself
 bool shown_mirror(const void *mirror);
 bool shown_redirect(const void *redirect);
 bool shown_forward(const void *route);  // the route has a backend
+bool shown_priority(const void *route);
 bool shown_split(const void *rate_limit);
 bool shown_shared(const void *rate_limit);
 

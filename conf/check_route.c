@@ -66,7 +66,7 @@ static const char *find_end(struct reader *reader, const struct tree *node)
 static void check_forwarding(struct reader *reader, const struct tree *node, const char *end)
 {
 	static const char *const forwarding[] = {
-	        "timeout", "upgrade", "mirror", "rewrite", "request_headers"};
+	        "timeout", "upgrade", "mirror", "rewrite", "request_headers", "priority"};
 	for (size_t i = 0; i < ARRAY_LEN(forwarding); i++)
 		if (tree_get(node, forwarding[i]))
 			reader_problem_at(reader, node, forwarding[i],
@@ -113,6 +113,8 @@ void check_route(struct reader *reader, const struct tree *node, void *base)
 	route->backend = -1;
 	route->upgrade_websocket = route->upgrades.count > 0;
 	route->rewrites = tree_get(node, "rewrite") != NULL;
+	if (tree_get(node, "priority"))
+		route->priority_mark = tree_get(node, "priority")->mark;
 	if (route->redirect.status)
 		route->respond_status = route->redirect.status;
 	if (tree_get(node, "redirect") && route->kind == MATCH_GRPC && route->pattern.text.len)
@@ -127,6 +129,11 @@ bool shown_answer(const void *base)
 {
 	const struct config_route *route = base;
 	return route->backend < 0 && !route->redirect.status;
+}
+
+bool shown_priority(const void *base)
+{
+	return ((const struct config_route *)base)->priority_mark.line > 0;
 }
 
 bool shown_mirror(const void *base)

@@ -111,6 +111,14 @@ struct config_health_check {
 	uint64_t unhealthy, healthy;  // in a row, until it is
 };
 
+// How many calls of a worker a backend has under way at most.
+struct config_concurrency {
+	struct config_mark mark;  // line 0: no block was given, and no limit is there
+	uint64_t limit;           // > 0: it is this and never changes
+	uint64_t min, max;        // of one that adapts itself
+	uint64_t tolerance_percent;
+};
+
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
@@ -127,6 +135,7 @@ struct config_backend {
 	struct config_ejection ejection;
 	struct config_health_check health_check;
 	int64_t slow_start_ns;  // 0 = off
+	struct config_concurrency concurrency;
 };
 
 struct config_redis {

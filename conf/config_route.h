@@ -118,6 +118,10 @@ struct config_redirect {
 	struct config_target target;
 };
 
+// Whose calls are shed first when a backend is at its concurrency limit.
+enum config_priority { PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH };
+enum { CONFIG_PRIORITIES = PRIORITY_HIGH + 1 };
+
 enum config_match_kind { MATCH_GRPC, MATCH_PATH };
 
 struct config_route {
@@ -132,6 +136,8 @@ struct config_route {
 	struct config_share *shares;  // `backends`
 	size_t share_count;           // 0, or >= 2
 	uint64_t share_weight;        // of all together, > 0 then
+	enum config_priority priority;
+	struct config_mark priority_mark;  // line 0: not given
 	struct config_mirror mirror;
 	int respond_status;  // 100..599 where backend < 0; of `redirect` too
 	struct str respond_body;

@@ -151,6 +151,28 @@ static void resolve_shares(struct reader *reader, struct config_route *route, st
 	route->backend = route->shares[0].backend;
 }
 
+static bool is_limited(const struct config *config, int backend)
+{
+	return backend < 0 || config->backends[backend].concurrency.mark.line;
+}
+
+// One backend of several that knows priorities is enough.
+static void check_priority(struct reader *reader, const struct config_route *route)
+{
+	const struct config *config = reader->config;
+	bool limited = is_limited(config, route->backend);
+	for (size_t i = 0; i < route->share_count; i++)
+		limited |= is_limited(config, route->shares[i].backend);
+	if (!route->priority_mark.line || limited)
+		return;
+	reader_enter(reader, "priority");
+	reader_problem(reader, route->priority_mark,
+	        "can have no effect: %.*s has no concurrency limit; expected it left out, or "
+	        "concurrency on that backend",
+	        STR_FMT(config->backends[route->backend].name.text));
+	reader_leave(reader);
+}
+
 static void check_route_backend(
         struct reader *reader, struct config_route *route, struct usage *usage)
 {
@@ -200,6 +222,7 @@ static void check_routes(
 	for (size_t i = 0; i < listener->route_count; i++) {
 		reader_enter_item(reader, i);
 		check_route_backend(reader, &listener->routes[i], usage);
+		check_priority(reader, &listener->routes[i]);
 		check_route_mirror(reader, &listener->routes[i], usage);
 		reader_leave(reader);
 	}

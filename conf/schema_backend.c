@@ -225,6 +225,10 @@ static const struct schema_key backend_keys[] = {
                 RANGE(0, 60 * MINUTE_NS), .fallback = "0s",
                 DOC("How long the weight of an endpoint grows, from a tenth to the whole, once it "
                     "is back or was added by a reload; 0 is at once.")},
+        {"concurrency", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_concurrency), AT(config_backend, concurrency),
+                DOC("Calls under way at once; no limit unless given. `{}` is one that adapts "
+                    "itself, with the defaults.")},
         {"connect_timeout", TYPE(type_duration), AT(config_backend, connect_timeout_ns),
                 RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s", DOC("Connecting to a server.")},
 };

@@ -227,6 +227,8 @@ static const struct schema_object schema_call_limit = {
         DOC("How many calls may be under way at once, over all workers of this process."),
         .size = sizeof(struct config_call_limit), KEYS(call_limit_keys), .check = check_call_limit};
 
+static const char *const priorities[] = {"low", "normal", "high", NULL};
+
 static const struct schema_key route_keys[] = {
         {"match", .shape = SHAPE_OBJECT, .presence = PRESENCE_REQUIRED, OBJECT(schema_match),
                 DOC("What the route answers to.")},
@@ -251,6 +253,11 @@ static const struct schema_key route_keys[] = {
         {"timeout", TYPE(type_duration), AT(config_route, timeout_ns), RANGE(0, DAY_NS),
                 .fallback = "0s", .shown = shown_forward,
                 DOC("The backend's complete answer; 0 is off.")},
+        {"priority", TYPE(type_choice), AT(config_route, priority), .choices = priorities,
+                .fallback = "normal", .shown = shown_priority,
+                DOC("Whose calls are shed first when the backend nears its `concurrency` limit: "
+                    "`low` ones at three quarters of it, `normal` ones at the limit, `high` ones "
+                    "at five quarters.")},
         {"upgrade", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_upgrade),
                 AT(config_route, upgrades), RANGE(1, 1),
                 DOC("Protocols a client may upgrade to (`websocket`), with an `http1` backend.")},

@@ -11,11 +11,6 @@
 #include "gateway/reject.h"
 #include "gateway/upstream.h"
 
-// An answer of ours waits for the end of a request that is still coming: so long since its last
-// bytes, so long and for so much in all. Some clients hear nothing before they have sent all (curl
-// 7.88 over HTTP/2).
-enum { HOLD_MS = 100, HOLD_MS_MAX = 1000, HOLD_BYTES_MAX = 4 * 1024 * 1024 };
-
 const struct config_route *exchange_route(const struct exchange *exchange)
 {
 	return exchange->decision.route;
@@ -86,8 +81,8 @@ void exchange_forward(struct exchange *exchange)
 	exchange->state = EXCHANGE_FORWARDED;
 	exchange->time.forwarded_ns = clock_monotonic_ns();
 	set_deadline(exchange);
-	exchange_choose_backend(exchange);
 	forward_request(exchange, &exchange->request);
+	admission_enter(exchange);
 	while (!attempt_begin(exchange, "connect_failed"))
 		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
 			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
@@ -124,22 +119,10 @@ static bool worth_holding(const struct exchange *exchange)
 	       !exchange->client->head.expects_continue;
 }
 
-// More of a request came whose answer is held: it may be almost there.
-void exchange_hold_on(struct exchange *exchange, size_t bytes)
-{
-	exchange->up.total_in += bytes;
-	if (exchange->up.total_in > HOLD_BYTES_MAX ||
-	        exchange_turn(exchange)->now_ns - exchange->time.held_ns >
-	                (int64_t)HOLD_MS_MAX * NS_PER_MS)
-		return;
-	stream_credit(exchange->client, bytes);
-	turn_stop_timer(exchange_turn(exchange), &exchange->progress);
-	turn_set_timer(exchange_turn(exchange), &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
-}
-
 void exchange_answer(struct exchange *exchange, struct head *head, struct str body)
 {
 	exchange_stop_asking(exchange);
+	admission_leave(exchange, CONCURRENCY_SILENT);
 	bool bodiless = exchange->grpc || head->status == 204 || head->status == 304;
 	head->content_length = bodiless ? -1 : (int64_t)body.len;
 	exchange->held = *head;
@@ -225,6 +208,7 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 		return;  // it only waits to be sent; stream_idle watches that
 	exchange->cause = cause;
 	exchange->backend_failed = true;
+	admission_failed(exchange, cause);
 	if (http == 504 && exchange->backend) {
 		upstream_suspect(exchange->backend, exchange->time.forwarded_ns);
 		attempt_timed_out(exchange);
@@ -266,6 +250,7 @@ void exchange_finish(struct exchange *exchange)
 		return;
 	exchange->state = EXCHANGE_OVER;
 	exchange_leave_limits(exchange);
+	admission_leave(exchange, CONCURRENCY_FRUITLESS);
 	exchange_let_go_of_backend(exchange);
 	mirror_drop(exchange);
 	record_exchange(exchange);

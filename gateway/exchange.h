@@ -11,11 +11,17 @@
 #ifndef GATEWAY_EXCHANGE_H
 #define GATEWAY_EXCHANGE_H
 
+#include "gateway/admission.h"
 #include "gateway/downstream.h"
 #include "gateway/pool.h"
 #include "policy/path.h"
 
 enum { EXCHANGE_TRIES_MAX = POOL_TRIES_MAX };
+
+// An answer of ours waits for the end of a request that is still coming: so long since its last
+// bytes, so long and for so much in all. Some clients hear nothing before they have sent all (curl
+// 7.88 over HTTP/2).
+enum { HOLD_MS = 100, HOLD_MS_MAX = 1000, HOLD_BYTES_MAX = 4 * 1024 * 1024 };
 
 enum exchange_state {
 	EXCHANGE_JUDGED,     // made; nothing sent anywhere yet
@@ -24,6 +30,15 @@ enum exchange_state {
 	EXCHANGE_HELD,       // our own answer waits a moment for the request's end
 	EXCHANGE_ANSWERING,  // the answer's head has been sent to the client
 	EXCHANGE_OVER,
+};
+
+// That a call has with a backend whose concurrency is limited (admission.h).
+struct place {
+	struct admission *admission;  // NULL: none
+	struct list coming;           // among those whose request is not whole
+	uint64_t ticket;              // 0 until it is
+	int64_t since_ns;
+	bool counts;
 };
 
 struct exchange {
@@ -46,7 +61,8 @@ struct exchange {
 	struct str host;
 	struct policy_decision decision;
 	struct limit_ask *ask;  // while EXCHANGE_ASKING, else NULL
-	size_t backend_index;   // whom it is for, once it is forwarded
+	size_t backend_index;   // whom it is for, once it is known to be let in
+	struct place place;     // there, where it has a concurrency limit
 	struct head request;    // as sent to the backend, kept for another try
 	unsigned attempts;
 	struct pool_request choice;  // of endpoints
@@ -127,7 +143,6 @@ void exchange_let_go_of_backend(struct exchange *exchange);
 void exchange_init_timers(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
 void exchange_send_held(struct exchange *exchange);
-void exchange_hold_on(struct exchange *exchange, size_t bytes);
 void exchange_finish(struct exchange *exchange);  // idempotent
 
 // Whom the route gives this request to; for all its attempts.

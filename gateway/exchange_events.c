@@ -114,11 +114,22 @@ static void pass(struct exchange *exchange)
 		                    // well-formed
 }
 
+static void count_shed(const struct exchange *exchange)
+{
+	static const char *const words[CONFIG_PRIORITIES] = {"low", "normal", "high"};
+	const struct config_route *route = exchange_route(exchange);
+	metrics_shed(exchange->downstream->worker->metrics,
+	        exchange->snapshot->backends[exchange->backend_index].label,
+	        words[route->priority]);
+}
+
 static bool verdict_allows(struct exchange *exchange)
 {
 	exchange_count_limits(exchange);
 	if (exchange->decision.shadow_count)
 		reject_shadows(exchange);
+	if (exchange->decision.crowded)
+		count_shed(exchange);
 	if (exchange->decision.reason != REASON_NONE)
 		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
 	return true;
@@ -129,6 +140,14 @@ static void on_verdict(void *user)
 	struct exchange *exchange = user;
 	if (verdict_allows(exchange))
 		pass(exchange);
+}
+
+// The policy asks once it knows the route, before the call pays.
+static bool backend_has_room(void *user)
+{
+	struct exchange *exchange = user;
+	exchange_choose_backend(exchange);
+	return admission_room(exchange);
 }
 
 // Step 3: route, access list, limits, what the route takes.
@@ -149,6 +168,8 @@ static bool policy_allows(struct exchange *exchange)
 	        .source_ip = str_from(downstream->source_ip),
 	        .header = header_value,
 	        .headers = &head->fields,
+	        .room = backend_has_room,
+	        .caller = exchange,
 	};
 	policy_decide(exchange->snapshot->policy, exchange->listener, &downstream->identity,
 	        &request, downstream->worker->turn.now_ns, &exchange->arena, &exchange->decision);
@@ -171,6 +192,19 @@ static bool awaited(const struct exchange *exchange)
 	       (exchange->state == EXCHANGE_ASKING && exchange_route(exchange)->backend >= 0);
 }
 
+// More of a request came whose answer is held: it may be almost there.
+static void hold_on(struct exchange *exchange, size_t bytes)
+{
+	struct turn *turn = &exchange->downstream->worker->turn;
+	exchange->up.total_in += bytes;
+	if (exchange->up.total_in > HOLD_BYTES_MAX ||
+	        turn->now_ns - exchange->time.held_ns > (int64_t)HOLD_MS_MAX * NS_PER_MS)
+		return;
+	stream_credit(exchange->client, bytes);
+	turn_stop_timer(turn, &exchange->progress);
+	turn_set_timer(turn, &exchange->progress, (int64_t)HOLD_MS * NS_PER_MS);
+}
+
 void exchange_client_data(struct stream *stream, struct str bytes)
 {
 	struct exchange *exchange = stream->user;
@@ -178,7 +212,7 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 	exchange_progress(exchange);
 	mirror_take(exchange, bytes);
 	if (exchange->state == EXCHANGE_HELD) {
-		exchange_hold_on(exchange, bytes.len);
+		hold_on(exchange, bytes.len);
 		return;
 	}
 	if (!awaited(exchange)) {  // refused or answered: nobody wants it
@@ -205,6 +239,7 @@ void exchange_client_end(struct stream *stream, const struct fields *trailers)
 	}
 	turn_stop_timer(&exchange->downstream->worker->turn, &exchange->arrival);
 	exchange_progress(exchange);
+	admission_whole(exchange);
 	forward_trailers(exchange, trailers, true, &exchange->up.trailers);
 	mirror_send(exchange);
 	if (exchange->backend)
@@ -287,6 +322,7 @@ void exchange_backend_head(struct stream *stream, bool end)
 	exchange->time.done_ns = end ? exchange->time.answered_ns : 0;
 	note_grpc_status(exchange, &stream->head.fields);
 	attempt_answered(exchange, end);
+	admission_answered(exchange);
 	exchange->client->source = &exchange->down;
 	stream_send_head(exchange->client, &head, end);
 }

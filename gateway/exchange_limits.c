@@ -12,7 +12,11 @@ static void settle(struct exchange *exchange)
 {
 	struct policy_decision *decision = &exchange->decision;
 	struct worker *worker = exchange->downstream->worker;
-	policy_settle(decision, worker->turn.now_ns, &exchange->arena);
+	// While the fleet was asked, others came.
+	if (admission_room(exchange))
+		policy_settle(decision, worker->turn.now_ns, &exchange->arena);
+	else
+		policy_refuse_crowded(decision);
 	if (decision->reason == REASON_NONE)
 		return;
 	limit_store_give_back(worker->limits, decision->claims, decision->claim_count);

@@ -320,6 +320,23 @@ void metrics_health_check(
 	                       {backend, endpoint, good ? "success" : "failure"}});
 }
 
+void metrics_concurrency_limit(struct metrics *metrics, const char *backend, uint64_t limit)
+{
+	const struct key key = {METRIC_upstream_concurrency_limit, {backend}};
+	atomic_store_explicit(series_of(metrics, &key)->values, limit, memory_order_relaxed);
+}
+
+void metrics_concurrency_active(struct metrics *metrics, const char *backend, int change)
+{
+	const struct key key = {METRIC_upstream_concurrency_active, {backend}};
+	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
+}
+
+void metrics_shed(struct metrics *metrics, const char *backend, const char *priority)
+{
+	count(metrics, &(struct key){METRIC_upstream_shed_total, {backend, priority}});
+}
+
 void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)
 {
 	struct series **series = metrics->network[side];

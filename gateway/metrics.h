@@ -55,6 +55,9 @@ void metrics_endpoint_healthy(struct metrics *metrics, const char *backend, cons
 void metrics_ejection(struct metrics *metrics, const char *backend, const char *endpoint);
 void metrics_health_check(
         struct metrics *metrics, const char *backend, const char *endpoint, bool good);
+void metrics_concurrency_limit(struct metrics *metrics, const char *backend, uint64_t limit);
+void metrics_concurrency_active(struct metrics *metrics, const char *backend, int change);
+void metrics_shed(struct metrics *metrics, const char *backend, const char *priority);
 void metrics_turn(struct metrics *metrics, int64_t duration_ns);
 enum metrics_side { METRICS_CLIENT, METRICS_BACKEND, METRICS_SIDES };
 enum metrics_direction { METRICS_IN, METRICS_OUT, METRICS_DIRECTIONS };

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/spare.h"
+#include "gateway/admission.h"
 #include "gateway/downstream.h"
 #include "gateway/http/h2_memory.h"
 #include "gateway/limit_store.h"
@@ -50,6 +51,7 @@ static void take_offer(struct worker *worker)
 	worker_listeners_leave(worker, next);
 	snapshot_unref(worker->snapshot);
 	worker->snapshot = next;
+	admissions_use(worker, next);
 	limit_store_use(worker->limits, next->config);
 	if (worker->begun) {
 		pools_renew(worker);
@@ -140,6 +142,8 @@ void worker_init(struct worker *worker, size_t index, size_t peers, struct snaps
 	list_init(&worker->downstreams);
 	list_init(&worker->unreviewed);
 	list_init(&worker->pools);
+	list_init(&worker->admissions);
+	admissions_use(worker, snapshot);
 	worker->limits = limit_store_new(worker);
 	timer_init(&worker->review, on_review);
 	CHECK(uv_async_init(&worker->turn.loop, &worker->bell, on_bell) == 0);
@@ -179,6 +183,7 @@ void worker_join(struct worker *worker)
 void worker_fini(struct worker *worker)
 {
 	pools_free(worker);
+	admissions_free(worker);
 	limit_store_free(worker->limits);
 	turn_fini(&worker->turn);
 	snapshot_unref(atomic_exchange(&worker->offered, NULL));

@@ -30,6 +30,7 @@ struct worker {
 	struct limit_store *limits;    // those of the fleet
 	uint64_t health_changes;       // of endpoints, by whom pools know that they have to look
 	struct pool **pools_in_force;  // the snapshot's, by backend; set once begun
+	struct list admissions;        // of backends with a concurrency limit
 	size_t downstream_count, upstream_count;
 	size_t mirror_count;  // copies of requests on their way
 	struct audit *audit;

@@ -70,6 +70,21 @@ static const struct route *find_route(const struct policy_listener *listener,
 	return number == ROUTE_NONE ? NULL : &listener->routes[number];
 }
 
+void policy_refuse_crowded(struct policy_decision *decision)
+{
+	static const char *const details[CONFIG_PRIORITIES] = {
+	        [PRIORITY_LOW] = "the backend nears its concurrency limit (priority low)",
+	        [PRIORITY_NORMAL] = "the backend is at its concurrency limit (priority normal)",
+	        [PRIORITY_HIGH] = "the backend is past its concurrency limit (priority high)",
+	};
+	const int64_t retry_after_ns = 1000000000;  // a limit moves within a second
+	decision->reason = REASON_overloaded;
+	decision->matched_rule = STR("concurrency");
+	decision->detail = str_from(details[decision->route->priority]);
+	decision->retry_after_ns = retry_after_ns;
+	decision->crowded = true;
+}
+
 // What no token buys. Where the limits refuse too, their answer comes first: it holds for whatever
 // the caller sends next.
 static bool route_takes(const struct config_route *route, const struct policy_request *request,
@@ -85,6 +100,10 @@ static bool route_takes(const struct config_route *route, const struct policy_re
 		decision->reason = REASON_route_not_allowed;
 		decision->matched_rule = STR("upgrade");
 		decision->detail = STR("the route has no `upgrade: [websocket]`");
+		return false;
+	}
+	if (request->room && route->backend >= 0 && !request->room(request->caller)) {
+		policy_refuse_crowded(decision);
 		return false;
 	}
 	return true;

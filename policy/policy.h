@@ -58,6 +58,10 @@ struct policy_request {
 	// empty when absent.
 	struct str (*header)(const void *headers, struct str name, struct arena *arena);
 	const void *headers;
+	// Whether the backend of the route found takes one more call; NULL: nobody knows of any
+	// limit.
+	bool (*room)(void *caller);
+	void *caller;
 };
 
 // A limit with `store: redis`: whether its bucket has a token only the store of the fleet can say.
@@ -110,6 +114,7 @@ struct policy_decision {
 	struct str rpc_method;        // `/pkg.Service/Method` of a gRPC call
 	int64_t retry_after_ns;       // > 0 where reason is rate_limited
 	int limit_index;              // which rate limit refused, -1 otherwise
+	bool crowded;                 // the backend had no room, and no limit refused
 	struct policy_places places;  // policy_leave gives them back
 	struct policy_quota *quotas;  // where the request wants them
 	size_t quota_count;
@@ -142,5 +147,8 @@ MUST_USE enum policy_room policy_count_address(const struct policy *policy, size
         struct str source_ip, struct tally_place *place);
 MUST_USE enum policy_room policy_count_identity(const struct policy *policy, size_t listener,
         const struct spiffe_id *identity, struct tally_place *place);
+
+// The verdict that there is no room: where the backend filled up while claims were open.
+void policy_refuse_crowded(struct policy_decision *decision);
 
 #endif

@@ -31,6 +31,7 @@ type bench struct {
 	unequal         map[string]string
 	samples         []sample
 	grow, late      bool
+	adapt           bool
 	quick           bool
 	only            []string // series of the growth
 }
@@ -55,6 +56,7 @@ func (b *bench) flags() error {
 	peers := flag.String("peers", "", "comma-separated peers; all without it")
 	flag.BoolVar(&b.grow, "growth", false, "tollgate alone, while one thing after the other grows")
 	flag.BoolVar(&b.late, "latency", false, "what each peer adds to the latency of a direct call, at fixed rates")
+	flag.BoolVar(&b.adapt, "adaptive", false, "tollgate alone, before a backend asked for five times what it can do")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; the figures are medians over them")
 	flag.DurationVar(&b.warm, "warm", time.Second, "before each window")
 	flag.DurationVar(&b.window, "window", 3*time.Second, "each counted window")
@@ -68,7 +70,7 @@ func (b *bench) flags() error {
 		b.rounds, b.warm, b.window, b.idleConnections = 1, 200*time.Millisecond, 600*time.Millisecond, 300
 	}
 	// Neither may a trial take the place of a full run's figures, nor one number of connections that of a series'.
-	if b.quick && (b.grow || b.late) {
+	if b.quick && (b.grow || b.late || b.adapt) {
 		b.results, b.idleConnections = filepath.Join(b.place.Tools, "results"), 0
 	}
 	if b.grow && *cases != "" {
@@ -135,6 +137,9 @@ func (b *bench) run() error {
 	b.backend = backend
 	if b.grow {
 		return b.growth()
+	}
+	if b.adapt {
+		return b.adaptive()
 	}
 	if err := b.startPeers(); err != nil {
 		return err

@@ -32,6 +32,7 @@ type place struct {
 	HTTP1, HTTP1Host, HTTP1Port  string
 	H2C, H2CHost, H2CPort        string
 	Workers, AdminPort           int   // of the growth runs
+	Adaptive                     bool  // of the overload run
 	PassedBy                     []int // numbers of routes that are there and not used
 }
 

@@ -21,7 +21,14 @@ type HTTP struct {
 	Wire    *Wire
 	server  *http.Server
 	release chan struct{}
+	desks   chan struct{}
 }
+
+// A fixed capacity, behind /served: so many requests at a time, each for so long, the others wait.
+const (
+	Desks      = 4
+	ServedTime = 40 * time.Millisecond
+)
 
 // StartHTTP serves on the address, which may have port 0.
 func StartHTTP(address string, h2c bool) (*HTTP, error) {
@@ -30,7 +37,7 @@ func StartHTTP(address string, h2c bool) (*HTTP, error) {
 		return nil, err
 	}
 	b := &HTTP{Address: listener.Addr().String(), Journal: NewJournal(), Wire: listener.wire,
-		release: make(chan struct{})}
+		release: make(chan struct{}), desks: make(chan struct{}, Desks)}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!h2c)
 	protocols.SetUnencryptedHTTP2(h2c)
@@ -57,6 +64,7 @@ func (b *HTTP) routes() *http.ServeMux {
 		"/stream":         stream,
 		"/trailers":       trailers,
 		"/sleep":          sleep,
+		"/served":         b.served,
 		"/big":            big,
 		"/sink":           sink,
 		"/slowread":       b.slowRead,
@@ -201,6 +209,14 @@ func sleep(w http.ResponseWriter, r *http.Request) {
 	if wait(r, d) {
 		_, _ = io.WriteString(w, "slept\n")
 	}
+}
+
+// served works to the end on what nobody waits for any more, as most backends do.
+func (b *HTTP) served(w http.ResponseWriter, _ *http.Request) {
+	b.desks <- struct{}{}
+	time.Sleep(ServedTime)
+	<-b.desks
+	_, _ = io.WriteString(w, "served\n")
 }
 
 func big(w http.ResponseWriter, r *http.Request) {

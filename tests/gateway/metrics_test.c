@@ -42,6 +42,12 @@ static void each_call_counts_its_series(void **state)
 	metrics_connections(worker, edge, -1);
 	metrics_upstream(worker, label("api"), label("127.0.0.1:8080"), 502, NULL, 0);
 	metrics_upstream(worker, label("api"), label("127.0.0.1:8080"), 0, "connect_failed", 0);
+	metrics_concurrency_limit(worker, label("api"), 64);
+	metrics_concurrency_limit(worker, label("api"), 48);
+	metrics_concurrency_active(worker, label("api"), 1);
+	metrics_concurrency_active(worker, label("api"), 1);
+	metrics_concurrency_active(worker, label("api"), -1);
+	metrics_shed(worker, label("api"), "low");
 	char *text = exposed(&worker, 1, NULL, 0);
 	static const char *const lines[] = {
 	        "tollgate_requests_total{listener=\"edge\",route=\"user.UserService/Login\","
@@ -53,6 +59,9 @@ static void each_call_counts_its_series(void **state)
 	        "tollgate_request_duration_seconds_count{route=\"/api/*\"} 2",
 	        "tollgate_request_duration_seconds_sum{route=\"user.UserService/Login\"} "
 	        "0.002000000",
+	        "tollgate_upstream_concurrency_limit{backend=\"api\"} 48",
+	        "tollgate_upstream_concurrency_active{backend=\"api\"} 1",
+	        "tollgate_upstream_shed_total{backend=\"api\",priority=\"low\"} 1",
 	        "tollgate_rejections_total{listener=\"edge\",reason=\"certificate_expired\"} 1",
 	        "tollgate_rate_limit_decisions_total{route=\"user.UserService/Login\","
 	        "limit=\"rate_limits[0]\",decision=\"allowed\"} 1",
