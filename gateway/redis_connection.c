@@ -180,7 +180,7 @@ static void on_reply(struct redis_connection *connection, const struct redis_rep
 	else
 		redis_end_call(call, reply->error ? REDIS_ERROR : REDIS_REPLIED, reply);
 	// A replica that was the master: another server may stand behind the address by now.
-	if (redis_reply_is(reply, "READONLY"))
+	if (redis_reply_tells(reply, "READONLY"))
 		redis_drop(connection, "the server is a replica");
 	else if (connection->leaving && !connection->slot_count)
 		redis_drop(connection, NULL);

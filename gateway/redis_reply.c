@@ -122,6 +122,11 @@ const char *redis_library_version(void)
 	return STRING(HIREDIS_MAJOR) "." STRING(HIREDIS_MINOR) "." STRING(HIREDIS_PATCH);
 }
 
+bool redis_reply_tells(const struct redis_reply *reply, const char *code)
+{
+	return reply->error && memmem(reply->text, reply->text_len, code, strlen(code));
+}
+
 void redis_command_append(struct buffer *out, const struct str *words, size_t count)
 {
 	const char *at[REDIS_WORDS_MAX];

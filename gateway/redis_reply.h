@@ -13,7 +13,7 @@
 
 enum {
 	REDIS_NUMBERS_MAX = 64,
-	REDIS_TEXT_MAX = 128,
+	REDIS_TEXT_MAX = 256,
 	REDIS_REPLY_BYTES_MAX = 64 * 1024,
 	REDIS_WORDS_MAX = 100,  // of a command
 };
@@ -37,6 +37,8 @@ MUST_USE bool redis_replies_feed(struct redis_replies *replies, struct str bytes
 MUST_USE bool redis_replies_next(struct redis_replies *replies, const struct redis_reply **reply);
 
 bool redis_reply_is(const struct redis_reply *reply, const char *code);  // an error of that code
+// The same, also where it befell a script: before Redis 7 the code stands in the message then.
+bool redis_reply_tells(const struct redis_reply *reply, const char *code);
 
 const char *redis_library_version(void);  // of its headers: it says none itself
 

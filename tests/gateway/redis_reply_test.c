@@ -207,9 +207,9 @@ static void the_bound_is_of_one_reply_and_the_same_in_one_piece(void **state)
 		add_bulk(&bytes, REDIS_REPLY_BYTES_MAX);
 		add_bulk(&bytes, REDIS_REPLY_BYTES_MAX + over);
 		buffer_printf(&bytes, ":3\r\n");
-		buffer_printf(&expected, "1 2 \"%0128d\"", 0);
+		buffer_printf(&expected, "1 2 \"%0*d\"", REDIS_TEXT_MAX, 0);
 		if (!over)
-			buffer_printf(&expected, " \"%0128d\" 3", 0);
+			buffer_printf(&expected, " \"%0*d\" 3", REDIS_TEXT_MAX, 0);
 		for (char *at = buffer_data(&expected); (at = strstr(at, "0"));)
 			*at = 'x';
 		buffer_append(&expected, "", 1);

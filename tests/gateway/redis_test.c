@@ -271,23 +271,34 @@ static void a_server_that_comes_later_is_found(void **state)
 	bench_close(&bench);
 }
 
-static void a_replica_answers_its_call_and_is_left(void **state)
+static void leave_a_replica(const char *says)
 {
 	struct bench bench;
 	struct asked first, second;
-	(void)state;
 	bench_open(&bench);
 	bench_use(&bench, "timeout: 10s");
 	server_greets(&bench);
 	begin(&bench, &first, "a");
 	begin(&bench, &second, "b");
 	server_hears(&bench, "EVALSHA NAME 1 a");
-	server_says(&bench, "-READONLY You can't write against a read only replica.\r\n:1\r\n");
+	server_says(&bench, says);
 	until(&bench, bench.lost == 1);
 	assert_string_equal(bench.why, "the server is a replica");
 	assert_int_equal(first.outcome, REDIS_ERROR);
 	assert_int_equal(second.outcome, REDIS_DISCONNECTED);
 	bench_close(&bench);
+}
+
+static void a_replica_answers_its_call_and_is_left(void **state)
+{
+	(void)state;
+	leave_a_replica("-READONLY You can't write against a read only replica.\r\n:1\r\n");
+	// Redis 6.
+	leave_a_replica(
+	        "-ERR Error running script (call to "
+	        "f_0123456789012345678901234567890123456789): @user_script:68: "
+	        "@user_script: 68: -READONLY You can't write against a read only replica.\r\n"
+	        ":1\r\n");
 }
 
 static void an_answer_to_nobody_ends_the_connection(void **state)
