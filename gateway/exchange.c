@@ -73,7 +73,9 @@ static void set_deadline(struct exchange *exchange)
 	if (timeout_ns <= 0 || timeout_ns > longest_ns)
 		return;
 	exchange->time.deadline_ns = exchange->time.start_ns + timeout_ns;
-	turn_set_timer(exchange_turn(exchange), &exchange->deadline, timeout_ns);
+	// Part of it may have gone by while the fleet's limits were asked.
+	int64_t left_ns = exchange->time.deadline_ns - exchange_turn(exchange)->now_ns;
+	turn_set_timer(exchange_turn(exchange), &exchange->deadline, left_ns > 0 ? left_ns : 1);
 }
 
 void exchange_forward(struct exchange *exchange)
