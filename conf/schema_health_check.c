@@ -80,7 +80,7 @@ static void check_health_check(struct reader *reader, const struct tree *node, v
 	if (path + grpc + tcp != 1)
 		reader_problem(reader, node->mark,
 		        "names %s to ask; expected one of path, grpc and tcp",
-		        path + grpc + tcp ? "several ways" : "no way");
+		        (path + grpc + tcp) ? "several ways" : "no way");
 	else if (tcp && !check->tcp)
 		reader_problem_at(reader, node, "tcp",
 		        "can have no effect; expected true, or path or grpc in its place");

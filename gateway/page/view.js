@@ -259,7 +259,7 @@ function auditItem(record) {
 	const time = make("time", "", textOfClock(record.timestamp));
 	const line = make("span");
 	time.setAttribute("datetime", record.timestamp);
-	line.append(make("span", "why", (record.reason || record.event) + (record.count > 1 ? " ×" + grouped(record.count) : "")), " ",
+	line.append(make("span", "why", (record.event === "rejected" ? record.reason : record.event) + (record.count > 1 ? " ×" + grouped(record.count) : "")), " ",
 		make("span", "what", callOf(record)), " ", make("span", "who", callerOf(record)), " ",
 		make("span", "detail", record.detail || ""));
 	summary.append(time, " ", line);

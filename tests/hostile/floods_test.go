@@ -257,7 +257,8 @@ func TestFloodsOfFrames(t *testing.T) {
 					return g.Audit("protocol_violation")+g.Audit("malformed_request") > 0
 				})
 			}
-			if most.Load() > 100*flooders*4 {
+			// Those among them that are closed already, and whose backend has not noticed yet, are many on a busy machine.
+			if most.Load() > 100*flooders*8 {
 				t.Errorf("%d connections to the backend at once", most.Load())
 			}
 			t.Logf("cut off %d times, %d backend connections at most", cuts.Load(), most.Load())
