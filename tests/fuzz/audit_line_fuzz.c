@@ -42,7 +42,7 @@ static void fill(struct fuzzed *fuzzed, struct dice *dice_all)
 		*texts[i] = dice_line(dice_all);
 }
 
-static void check_line(struct str line, struct audit_link *link)
+static void check_line(struct str line, enum reason reason, struct audit_link *link)
 {
 	CHECK(line.len && line.at[line.len - 1] == '\n' && line.len < AUDIT_LINE_BYTES / 2);
 	line.len--;
@@ -51,7 +51,10 @@ static void check_line(struct str line, struct audit_link *link)
 	json_t *object = json_loadb(
 	        line.at, line.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 	CHECK(json_is_object(object));
-	CHECK(json_is_false(json_object_get(object, "authorized")));
+	// A note says neither that somebody was refused nor why.
+	const json_t *authorized = json_object_get(object, "authorized");
+	CHECK((json_object_get(object, "reason") == NULL) == !reason);
+	CHECK(reason ? json_is_false(authorized) : !authorized);
 	const char *event = json_string_value(json_object_get(object, "event"));
 	CHECK(event && strcmp(event, "rejected") == 0);
 	json_decref(object);
@@ -72,11 +75,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	audit_chain_init(&chain);
 	audit_chain_append(&chain, &lines, 0, buffer_str(&body), STR(",\"count\":2"));
 	size_t first = buffer_len(&lines);
-	check_line(buffer_str(&lines), &link);
+	check_line(buffer_str(&lines), fuzzed.record.reason, &link);
 	CHECK(link.seq == 1 && strspn(link.previous, "0") == DIGEST_HEX_SIZE - 1);
 	struct audit_chain after_first = chain;
 	audit_chain_append(&chain, &lines, 1, buffer_str(&reason), STR(""));
-	check_line(str_skip(buffer_str(&lines), first), &link);
+	check_line(str_skip(buffer_str(&lines), first), fuzzed.record.reason, &link);
 	CHECK(link.seq == 2 && strcmp(link.previous, after_first.hash) == 0);
 	buffer_fini(&body);
 	buffer_fini(&reason);

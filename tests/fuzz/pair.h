@@ -52,6 +52,13 @@ const struct config_route *exchange_route(const struct exchange *exchange)
 	return &route;
 }
 
+const struct config_listener *downstream_config(const struct downstream *downstream)
+{
+	static const struct config_listener listener;
+	(void)downstream;
+	return &listener;
+}
+
 const struct config_backend *exchange_backend(const struct exchange *exchange)
 {
 	static const struct config_backend backend = {.name = {.text = {"backend", 7}}};
