@@ -49,10 +49,14 @@ static void change_server(struct redis *redis)
 		redis->next->leaving = true;
 		redis_drop(redis->next, NULL);
 	}
-	if (redis->config)
+	if (redis->config) {
 		redis_connect(redis);
-	else if (redis->connection)
+		return;
+	}
+	if (redis->connection)
 		redis_drop(redis->connection, NULL);
+	if (redis->leaving)
+		redis_drop(redis->leaving, NULL);
 }
 
 void redis_use(struct redis *redis, struct config *config)

@@ -50,6 +50,8 @@ void redis_drop(struct redis_connection *connection, const char *why)
 		redis->connection = NULL;
 	if (redis->next == connection)
 		redis->next = NULL;
+	if (redis->leaving == connection)
+		redis->leaving = NULL;
 	turn_stop_timer(redis->turn, &connection->timer);
 	link_close(&connection->link);
 	if (redis->config && !connection->leaving && !redis->next)
@@ -118,6 +120,19 @@ static const char *greeting_refused(const struct redis_reply *reply)
 	return "the server refuses the greeting";
 }
 
+// It still owes some answers; whoever waits for them does so no longer than for any other.
+static void see_off(struct redis_connection *connection)
+{
+	struct redis *redis = connection->redis;
+	connection->leaving = true;
+	redis->leaving = connection;
+	if (connection->slot_count)
+		turn_set_timer(redis->turn, &connection->timer,
+		        redis_server(redis)->timeout_ns + (int64_t)REDIS_PATIENCE_MS * NS_PER_MS);
+	else
+		redis_drop(connection, NULL);
+}
+
 static void take_over(struct redis_connection *connection)
 {
 	struct redis *redis = connection->redis;
@@ -126,11 +141,10 @@ static void take_over(struct redis_connection *connection)
 	redis->next = NULL;
 	redis->owner.connected(redis->owner.user, redis->changed);
 	redis->changed = false;
-	if (!before)
-		return;
-	before->leaving = true;
-	if (!before->slot_count)
-		redis_drop(before, NULL);
+	if (redis->leaving)
+		redis_drop(redis->leaving, NULL);
+	if (before)
+		see_off(before);
 }
 
 static void on_greeting(struct redis_connection *connection, const struct redis_reply *reply)
@@ -161,24 +175,29 @@ static void run_anew(struct redis_connection *connection, struct redis_call *cal
 	call->slot->call = call;
 }
 
-static void on_reply(struct redis_connection *connection, const struct redis_reply *reply)
+static void answer(struct redis_connection *connection, struct redis_call *call,
+        const struct redis_reply *reply)
 {
-	struct redis_slot *slot = LIST_ITEM(connection->slots.next, struct redis_slot, node);
-	struct redis_call *call = slot->call;
-	pop(connection, slot);
-	if (connection->ready && !connection->overdue)
-		turn_stop_timer(connection->redis->turn, &connection->timer);
-	if (!connection->ready) {
-		on_greeting(connection, reply);
-		return;
-	}
-	if (!call)
-		return;
 	call->slot = NULL;
 	if (redis_reply_is(reply, "NOSCRIPT"))
 		run_anew(connection, call);
 	else
 		redis_end_call(call, reply->error ? REDIS_ERROR : REDIS_REPLIED, reply);
+}
+
+static void on_reply(struct redis_connection *connection, const struct redis_reply *reply)
+{
+	struct redis_slot *slot = LIST_ITEM(connection->slots.next, struct redis_slot, node);
+	struct redis_call *call = slot->call;
+	pop(connection, slot);
+	if (!connection->ready) {
+		on_greeting(connection, reply);
+		return;
+	}
+	if (!connection->overdue && !connection->leaving)
+		turn_stop_timer(connection->redis->turn, &connection->timer);
+	if (call)
+		answer(connection, call, reply);
 	// A replica that was the master: another server may stand behind the address by now.
 	if (redis_reply_tells(reply, "READONLY"))
 		redis_drop(connection, "the server is a replica");

@@ -40,6 +40,7 @@ struct redis {
 	struct config *config;                // NULL: nobody asks
 	struct redis_connection *connection;  // in use; NULL: none
 	struct redis_connection *next;        // that is to be, once it is greeted
+	struct redis_connection *leaving;     // that was, until it has answered; soon gone
 	bool changed;                         // the one to come is another server's
 	size_t open;                          // connections, with those being closed
 	unsigned failures;                    // in a row

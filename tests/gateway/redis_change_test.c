@@ -74,6 +74,57 @@ static void the_former_server_goes_when_the_other_one_does_not_greet(void **stat
 	bench_close(&bench);
 }
 
+// Nobody waits for what the former one owes; or it never says it.
+static void the_former_server_goes_whatever_it_owes(void **state)
+{
+	struct bench bench;
+	struct asked call;
+	(void)state;
+	for (int answers = 0; answers < 2; answers++) {
+		bench_open(&bench);
+		bench_use(&bench, "timeout: 10ms");
+		server_greets(&bench);
+		begin(&bench, &call, "a");
+		redis_take_back(&call.call);
+		bench_use(&bench, "timeout: 10ms, database: 2");
+		int former = bench.peer;
+		bench.peer = -1;
+		server_accepts(&bench);
+		server_hears(&bench, "SELECT 2");
+		server_says(&bench, "+OK\r\n$4\r\nNAME\r\n");
+		until(&bench, bench.connected == 2);
+		if (answers)
+			assert_int_equal(send(former, ":1\r\n", 4, MSG_NOSIGNAL), 4);
+		until(&bench, bench.closed == 1);
+		assert_null(bench.why);
+		close(former);
+		bench_close(&bench);
+	}
+}
+
+static void with_the_configuration_the_former_server_goes_too(void **state)
+{
+	struct bench bench;
+	struct asked call;
+	(void)state;
+	bench_open(&bench);
+	bench_use(&bench, "timeout: 10s");
+	server_greets(&bench);
+	begin(&bench, &call, "a");
+	bench_use(&bench, "timeout: 10s, database: 2");
+	int former = bench.peer;
+	bench.peer = -1;
+	server_accepts(&bench);
+	server_hears(&bench, "SELECT 2");
+	server_says(&bench, "+OK\r\n$4\r\nNAME\r\n");
+	until(&bench, bench.connected == 2);
+	redis_use(bench.redis, NULL);
+	assert_int_equal(call.outcome, REDIS_DISCONNECTED);
+	until(&bench, !redis_open(bench.redis));
+	close(former);
+	bench_close(&bench);
+}
+
 static void without_a_configuration_nothing_is_left_open(void **state)
 {
 	struct bench bench;
@@ -97,6 +148,8 @@ int main(void)
 	        cmocka_unit_test(another_configuration_keeps_the_connection_to_the_same_server),
 	        cmocka_unit_test(another_server_takes_over_once_it_has_greeted),
 	        cmocka_unit_test(the_former_server_goes_when_the_other_one_does_not_greet),
+	        cmocka_unit_test(the_former_server_goes_whatever_it_owes),
+	        cmocka_unit_test(with_the_configuration_the_former_server_goes_too),
 	        cmocka_unit_test(without_a_configuration_nothing_is_left_open),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
