@@ -14,7 +14,7 @@ struct field {
 	struct balance_endpoint endpoints[ENDPOINTS_MAX];
 	uint32_t active[ENDPOINTS_MAX];
 	uint32_t weights[ENDPOINTS_MAX];
-	char texts[ENDPOINTS_MAX][32];
+	char texts[ENDPOINTS_MAX][40];
 	struct str names[ENDPOINTS_MAX];
 	size_t count;
 };
