@@ -59,6 +59,8 @@ static void open_admission(struct worker *worker, const struct config_backend *b
 	list_push(&worker->admissions, &admission->node);
 	tell_limit(admission, concurrency_ceiling(&admission->concurrency, PRIORITY_NORMAL));
 	metrics_concurrency_active(worker->metrics, admission->label, 0);
+	for (int priority = 0; priority < CONFIG_PRIORITIES; priority++)
+		metrics_shed(worker->metrics, admission->label, (enum config_priority)priority, 0);
 }
 
 // Those who have a place keep it to its end.

@@ -116,11 +116,9 @@ static void pass(struct exchange *exchange)
 
 static void count_shed(const struct exchange *exchange)
 {
-	static const char *const words[CONFIG_PRIORITIES] = {"low", "normal", "high"};
-	const struct config_route *route = exchange_route(exchange);
 	metrics_shed(exchange->downstream->worker->metrics,
 	        exchange->snapshot->backends[exchange->backend_index].label,
-	        words[route->priority]);
+	        exchange_route(exchange)->priority, 1);
 }
 
 static bool verdict_allows(struct exchange *exchange)

@@ -332,9 +332,12 @@ void metrics_concurrency_active(struct metrics *metrics, const char *backend, in
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
 }
 
-void metrics_shed(struct metrics *metrics, const char *backend, const char *priority)
+void metrics_shed(
+        struct metrics *metrics, const char *backend, enum config_priority priority, uint64_t calls)
 {
-	count(metrics, &(struct key){METRIC_upstream_shed_total, {backend, priority}});
+	static const char *const words[CONFIG_PRIORITIES] = {"low", "normal", "high"};
+	const struct key key = {METRIC_upstream_shed_total, {backend, words[priority]}};
+	add(series_of(metrics, &key)->values, calls);
 }
 
 void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)

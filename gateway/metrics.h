@@ -12,6 +12,7 @@
 
 #include "base/buffer.h"
 #include "base/reason.h"
+#include "conf/config_route.h"
 #include "base/str.h"
 
 struct metrics;
@@ -57,7 +58,8 @@ void metrics_health_check(
         struct metrics *metrics, const char *backend, const char *endpoint, bool good);
 void metrics_concurrency_limit(struct metrics *metrics, const char *backend, uint64_t limit);
 void metrics_concurrency_active(struct metrics *metrics, const char *backend, int change);
-void metrics_shed(struct metrics *metrics, const char *backend, const char *priority);
+void metrics_shed(struct metrics *metrics, const char *backend, enum config_priority priority,
+        uint64_t calls);
 void metrics_turn(struct metrics *metrics, int64_t duration_ns);
 enum metrics_side { METRICS_CLIENT, METRICS_BACKEND, METRICS_SIDES };
 enum metrics_direction { METRICS_IN, METRICS_OUT, METRICS_DIRECTIONS };

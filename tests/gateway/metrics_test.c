@@ -47,7 +47,7 @@ static void each_call_counts_its_series(void **state)
 	metrics_concurrency_active(worker, label("api"), 1);
 	metrics_concurrency_active(worker, label("api"), 1);
 	metrics_concurrency_active(worker, label("api"), -1);
-	metrics_shed(worker, label("api"), "low");
+	metrics_shed(worker, label("api"), PRIORITY_LOW, 1);
 	char *text = exposed(&worker, 1, NULL, 0);
 	static const char *const lines[] = {
 	        "tollgate_requests_total{listener=\"edge\",route=\"user.UserService/Login\","
