@@ -1,9 +1,9 @@
 package main
 
 import (
-	"crypto/tls"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -19,6 +19,8 @@ type http2 struct {
 	block   *wire.Block
 	message []byte
 	once    bool
+	byClock bool // one exchange at a time, when it is due
+	idle    bool
 }
 
 // exchange is one request of it. In the kind `bidi` it never ends, and messages are the units.
@@ -31,7 +33,7 @@ type exchange struct {
 	bytes  int
 }
 
-func newHTTP2(connection *tls.Conn, job *job, sum *tally) *http2 {
+func newHTTP2(connection net.Conn, job *job, sum *tally) *http2 {
 	h := &http2{job: job, sum: sum}
 	if job.protocol == "grpc" {
 		h.block = wire.Fields(":method", "POST", ":scheme", "https", ":path", job.path, ":authority", "localhost",
@@ -48,12 +50,21 @@ func newHTTP2(connection *tls.Conn, job *job, sum *tally) *http2 {
 
 func (h *http2) Ready() {
 	for range h.job.streams {
-		h.open()
+		if !h.byClock {
+			h.open(time.Now())
+		}
 	}
 }
 
-func (h *http2) open() {
-	this := &exchange{began: time.Now()}
+// unit is one exchange from its beginning to its end, which counts from when it was due.
+func (h *http2) unit(due time.Time) error {
+	h.idle = false
+	h.open(due)
+	return h.conn.Until(func() bool { return h.idle })
+}
+
+func (h *http2) open(began time.Time) {
+	this := &exchange{began: began}
 	stream := h.conn.Open(this)
 	h.conn.SendHead(stream, h.block, h.message == nil)
 	if h.job.kind == "bidi" {
@@ -123,10 +134,13 @@ func (h *http2) finish(stream *wire.Stream, this *exchange) {
 }
 
 func (h *http2) again() {
-	if h.once {
+	switch {
+	case h.byClock:
+		h.idle = true
+	case h.once:
 		h.conn.Stop()
-	} else if !h.sum.in(stopped) {
-		h.open()
+	case !h.sum.in(stopped):
+		h.open(time.Now())
 	}
 }
 

@@ -67,15 +67,30 @@ func openLoop(job *job, sum *tally) {
 		return
 	}
 	defer connection.Close()
-	client := newHTTP1(connection, job)
+	unit := oneByOne(connection, job, sum)
 	for due := range job.schedule.due {
 		if sum.in(stopped) {
 			return // what is late by then is nobody's any more
 		}
-		if err := client.unit(); err != nil {
+		if err := unit(due); err != nil {
 			sum.fail(err)
 			return
 		}
-		sum.done(due)
+	}
+}
+
+func oneByOne(connection net.Conn, job *job, sum *tally) func(due time.Time) error {
+	if job.protocol != "h1" {
+		client := newHTTP2(connection, job, sum)
+		client.byClock = true
+		return client.unit
+	}
+	client := newHTTP1(connection, job)
+	return func(due time.Time) error {
+		err := client.unit()
+		if err == nil {
+			sum.done(due)
+		}
+		return err
 	}
 }

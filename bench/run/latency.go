@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"gonum.org/v1/plot/plotter"
 )
 
 // pair is one window through a peer and the direct one just before it, at one rate. In microseconds.
 type pair struct {
+	Work   string             `json:"work"`
 	Peer   string             `json:"peer"`
 	Rate   int                `json:"rate"`
 	Direct map[string]float64 `json:"direct_us"`
@@ -22,24 +24,29 @@ type pair struct {
 
 var latencyRates = []int{500, 1000, 2000, 4000}
 
-// latency sends requests by the clock (64 connections, HTTP/1.1), straight to the backend and through each peer in turn,
-// and tells what the peer added.
+// What is asked for by the clock, over 64 connections.
+type work struct {
+	name      string
+	arguments []string
+	straight  func(*place) string // the backend's address for it
+	plot      string
+}
+
+var latencyWorks = []work{
+	{"HTTP/1.1", load("open", "h1", "/small", 64, "-length", "128"), func(p *place) string { return p.HTTP1 }, "latency.svg"},
+	{"gRPC", load("open", "grpc", "/bench.Echo/Unary", 64, "-expect", "0", "-length", "133"),
+		func(p *place) string { return p.H2C }, "latency-grpc.svg"},
+}
+
+// latency sends requests by the clock, straight to the backend and through each peer in turn, and tells what the peer
+// added.
 func (b *bench) latency() error {
 	var pairs []pair
-	for round := range b.rounds {
-		for _, rate := range latencyRates {
-			for turn := range b.running {
-				r := b.running[(turn+round)%len(b.running)]
-				if b.unequal[r.peer.name] != "" {
-					continue
-				}
-				fmt.Fprintf(os.Stderr, "\rround %d of %d, %d/s, %-10s", round+1, b.rounds, rate, r.peer.name)
-				pairs = append(pairs, b.pair(r, rate, round))
-			}
-		}
+	for _, w := range latencyWorks {
+		found := b.pairs(w)
+		b.printLatency(w, found)
+		pairs = append(pairs, found...)
 	}
-	fmt.Fprintln(os.Stderr)
-	b.printLatency(pairs)
 	stalls, err := b.stalls()
 	if err != nil {
 		return err
@@ -48,12 +55,29 @@ func (b *bench) latency() error {
 	return b.keepLatency(pairs, stalls)
 }
 
-func (b *bench) pair(r *running, rate, round int) pair {
-	arguments := load("open", "h1", "/small", 64, "-length", "128", "-rate", fmt.Sprint(rate))
-	straight := &running{peer: peer{name: "direct"}, address: b.place.HTTP1, process: b.backend}
+func (b *bench) pairs(w work) (pairs []pair) {
+	for round := range b.rounds {
+		for _, rate := range latencyRates {
+			for turn := range b.running {
+				r := b.running[(turn+round)%len(b.running)]
+				if b.unequal[r.peer.name] != "" {
+					continue
+				}
+				fmt.Fprintf(os.Stderr, "\r%s, round %d of %d, %d/s, %-10s", w.name, round+1, b.rounds, rate, r.peer.name)
+				pairs = append(pairs, b.pair(w, r, rate, round))
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr)
+	return pairs
+}
+
+func (b *bench) pair(w work, r *running, rate, round int) pair {
+	arguments := append(slices.Clone(w.arguments), "-rate", fmt.Sprint(rate))
+	straight := &running{peer: peer{name: "direct"}, address: w.straight(&b.place), process: b.backend}
 	direct := b.measure(testCase{name: "latency", arguments: append([]string{"-plain"}, arguments...)}, straight, round)
 	through := b.measure(testCase{name: "latency", arguments: arguments}, r, round)
-	result := pair{Peer: r.peer.name, Rate: rate, Direct: direct.Latency, Peered: through.Latency, Failed: direct.Failed}
+	result := pair{Work: w.name, Peer: r.peer.name, Rate: rate, Direct: direct.Latency, Peered: through.Latency, Failed: direct.Failed}
 	result.Disturbed = append(direct.Disturbed, through.Disturbed...)
 	if through.Failed != "" {
 		result.Failed = through.Failed
@@ -95,8 +119,8 @@ func (b *bench) verdict(pairs []pair, rate int) string {
 	return figure(best) + ": missed"
 }
 
-func (b *bench) printLatency(pairs []pair) {
-	fmt.Printf("Latency added to a direct call, µs, p50 (p99); HTTP/1.1, 64 connections, requests by the clock\n\n| rate |")
+func (b *bench) printLatency(w work, pairs []pair) {
+	fmt.Printf("\nLatency added to a direct call, µs, p50 (p99); %s, 64 connections, requests by the clock\n\n| rate |", w.name)
 	for _, p := range b.peers {
 		fmt.Printf(" %s |", p.name)
 	}
@@ -144,7 +168,17 @@ func (b *bench) keepLatency(pairs []pair, stalls []stall) error {
 	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	fmt.Printf("\nsaved in %s, a plot beside it\n", file)
+	fmt.Printf("\nsaved in %s, plots beside it\n", file)
+	for _, w := range latencyWorks {
+		if err := b.plotLatency(w, pairs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) plotLatency(w work, pairs []pair) error {
+	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return p.Work != w.name })
 	var curves []curve
 	for _, p := range b.peers {
 		one := curve{name: p.name}
@@ -155,6 +189,6 @@ func (b *bench) keepLatency(pairs []pair, stalls []stall) error {
 		}
 		curves = append(curves, one)
 	}
-	return draw(filepath.Join(b.results, "latency.svg"), "Latency added to a direct call (p50)", "requests a second",
+	return draw(filepath.Join(b.results, w.plot), "Latency added to a direct call (p50), "+w.name, "requests a second",
 		"µs", nil, curves)
 }

@@ -4,7 +4,7 @@ import "testing"
 
 func TestWhatAPeerAddsIsTheMedianOfItsPairs(t *testing.T) {
 	at := func(peer string, rate int, direct, through float64, failed string) pair {
-		return pair{peer, rate, map[string]float64{"p50": direct}, map[string]float64{"p50": through}, failed, nil}
+		return pair{"gRPC", peer, rate, map[string]float64{"p50": direct}, map[string]float64{"p50": through}, failed, nil}
 	}
 	pairs := []pair{
 		at("tollgate", 500, 100, 160, ""), at("tollgate", 500, 200, 250, ""), at("tollgate", 500, 100, 155, ""),
@@ -21,7 +21,7 @@ func TestWhatAPeerAddsIsTheMedianOfItsPairs(t *testing.T) {
 func TestAPeerThatFailedIsNotTheFastest(t *testing.T) {
 	b := &bench{peers: allPeers}
 	at := func(peer string, through float64, failed string) pair {
-		return pair{peer, 500, map[string]float64{"p50": 100}, map[string]float64{"p50": through}, failed, nil}
+		return pair{"gRPC", peer, 500, map[string]float64{"p50": 100}, map[string]float64{"p50": through}, failed, nil}
 	}
 	pairs := []pair{at("tollgate", 150, ""), at("nginx", 160, ""), at("haproxy", 100, "gone"), at("envoy", 190, "")}
 	if found := b.verdict(pairs, 500); found != "60.0: met" {

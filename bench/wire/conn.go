@@ -68,7 +68,7 @@ type Stream struct {
 	blocked  bool
 }
 
-// Conn is one connection; all calls come from the goroutine in Run, or before it.
+// Conn is one connection; all calls come from the goroutine in Run or Until, or before it.
 type Conn struct {
 	transport io.ReadWriter
 	in        *bufio.Reader
@@ -262,7 +262,15 @@ func (c *Conn) Flush() error {
 
 // Run reads until the transport ends; it flushes whenever the input is used up.
 func (c *Conn) Run() error {
-	for !c.stopped {
+	if err := c.Until(func() bool { return c.stopped }); err != nil {
+		return err
+	}
+	return c.Flush()
+}
+
+// Until reads until that is so, as Run does; between such calls the connection rests.
+func (c *Conn) Until(so func() bool) error {
+	for !so() {
 		if c.in.Buffered() < headBytes {
 			if err := c.Flush(); err != nil {
 				return err
@@ -272,7 +280,7 @@ func (c *Conn) Run() error {
 			return err
 		}
 	}
-	return c.Flush()
+	return nil
 }
 
 // Stop makes Run return, with the connection open.
