@@ -107,22 +107,24 @@ bool shown_call_split(const void *base)
 
 // The limiter counts in signed 64-bit nanoseconds: a full bucket's worth of time has to fit, with
 // decades to spare. No one waits a year for tokens on purpose.
-static bool refills_in_time(const struct config_rate_limit *limit)
+static void check_refill(
+        struct reader *reader, const struct tree *node, const struct config_rate_limit *limit)
 {
 	const int64_t year_ns = INT64_C(366) * 24 * 3600 * 1000000000;
 	unsigned __int128 needed = (unsigned __int128)limit->burst *
 	                           (unsigned __int128)limit->rate_period_ns;
-	return needed <= (unsigned __int128)limit->rate_count * (unsigned __int128)year_ns;
+	if (limit->rate_count &&
+	        needed > (unsigned __int128)limit->rate_count * (unsigned __int128)year_ns)
+		reader_problem_at(reader, node, "burst",
+		        "takes more than a year to refill at this rate; expected a smaller burst "
+		        "or a higher rate");
 }
 
 void check_override(struct reader *reader, const struct tree *node, void *base)
 {
 	struct config_override *override = base;
 	override->limit.mark = node->mark;
-	if (override->limit.rate_count && !refills_in_time(&override->limit))
-		reader_problem_at(reader, node, "burst",
-		        "takes more than a year to refill at this rate; expected a smaller burst "
-		        "or a higher rate");
+	check_refill(reader, node, &override->limit);
 }
 
 // The limit as it is for those it overrides.
@@ -184,10 +186,7 @@ void check_rate_limit(struct reader *reader, const struct tree *node, void *base
 	struct config_rate_limit *limit = base;
 	limit->mark = node->mark;
 	check_split(reader, node, &limit->split);
-	if (limit->rate_count && !refills_in_time(limit))
-		reader_problem_at(reader, node, "burst",
-		        "takes more than a year to refill at this rate; expected a smaller burst "
-		        "or a higher rate");
+	check_refill(reader, node, limit);
 	if (limit->fleet > limit->burst && limit->burst)
 		reader_problem_at(reader, node, "fleet",
 		        "leaves less than one token of burst to each gateway; expected at most "

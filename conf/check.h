@@ -1,8 +1,7 @@
 // What several keys of one object say together, called by the reader once the object is filled.
 // Each adds its problems and derives the fields that stand for several keys (`per`,
 // `upgrade_websocket`). Those of header fields stand in check_headers.c, what a route does with a
-// request in check_route.c. Also which keys mean
-// something beside their siblings, for the dump.
+// request in check_route.c. Also which keys mean something beside their siblings, for the dump.
 #ifndef CONF_CHECK_H
 #define CONF_CHECK_H
 

@@ -1,8 +1,6 @@
 #include "conf/schema_row.h"
 
 enum { LISTENERS_MAX = 64, BACKENDS_MAX = 1000, ADMIN_PATTERNS_MAX = 1000 };
-#define MS_NS UINT64_C(1000000)
-#define MINUTE_NS (UINT64_C(60) * 1000000000)
 
 static const struct schema_key admin_tls_keys[] = {
         {"certificate_chain", .presence = PRESENCE_REQUIRED, TYPE(type_file),

@@ -3,8 +3,6 @@
 #include "conf/value.h"
 
 enum { ENDPOINTS_MAX = 256, ADDRESSES_MAX = 4096 };
-#define MS_NS UINT64_C(1000000)
-#define MINUTE_NS (UINT64_C(60) * 1000000000)
 
 struct resolved {
 	struct config_address *addresses;

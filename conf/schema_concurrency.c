@@ -1,5 +1,3 @@
-#include <ctype.h>
-
 #include "conf/reader.h"
 #include "conf/schema_row.h"
 #include "conf/value.h"

@@ -5,9 +5,6 @@
 #include "conf/schema_row.h"
 #include "conf/value.h"
 
-#define MS_NS UINT64_C(1000000)
-#define HOUR_NS (UINT64_C(3600) * 1000000000)
-
 enum { PATH_BYTES_MAX = 2048, SERVICE_BYTES_MAX = 256 };
 
 static bool set_target(

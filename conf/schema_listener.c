@@ -179,8 +179,7 @@ static const struct schema_key rate_limit_keys[] = {
         {"shadow", TYPE(type_flag), AT(config_rate_limit, shadow), .fallback = "false",
                 DOC("A trial: what the limit would refuse passes, is counted as `would_refuse` and "
                     "leaves an audit record of event `shadowed`. It takes tokens only of calls "
-                    "that "
-                    "pass all the others.")},
+                    "that pass all the others.")},
         {"max_keys", TYPE(type_count), AT(config_rate_limit, split.max_keys), RANGE(1, 10000000),
                 .fallback = "10000", .shown = shown_split,
                 DOC("Buckets kept with `per`; beyond them newcomers share one.")},
@@ -302,8 +301,7 @@ static const struct schema_key listener_keys[] = {
                     "aside: `standard` is `RateLimit-Policy` and `RateLimit` "
                     "(draft-ietf-httpapi-ratelimit-headers-11), `legacy` `X-RateLimit-Limit`, "
                     "`-Remaining` and `-Reset` (seconds) of the limit with the least left. Fields "
-                    "of "
-                    "these names from a backend are then left out.")},
+                    "of these names from a backend are then left out.")},
         {"routes", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED, OBJECT(schema_route),
                 AT(config_listener, routes), COUNT_AT(config_listener, route_count),
                 RANGE(1, ROUTES_MAX), DOC("Where requests go; what matches none is refused.")},

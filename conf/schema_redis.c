@@ -1,7 +1,5 @@
 #include "conf/schema_row.h"
 
-#define MS_NS UINT64_C(1000000)
-#define MINUTE_NS (UINT64_C(60) * 1000000000)
 enum { DATABASES_MAX = 1000000 };
 
 // Keys that others have and users will look for: who writes one is told what to do instead.
@@ -46,8 +44,7 @@ static const struct schema_key redis_keys[] = {
         {"timeout", TYPE(type_duration), AT(config_redis, timeout_ns), RANGE(MS_NS, MINUTE_NS),
                 .fallback = "20ms", .shown = shown,
                 DOC("How long a call waits for the server's answer. While one is overdue, and "
-                    "while "
-                    "there is no connection, `on_failure` decides at once.")},
+                    "while there is no connection, `on_failure` decides at once.")},
         {"username", .presence = PRESENCE_OPTIONAL, TYPE(type_name), AT(config_redis, username),
                 DOC("The server's user (ACL); its default one without the key. It needs EVAL, "
                     "EVALSHA, SCRIPT LOAD, TIME, GET, SET and, with `database`, SELECT.")},
@@ -80,5 +77,5 @@ const struct schema_object schema_redis = {
         DOC("The server that limits with `store: redis` ask: one that is no cluster, version 6 or "
             "later. Each worker has one connection, made anew by itself when it is lost. Keys end "
             "by themselves once their bucket is full; `maxmemory-policy` should be `noeviction` or "
-            "one of `volatile-ttl`, or buckets are forgotten too early."),
+            "`volatile-ttl`, or buckets are forgotten too early."),
         .size = sizeof(struct config_redis), KEYS(redis_keys), .check = check_redis_block};

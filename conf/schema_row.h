@@ -15,6 +15,9 @@
 #define OBJECT(object_) .object = &object_
 #define RANGE(least, most) .min = (least), .max = (most)
 #define DOC(text) .doc = text
-#define DAY_NS (UINT64_C(24) * 3600 * 1000000000)
+#define MS_NS UINT64_C(1000000)
+#define MINUTE_NS (60 * 1000 * MS_NS)
+#define HOUR_NS (60 * MINUTE_NS)
+#define DAY_NS (24 * HOUR_NS)
 
 #endif

@@ -122,13 +122,11 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why);
 void exchange_backend_sent(struct stream *stream);
 
 // Steps, in the order they happen.
-//
+struct exchange *exchange_new(struct downstream *downstream, struct stream *client);
 // Whether the verdict stands now; false: it comes later, to `verdict`.
 MUST_USE bool exchange_ask_fleet(struct exchange *exchange, void (*verdict)(void *exchange));
 void exchange_stop_asking(struct exchange *exchange);         // idempotent
-void exchange_leave_limits(struct exchange *exchange);        // likewise; it is over
 void exchange_count_limits(const struct exchange *exchange);  // once the verdict is whole
-struct exchange *exchange_new(struct downstream *downstream, struct stream *client);
 void exchange_forward(struct exchange *exchange);
 // Sends an answer of our own; `body` empty for none. Trailers-only for gRPC is the caller's
 // business (head fields).
@@ -143,7 +141,8 @@ void exchange_let_go_of_backend(struct exchange *exchange);
 void exchange_init_timers(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
 void exchange_send_held(struct exchange *exchange);
-void exchange_finish(struct exchange *exchange);  // idempotent
+void exchange_leave_limits(struct exchange *exchange);  // idempotent; it is over
+void exchange_finish(struct exchange *exchange);        // idempotent
 
 // Whom the route gives this request to; for all its attempts.
 void exchange_choose_backend(struct exchange *exchange);

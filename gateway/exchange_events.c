@@ -193,7 +193,7 @@ static bool awaited(const struct exchange *exchange)
 // More of a request came whose answer is held: it may be almost there.
 static void hold_on(struct exchange *exchange, size_t bytes)
 {
-	struct turn *turn = &exchange->downstream->worker->turn;
+	struct turn *turn = exchange_turn(exchange);
 	exchange->up.total_in += bytes;
 	if (exchange->up.total_in > HOLD_BYTES_MAX ||
 	        turn->now_ns - exchange->time.held_ns > (int64_t)HOLD_MS_MAX * NS_PER_MS)

@@ -1,5 +1,4 @@
 // Where an exchange waits for what the fleet says of its limits.
-#include "base/clock.h"
 #include "gateway/exchange.h"
 #include "gateway/limit_store.h"
 

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 
-enum { SETS = 1024, WAYS = 4 };  // 320 KiB
+enum { SETS = 1024, WAYS = 4 };  // 288 KiB
 
 struct entry {
 	struct limit_id id;

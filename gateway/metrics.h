@@ -12,8 +12,8 @@
 
 #include "base/buffer.h"
 #include "base/reason.h"
-#include "conf/config_route.h"
 #include "base/str.h"
+#include "conf/config_route.h"
 
 struct metrics;
 

@@ -36,11 +36,11 @@ static void assess(struct policy_toll *toll, const struct route *route,
 static void tell(struct policy_decision *decision, const struct policy_toll *toll, size_t limit,
         struct bucket_left left)
 {
+	if (!toll->arena)
+		return;
 	const struct config_rate_limit *config = toll->limits[limit]->config;
 	unsigned __int128 refill_ns = (unsigned __int128)config->burst *
 	                              (uint64_t)config->rate_period_ns / config->rate_count;
-	if (!toll->arena)
-		return;
 	if (!decision->quotas)
 		decision->quotas = arena_alloc(
 		        toll->arena, toll->route->limit_count * sizeof(*decision->quotas));

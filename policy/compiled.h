@@ -30,8 +30,8 @@ void limits_compile(
 // The buckets, once nothing is wrong with the whole.
 void limits_bind(
         struct route *route, struct bucket_store *store, struct arena *arena, int64_t now_ns);
-
 void limits_unbind(struct route *route);
+
 // What a limit's name begins with; ` per identity, method`; whether `many` splits no less than
 // `few`.
 void limits_name(const struct route *route, struct buffer *name);

@@ -1,15 +1,6 @@
 // Ceilings on what is here at once: a route's calls, a listener's connections.
 #include "policy/compiled.h"
 
-static struct str route_name(const struct route *route, struct arena *arena)
-{
-	struct buffer name = {0};
-	limits_name(route, &name);
-	struct str kept = arena_str(arena, buffer_str(&name));
-	buffer_fini(&name);
-	return kept;
-}
-
 static struct str describe(const struct config_call_limit *limit, struct arena *arena)
 {
 	struct buffer text = {0};
@@ -18,6 +9,34 @@ static struct str describe(const struct config_call_limit *limit, struct arena *
 	struct str described = arena_str(arena, buffer_str(&text));
 	buffer_fini(&text);
 	return described;
+}
+
+// Whether of two limits the first leaves nothing for the second to refuse; of equal ones the one
+// that stands first does.
+static bool comes_first(const struct config_call_limit *one, const struct config_call_limit *other)
+{
+	if (one->calls > other->calls || !limits_split_within(&one->split, &other->split))
+		return false;
+	return one < other || one->calls < other->calls ||
+	       !limits_split_within(&other->split, &one->split);
+}
+
+static void check_fires(const struct route *route, size_t which, struct str key,
+        struct arena *arena, struct config_problems *problems)
+{
+	const struct config_call_limit *limits = route->config->call_limits;
+	size_t first = 0;
+	while (first < route->call_limit_count &&
+	        (first == which || !comes_first(&limits[first], &limits[which])))
+		first++;
+	if (first == route->call_limit_count)
+		return;
+	config_problem_add(problems, limits[which].mark,
+	        arena_printf(
+	                arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(route->call_limits[which].rule)),
+	        "never fires: call_limits[%zu] of this route always refuses first; expected fewer "
+	        "calls, or none",
+	        first);
 }
 
 void places_compile(
@@ -32,21 +51,7 @@ void places_compile(
 		limit->config = &config->call_limits[i];
 		limit->rule = arena_printf(arena, "call_limits[%zu]", i);
 		limit->detail = describe(limit->config, arena);
-		for (size_t k = 0; k < config->call_limit_count; k++) {
-			const struct config_call_limit *other = &config->call_limits[k];
-			if (k == i || other->calls > limit->config->calls ||
-			        !limits_split_within(&other->split, &limit->config->split) ||
-			        (k > i && other->calls == limit->config->calls &&
-			                limits_split_within(&limit->config->split, &other->split)))
-				continue;
-			config_problem_add(problems, limit->config->mark,
-			        arena_printf(
-			                arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(limit->rule)),
-			        "never fires: call_limits[%zu] of this route always refuses "
-			        "first; expected fewer calls, or none",
-			        k);
-			break;
-		}
+		check_fires(route, i, key, arena, problems);
 	}
 }
 
@@ -73,10 +78,12 @@ void places_bind(struct policy_listener *listener, struct bucket_store *store, s
 		for (size_t i = 0; i < route->call_limit_count; i++) {
 			struct call_limit *limit = &route->call_limits[i];
 			bool split = limit->config->split.per_count > 0;
-			limit->tally = tally_get(store,
-			        arena_printf(arena, "%.*s/%.*s", STR_FMT(route_name(route, arena)),
-			                STR_FMT(limit->rule)),
+			struct buffer name = {0};
+			limits_name(route, &name);
+			buffer_printf(&name, "/%.*s", STR_FMT(limit->rule));
+			limit->tally = tally_get(store, buffer_str(&name),
 			        split ? limit->config->split.max_keys : 1);
+			buffer_fini(&name);
 		}
 	}
 }

@@ -126,8 +126,9 @@ struct policy_decision {
 	struct policy_toll *toll;
 };
 
-// The whole verdict in order: identity, route, access list, limits, what the route takes. A refusal
-// takes no token. Text lives in `arena` or in the policy. `now_ns` is monotonic.
+// The whole verdict in order: identity, route, access list, what the route takes, places of
+// `call_limits`, room at the backend, limits. A refusal takes no token and no place. Text lives in
+// `arena` or in the policy. `now_ns` is monotonic.
 void policy_decide(const struct policy *policy, size_t listener,
         const struct policy_identity *identity, const struct policy_request *request,
         int64_t now_ns, struct arena *arena, struct policy_decision *decision);
@@ -136,6 +137,9 @@ void policy_decide(const struct policy *policy, size_t listener,
 // failed. Where that refuses, the tokens that were granted are the asker's to give back. The
 // policy, and the arena and request of the decision, are those of policy_decide and still alive.
 void policy_settle(struct policy_decision *decision, int64_t now_ns, struct arena *arena);
+
+// The verdict that there is no room: where the backend filled up while claims were open.
+void policy_refuse_crowded(struct policy_decision *decision);
 
 // The call is over, or is refused after all. Idempotent.
 void policy_leave(struct policy_decision *decision);
@@ -147,8 +151,5 @@ MUST_USE enum policy_room policy_count_address(const struct policy *policy, size
         struct str source_ip, struct tally_place *place);
 MUST_USE enum policy_room policy_count_identity(const struct policy *policy, size_t listener,
         const struct spiffe_id *identity, struct tally_place *place);
-
-// The verdict that there is no room: where the backend filled up while claims were open.
-void policy_refuse_crowded(struct policy_decision *decision);
 
 #endif

@@ -28,8 +28,8 @@ struct route_limit {
 	const struct config_rate_limit *config;
 	struct bucket_limit *bucket;  // NULL in a mere check
 	struct str rule;              // `rate_limits[0]`
-	struct str name;    // `edge/user.Users/Login/rate_limits[0]`; empty in a mere check
-	struct str detail;  // `5/s burst 10 per identity`
+	struct str name;              // `edge/user.Users/Login/rate_limits[0]`; empty likewise
+	struct str detail;            // `5/s burst 10 per identity`
 	// For some callers: of each its pattern and the limit as it is for them.
 	const struct spiffe_pattern *override_patterns;
 	struct route_limit *overrides;
@@ -53,10 +53,10 @@ struct route {
 	size_t allow_count;
 	struct route_limit *limits;
 	size_t limit_count;
-	struct call_limit *call_limits;
-	size_t call_limit_count;
 	size_t shared_count;  // of them, those with `store: redis`
 	size_t shadow_count;  // and those with `shadow: true`
+	struct call_limit *call_limits;
+	size_t call_limit_count;
 };
 
 // Kind and key from a route's pattern; false with a sentence in *why.

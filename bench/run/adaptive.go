@@ -27,7 +27,7 @@ const (
 	overloadBin      = 500 * time.Millisecond
 )
 
-// phase asks `load` times as much as the backend can do.
+// An overloadPhase asks `load` times as much as the backend can do.
 type overloadPhase struct {
 	load  float64
 	lasts time.Duration
@@ -37,7 +37,7 @@ var overloadPhases = []overloadPhase{{0.5, 5 * time.Second}, {5, 25 * time.Secon
 
 func overloadCapacity() float64 { return overloadDesks / overloadService.Seconds() }
 
-// overloadBins are answers in time, by when they were asked for, as a share of what the backend can do.
+// An overloadResult tells of answers in time, by when they were asked for, as a share of what the backend can do.
 type overloadResult struct {
 	Adaptive bool      `json:"concurrency"`
 	Seconds  []float64 `json:"seconds"`

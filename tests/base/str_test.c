@@ -65,8 +65,6 @@ static void nocase_comparison_looks_behind_a_nul(void **state)
 	assert_false(str_starts_nocase(STR("a\0bc"), STR("a\0x")));
 }
 
-// Every byte at every place of a text that is shorter, as long, and longer than what is looked at
-// in one step; and the first of two.
 static void fields_are_the_same_in_every_spelling_of_their_name(void **state)
 {
 	(void)state;
@@ -79,6 +77,8 @@ static void fields_are_the_same_in_every_spelling_of_their_name(void **state)
 	assert_false(str_same_field(STR("@"), STR("`")));
 }
 
+// Every byte at every place of a text that is shorter, as long, and longer than what is looked at
+// in one step; and the first of two.
 static void the_first_control_byte_is_found_wherever_it_stands(void **state)
 {
 	(void)state;

@@ -73,18 +73,6 @@ static struct config *parse(const char *backend)
 	return config;
 }
 
-static void assert_dump_reads_back(const struct config *config)
-{
-	struct buffer first = {0}, second = {0};
-	config_dump(config, &first);
-	struct config *again = assert_parses(buffer_str(&first), "/elsewhere");
-	config_dump(again, &second);
-	assert_true(str_eq(buffer_str(&first), buffer_str(&second)));
-	config_free(again);
-	buffer_fini(&first);
-	buffer_fini(&second);
-}
-
 static void endpoints_go_round_robin_and_weigh_the_same_unless_told(void **state)
 {
 	(void)state;

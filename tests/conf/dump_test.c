@@ -2,19 +2,6 @@
 
 #include "tests/conf/loading.h"
 
-static void assert_dump_reads_back(const struct config *config)
-{
-	struct buffer first = {0}, second = {0};
-	config_dump(config, &first);
-	struct config *again = assert_parses(buffer_str(&first), "/elsewhere");
-	config_dump(again, &second);
-	assert_int_equal(buffer_len(&first), buffer_len(&second));
-	assert_memory_equal(buffer_data(&first), buffer_data(&second), buffer_len(&first));
-	config_free(again);
-	buffer_fini(&first);
-	buffer_fini(&second);
-}
-
 static void every_example_parses_and_its_dump_reads_back_the_same(void **state)
 {
 	(void)state;

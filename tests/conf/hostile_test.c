@@ -1,18 +1,6 @@
 #include "tests/conf/loading.h"
 #include "tests/conf/resolver.h"
 
-static void assert_dump_reads_back(const struct config *config)
-{
-	struct buffer first = {0}, second = {0};
-	config_dump(config, &first);
-	struct config *again = assert_parses(buffer_str(&first), "/etc");
-	config_dump(again, &second);
-	assert_true(str_eq(buffer_str(&first), buffer_str(&second)));
-	config_free(again);
-	buffer_fini(&first);
-	buffer_fini(&second);
-}
-
 // Whatever the bytes: a config or at least one problem, every problem with its place and words, and
 // no sanitizer has anything to say. The dump of a config reads back as the same.
 static void survive(struct str text)

@@ -278,15 +278,10 @@ func TestRequestsWithoutTheHeaderGoRoundRobin(t *testing.T) {
 	}
 }
 
-func TestBalanceIsChecked(t *testing.T) {
-	t.Parallel()
-	for rest, want := range map[string]string{
-		"balance: hash":                     "backends[0].hash_by: is missing beside balance: hash",
-		"hash_by: identity":                 "backends[0].hash_by: can have no effect without balance: hash",
-		"weights: [1, 2, 3]":                "backends[0].weights: has 3 elements beside 2 endpoints",
-		"weights: [7, 7]":                   "backends[0].weights: can have no effect: all are equal",
-		"balance: [hash], hash_by: referer": "backends[0].hash_by: found 'referer', expected identity",
-	} {
+// wantBackendsRefused has `check` say so of a backend of two endpoints with these keys besides.
+func wantBackendsRefused(t *testing.T, rows map[string]string) {
+	t.Helper()
+	for rest, want := range rows {
 		s := setup{routes: []string{route("path: /*", "backend: web")},
 			backends: []string{"{name: web, endpoints: ['127.0.0.1:1', '127.0.0.1:2'], " + rest + "}"}}
 		output, code := tollgate(t, "check", "--config", s.write(t, t.TempDir(), "127.0.0.1:1", "127.0.0.1:2"))
@@ -294,4 +289,15 @@ func TestBalanceIsChecked(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", rest, code, output)
 		}
 	}
+}
+
+func TestBalanceIsChecked(t *testing.T) {
+	t.Parallel()
+	wantBackendsRefused(t, map[string]string{
+		"balance: hash":                     "backends[0].hash_by: is missing beside balance: hash",
+		"hash_by: identity":                 "backends[0].hash_by: can have no effect without balance: hash",
+		"weights: [1, 2, 3]":                "backends[0].weights: has 3 elements beside 2 endpoints",
+		"weights: [7, 7]":                   "backends[0].weights: can have no effect: all are equal",
+		"balance: [hash], hash_by: referer": "backends[0].hash_by: found 'referer', expected identity",
+	})
 }

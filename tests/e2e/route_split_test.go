@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -24,16 +23,14 @@ func (c *client) ask(n int, path string) map[int]int {
 	var all sync.WaitGroup
 	found := map[int]int{}
 	for i := range 10 {
-		all.Add(1)
-		go func() {
-			defer all.Done()
+		all.Go(func() {
 			for range (n + 9 - i) / 10 {
 				got := c.get(path)
 				mutex.Lock()
 				found[got.status]++
 				mutex.Unlock()
 			}
-		}()
+		})
 	}
 	all.Wait()
 	return found
@@ -180,7 +177,6 @@ func TestWebSocketsAreSharedOutToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = ws.SetDeadline(time.Now().Add(patience))
 	_ = ws.Close()
 	if a.Journal.Count("GET /ws") != 1 || b.Journal.Count("") != 0 {
 		t.Errorf("calls %v, %v", a.Journal.Calls(""), b.Journal.Calls(""))

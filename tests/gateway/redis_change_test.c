@@ -2,14 +2,22 @@
 
 // Another configuration comes into force.
 
+// What is to be database 2; returns the connection to the former one.
+static int another_server_accepts(struct bench *bench)
+{
+	int former = bench->peer;
+	bench->peer = -1;
+	server_accepts(bench);
+	server_hears(bench, "SELECT 2");
+	return former;
+}
+
 static void another_configuration_keeps_the_connection_to_the_same_server(void **state)
 {
 	struct bench bench;
 	struct asked call;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &call, "a");
 	bench_use(&bench, "timeout: 5s, prefix: other");  // the same one
 	server_hears(&bench, "EVALSHA NAME 1 a");
@@ -25,17 +33,12 @@ static void another_server_takes_over_once_it_has_greeted(void **state)
 	struct bench bench;
 	struct asked call, meanwhile, later;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	assert_true(bench.another);
 	begin(&bench, &call, "a");
 	bench_use(&bench, "database: 2");
 	begin(&bench, &meanwhile, "b");
-	int former = bench.peer;
-	bench.peer = -1;
-	server_accepts(&bench);
-	server_hears(&bench, "SELECT 2");
+	int former = another_server_accepts(&bench);
 	server_hears(&bench, "SCRIPT LOAD the script");
 	server_says(&bench, "+OK\r\n$4\r\nNAME\r\n");
 	until(&bench, bench.connected == 2);
@@ -58,15 +61,10 @@ static void the_former_server_goes_when_the_other_one_does_not_greet(void **stat
 	struct bench bench;
 	struct asked call;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &call, "a");
 	bench_use(&bench, "database: 2");
-	int former = bench.peer;
-	bench.peer = -1;
-	server_accepts(&bench);
-	server_hears(&bench, "SELECT 2");
+	int former = another_server_accepts(&bench);
 	server_says(&bench, "-ERR DB index is out of range\r\n");
 	until(&bench, call.heard);
 	assert_int_equal(call.outcome, REDIS_DISCONNECTED);
@@ -81,16 +79,11 @@ static void the_former_server_goes_whatever_it_owes(void **state)
 	struct asked call;
 	(void)state;
 	for (int answers = 0; answers < 2; answers++) {
-		bench_open(&bench);
-		bench_use(&bench, "timeout: 10ms");
-		server_greets(&bench);
+		bench_connect(&bench, "timeout: 10ms");
 		begin(&bench, &call, "a");
 		redis_take_back(&call.call);
 		bench_use(&bench, "timeout: 10ms, database: 2");
-		int former = bench.peer;
-		bench.peer = -1;
-		server_accepts(&bench);
-		server_hears(&bench, "SELECT 2");
+		int former = another_server_accepts(&bench);
 		server_says(&bench, "+OK\r\n$4\r\nNAME\r\n");
 		until(&bench, bench.connected == 2);
 		if (answers)
@@ -107,15 +100,10 @@ static void with_the_configuration_the_former_server_goes_too(void **state)
 	struct bench bench;
 	struct asked call;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &call, "a");
 	bench_use(&bench, "timeout: 10s, database: 2");
-	int former = bench.peer;
-	bench.peer = -1;
-	server_accepts(&bench);
-	server_hears(&bench, "SELECT 2");
+	int former = another_server_accepts(&bench);
 	server_says(&bench, "+OK\r\n$4\r\nNAME\r\n");
 	until(&bench, bench.connected == 2);
 	redis_use(bench.redis, NULL);
@@ -130,9 +118,7 @@ static void without_a_configuration_nothing_is_left_open(void **state)
 	struct bench bench;
 	struct asked call, other;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &call, "a");
 	redis_use(bench.redis, NULL);
 	assert_int_equal(call.outcome, REDIS_DISCONNECTED);

@@ -276,4 +276,12 @@ static inline void server_greets(struct bench *bench)
 	until(bench, bench->connected == connected + 1);
 }
 
+// Opened, and connected to the server.
+static inline void bench_connect(struct bench *bench, const char *keys)
+{
+	bench_open(bench);
+	bench_use(bench, keys);
+	server_greets(bench);
+}
+
 #endif

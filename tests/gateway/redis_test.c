@@ -74,9 +74,7 @@ static void calls_of_a_turn_leave_together_and_hear_in_order(void **state)
 	struct bench bench;
 	struct asked first, second, third;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &first, "a");
 	begin(&bench, &second, "b");
 	begin(&bench, &third, "c");
@@ -98,9 +96,7 @@ static void the_reply_to_a_call_taken_back_is_nobody_elses(void **state)
 	struct bench bench;
 	struct asked first, second;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &first, "a");
 	begin(&bench, &second, "b");
 	redis_take_back(&first.call);
@@ -119,9 +115,7 @@ static void nobody_waits_while_an_answer_is_overdue(void **state)
 	struct bench bench;
 	struct asked late, other, next;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 300ms");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 300ms");
 	int64_t begun_ns = clock_monotonic_ns();
 	begin(&bench, &late, "a");
 	until(&bench, late.heard);
@@ -150,9 +144,7 @@ static void a_server_that_stays_silent_is_given_up(void **state)
 	struct bench bench;
 	struct asked call;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 20ms");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 20ms");
 	int64_t begun_ns = clock_monotonic_ns();
 	begin(&bench, &call, "a");
 	until(&bench, bench.lost == 1);
@@ -168,9 +160,7 @@ static void a_server_that_forgot_the_script_is_given_it_with_the_call(void **sta
 	struct bench bench;
 	struct asked first, second;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &first, "a");
 	begin(&bench, &second, "b");
 	server_hears(&bench, "EVALSHA NAME 1 a");
@@ -192,9 +182,7 @@ static void a_server_that_never_knows_the_script_costs_the_timeout(void **state)
 	struct bench bench;
 	struct asked call;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 20ms");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 20ms");
 	begin(&bench, &call, "a");
 	server_hears(&bench, "EVALSHA NAME 1 a");
 	while (!call.heard) {
@@ -217,9 +205,7 @@ static void who_waits_hears_of_a_lost_connection_at_once_and_it_is_made_anew(voi
 	struct bench bench;
 	struct asked calls[3];
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
 		begin(&bench, &calls[i], "a");
 		calls[i].on_heard = ask_again;
@@ -275,9 +261,7 @@ static void leave_a_replica(const char *says)
 {
 	struct bench bench;
 	struct asked first, second;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &first, "a");
 	begin(&bench, &second, "b");
 	server_hears(&bench, "EVALSHA NAME 1 a");
@@ -305,9 +289,7 @@ static void an_answer_to_nobody_ends_the_connection(void **state)
 {
 	struct bench bench;
 	(void)state;
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	server_says(&bench, ":1\r\n");
 	until(&bench, bench.lost == 1);
 	assert_string_equal(bench.why, "the server does not speak its protocol");
@@ -320,9 +302,7 @@ static void calls_under_way_have_a_bound(void **state)
 	struct asked other, *calls = calloc(REDIS_CALLS_MAX, sizeof(*calls));
 	(void)state;
 	assert_non_null(calls);
-	bench_open(&bench);
-	bench_use(&bench, "timeout: 10s");
-	server_greets(&bench);
+	bench_connect(&bench, "timeout: 10s");
 	for (size_t i = 0; i < REDIS_CALLS_MAX; i++)
 		begin(&bench, &calls[i], "a");
 	assert_int_equal(try(&bench, &other, "b"), REDIS_TIMEOUT);

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,10 +15,9 @@ import (
 
 // A RedisSetup is what a test wants of its Redis; the zero one listens to a unix socket and lets everybody in.
 type RedisSetup struct {
-	TCP       bool     // listen to a port of the loopback instead
-	Password  string   // of the user, or of everybody where no user is named
-	User      string   // whom gateways have to name; he may do what applications do, to keys below `tollgate:`
-	Arguments []string // more of the command line: "--maxmemory", "1mb"
+	TCP      bool   // listen to a port of the loopback instead
+	Password string // of the user, or of everybody where no user is named
+	User     string // whom gateways have to name; he may do what applications do, to keys below `tollgate:`
 }
 
 // A Redis is a running redis-server that keeps nothing on disk. Tests of one goroutine or of several may use it.
@@ -42,7 +40,7 @@ const administrator = "administrator's own"
 func StartRedis(t *testing.T, s RedisSetup) *Redis {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("there is no redis-server: ", err)
+		t.Fatal("there is no redis-server (make test-deps): ", err)
 	}
 	r := &Redis{t: t, setup: s, dir: Must(os.MkdirTemp("", "redis"))} // short enough for the address of a socket
 	t.Cleanup(func() { _ = os.RemoveAll(r.dir) })
@@ -80,7 +78,7 @@ func (r *Redis) words(more []string) []string {
 		words = append(words, "--user", r.setup.User, "on", ">"+r.setup.Password, "~tollgate:*",
 			"+@all", "-@admin", "-@dangerous")
 	}
-	return slices.Concat(words, r.setup.Arguments, more)
+	return append(words, more...)
 }
 
 // password is what the test's own connection says.

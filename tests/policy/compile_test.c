@@ -262,6 +262,33 @@ static void limits_that_never_fire_or_cannot_be_counted_are_found(void **state)
 }
 
 // A hand-made config, as no file gives it: the compiler trusts nobody's ceiling but its own.
+static void call_limits_that_never_fire_are_found(void **state)
+{
+	(void)state;
+	static const struct row rows[] = {
+#define LIMITED(list) "- {match: {grpc: a.S/M}, call_limits: " list OK
+#define EACH "per: [identity]"
+	        {LIMITED("[{calls: 5}]"), NULL, NULL},
+	        {LIMITED("[{calls: 9}, {calls: 5, " EACH "}]"), NULL, NULL},
+	        {LIMITED("[{calls: 5, " EACH "}, {calls: 9}]"), NULL, NULL},
+	        {LIMITED("[{calls: 5, " EACH "}, {calls: 5, per: [method]}]"), NULL, NULL},
+	        {LIMITED("[{calls: 5}, {calls: 5, " EACH "}]"), "routes[0].call_limits[1]",
+	                "call_limits[0] of this route always refuses first"},
+	        {LIMITED("[{calls: 6, " EACH "}, {calls: 5}]"), "routes[0].call_limits[0]",
+	                "call_limits[1] of this route always refuses first"},
+	        {LIMITED("[{calls: 5, " EACH "}, {calls: 6, per: [method, identity]}]"),
+	                "routes[0].call_limits[1]", "never fires"},
+	        // Of two that say the same the first counts.
+	        {LIMITED("[{calls: 5}, {calls: 5}]"), "routes[0].call_limits[1]", "never fires"},
+	        {LIMITED("[{calls: 5, per: [identity, method]}, {calls: 5, per: [method, "
+	                 "identity]}]"),
+	                "routes[0].call_limits[1]", "call_limits[0] of this route"},
+#undef EACH
+#undef LIMITED
+	};
+	CHECK_ROWS(NAMES_ALL, rows);
+}
+
 static void more_than_16_limits_on_a_route_are_refused(void **state)
 {
 	(void)state;
@@ -361,6 +388,7 @@ int main(void)
 	        cmocka_unit_test(identity_patterns_are_checked_where_they_stand),
 	        cmocka_unit_test(routes_that_nobody_reaches_are_found),
 	        cmocka_unit_test(limits_that_never_fire_or_cannot_be_counted_are_found),
+	        cmocka_unit_test(call_limits_that_never_fire_are_found),
 	        cmocka_unit_test(more_than_16_limits_on_a_route_are_refused),
 	        cmocka_unit_test(a_file_read_in_part_gives_no_second_hand_problems),
 	        cmocka_unit_test(a_refused_config_leaves_the_buckets_in_force_alone),

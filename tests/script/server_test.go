@@ -1,100 +1,27 @@
 package script
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
+
+	"tollgate/tests/harness"
 )
 
-// server is a Redis of the test's own, that keeps nothing and ends with it, and one connection to it.
+// server is a Redis of the test's own.
 type server struct {
-	t    *testing.T
-	conn net.Conn
-	read *bufio.Reader
+	t     *testing.T
+	redis *harness.Redis
 }
 
 func start(t *testing.T) *server {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("there is no redis-server (make test-deps)")
-	}
-	directory := t.TempDir()
-	socket := filepath.Join(directory, "redis")
-	process := exec.Command(program, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", directory)
-	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var log strings.Builder
-	process.Stdout, process.Stderr = &log, &log
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = process.Process.Kill()
-		_ = process.Wait()
-	})
-	for end := time.Now().Add(20 * time.Second); ; {
-		conn, err := net.Dial("unix", socket)
-		if err == nil {
-			t.Cleanup(func() { conn.Close() })
-			return &server{t, conn, bufio.NewReader(conn)}
-		}
-		if time.Now().After(end) {
-			t.Fatalf("redis-server does not listen: %v\n%s", err, log.String())
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	return &server{t, harness.StartRedis(t, harness.RedisSetup{})}
 }
 
-// ask sends a command and returns its reply: a text, a number or a list of such.
 func (s *server) ask(words ...string) any {
 	s.t.Helper()
-	var command strings.Builder
-	fmt.Fprintf(&command, "*%d\r\n", len(words))
-	for _, word := range words {
-		fmt.Fprintf(&command, "$%d\r\n%s\r\n", len(word), word)
-	}
-	if _, err := io.WriteString(s.conn, command.String()); err != nil {
-		s.t.Fatal(err)
-	}
-	return s.reply()
-}
-
-func (s *server) reply() any {
-	s.t.Helper()
-	line, err := s.read.ReadString('\n')
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	rest := strings.TrimSuffix(line[1:], "\r\n")
-	number, _ := strconv.ParseInt(rest, 10, 64)
-	switch line[0] {
-	case '+':
-		return rest
-	case ':':
-		return number
-	case '$':
-		bytes := make([]byte, max(number, 0)+2)
-		if _, err := io.ReadFull(s.read, bytes); err != nil {
-			s.t.Fatal(err)
-		}
-		return string(bytes[:number])
-	case '*':
-		list := make([]any, number)
-		for i := range list {
-			list[i] = s.reply()
-		}
-		return list
-	}
-	s.t.Fatalf("redis says %q", line)
-	return nil
+	return s.redis.Command(words...)
 }
 
 func (s *server) number(words ...string) int64 {
