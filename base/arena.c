@@ -58,10 +58,27 @@ struct str arena_str(struct arena *arena, struct str s)
 	return str_of(copy, s.len);
 }
 
+// Eight letters at a step: of each byte the high bit says whether it is one from A to Z.
+static void lower_eight(char *to, const char *from)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t word;
+	memcpy(&word, from, sizeof(word));
+	uint64_t ascii = word & ones * 0x7f;
+	uint64_t from_a = ascii + ones * (0x80 - 'A'), past_z = ascii + ones * (0x7f - 'Z');
+	word |= (from_a & ~past_z & ~word & ones * 0x80) >> 2;
+	memcpy(to, &word, sizeof(word));
+}
+
 struct str arena_lower(struct arena *arena, struct str s)
 {
 	char *copy = arena_alloc(arena, s.len + 1);
-	for (size_t i = 0; i < s.len; i++)
+	size_t i = 0;
+	for (; i + sizeof(uint64_t) <= s.len; i += sizeof(uint64_t))
+		lower_eight(copy + i, s.at + i);
+	if (i && i < s.len)  // the last of them, some a second time
+		lower_eight(copy + s.len - sizeof(uint64_t), s.at + s.len - sizeof(uint64_t));
+	for (; i < s.len && s.len < sizeof(uint64_t); i++)
 		copy[i] = (char)(s.at[i] >= 'A' && s.at[i] <= 'Z' ? s.at[i] + 32 : s.at[i]);
 	copy[s.len] = '\0';
 	return str_of(copy, s.len);

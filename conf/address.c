@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <sys/un.h>
 
+#include "conf/lookup.h"
+
 enum { HOST_NAME_MAX_BYTES = 253, LABEL_MAX_BYTES = 63, PORT_MAX = 65535 };
 
 static bool parse_unix(struct str text, struct str directory, struct arena *arena,
@@ -35,7 +37,7 @@ static bool parse_unix(struct str text, struct str directory, struct arena *aren
 // `host:port`, the brackets of an IPv6 host taken off.
 struct pair {
 	struct str host;
-	uint16_t port;
+	uint16_t port;  // 0: the host is a service
 	bool bracketed;
 };
 
@@ -83,19 +85,24 @@ static bool split(struct str text, struct pair *pair, const char **why)
 	return pair->host.len > 0;
 }
 
-static bool fill_numeric(const struct pair *pair, struct config_address *address)
+bool address_numeric(struct str text, int family, void *bytes)
 {
 	char host[INET6_ADDRSTRLEN];
+	if (text.len >= sizeof(host) || str_find_byte(text, '\0'))
+		return false;
+	snprintf(host, sizeof(host), "%.*s", STR_FMT(text));
+	return inet_pton(family, host, bytes) == 1;
+}
+
+static bool fill_numeric(const struct pair *pair, struct config_address *address)
+{
 	struct sockaddr_in *four = (struct sockaddr_in *)&address->socket;
 	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&address->socket;
-	if (pair->host.len >= sizeof(host))
-		return false;
-	snprintf(host, sizeof(host), "%.*s", STR_FMT(pair->host));
-	if (!pair->bracketed && inet_pton(AF_INET, host, &four->sin_addr) == 1) {
+	if (!pair->bracketed && address_numeric(pair->host, AF_INET, &four->sin_addr)) {
 		four->sin_family = AF_INET;
 		four->sin_port = htons(pair->port);
 		address->socket_len = sizeof(*four);
-	} else if (pair->bracketed && inet_pton(AF_INET6, host, &six->sin6_addr) == 1) {
+	} else if (pair->bracketed && address_numeric(pair->host, AF_INET6, &six->sin6_addr)) {
 		six->sin6_family = AF_INET6;
 		six->sin6_port = htons(pair->port);
 		address->socket_len = sizeof(*six);
@@ -139,6 +146,29 @@ static bool is_name(struct str host)
 	return letter;
 }
 
+// RFC 2782: `_service._proto.name`, which has its port from DNS.
+static bool is_service(struct str text)
+{
+	const char *second = text.len && text.at[0] == '_' ? str_find_byte(text, '.') : NULL;
+	if (!second || !is_name(text))
+		return false;
+	struct str rest = str_skip(text, (size_t)(second - text.at) + 1);
+	const char *third = rest.len && rest.at[0] == '_' ? str_find_byte(rest, '.') : NULL;
+	return third && third + 1 < rest.at + rest.len;
+}
+
+bool address_is_service(const struct config_address *address)
+{
+	return address->kind == ADDRESS_INET && is_service(address->text);
+}
+
+bool address_is_host(struct str text)
+{
+	struct in6_addr bytes;
+	return is_name(text) || address_numeric(text, AF_INET, &bytes) ||
+	       address_numeric(text, AF_INET6, &bytes);
+}
+
 static size_t count_family(const struct addrinfo *found, int family)
 {
 	size_t count = 0;
@@ -166,9 +196,7 @@ static bool take_found(const struct addrinfo *found, struct str text, struct are
 	return room > 0;
 }
 
-void (*address_before_lookup)(void);
-
-static bool look_up(const struct pair *pair, struct str text, struct arena *arena,
+static bool ask_system(const struct pair *pair, struct str text, struct arena *arena,
         struct config_address **addresses, size_t *count, const char **why)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
@@ -176,8 +204,6 @@ static bool look_up(const struct pair *pair, struct str text, struct arena *aren
 	char host[HOST_NAME_MAX_BYTES + 1], port[sizeof("65535")];
 	snprintf(host, sizeof(host), "%.*s", STR_FMT(pair->host));
 	snprintf(port, sizeof(port), "%u", pair->port);
-	if (address_before_lookup)
-		address_before_lookup();
 	int error = getaddrinfo(host, port, &hints, &found);
 	if (error) {
 		*why = arena_printf(
@@ -191,8 +217,35 @@ static bool look_up(const struct pair *pair, struct str text, struct arena *aren
 	return taken;
 }
 
-bool address_resolve(struct str text, struct str directory, struct arena *arena,
-        struct config_address **addresses, size_t *count, const char **why)
+static bool ask_servers(const struct config_dns *dns, const struct pair *pair, struct str text,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
+{
+	bool service = pair->port == 0;
+	const char *problem = lookup_wait(dns, pair->host, service, arena, addresses, count);
+	if (problem) {
+		*why = arena_printf(arena, "whose name cannot be resolved (%s)", problem).at;
+		return false;
+	}
+	for (size_t i = 0; i < *count; i++)
+		lookup_aim(&(*addresses)[i], service ? address_port(&(*addresses)[i]) : pair->port,
+		        text);
+	return true;
+}
+
+void (*address_before_lookup)(void);
+
+static bool look_up(const struct config_dns *dns, const struct pair *pair, struct str text,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
+{
+	if (address_before_lookup)
+		address_before_lookup();
+	if (dns->count || pair->port == 0)  // libc knows no services
+		return ask_servers(dns, pair, text, arena, addresses, count, why);
+	return ask_system(pair, text, arena, addresses, count, why);
+}
+
+bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
 {
 	struct config_address *address = arena_alloc(arena, sizeof(*address));
 	struct pair pair;
@@ -201,10 +254,24 @@ bool address_resolve(struct str text, struct str directory, struct arena *arena,
 	*count = 1;
 	if (address_parse(text, directory, arena, address, why))
 		return true;
+	if (is_service(text)) {
+		pair = (struct pair){.host = address->text};
+		return look_up(dns, &pair, address->text, arena, addresses, count, why);
+	}
 	if (str_starts(text, STR("unix:")) || !split(text, &pair, &no_pair) || pair.bracketed)
 		return false;
 	*why = "whose host is neither an IP address nor a name";
-	return is_name(pair.host) && look_up(&pair, address->text, arena, addresses, count, why);
+	return is_name(pair.host) &&
+	       look_up(dns, &pair, address->text, arena, addresses, count, why);
+}
+
+struct str address_host(const struct config_address *address)
+{
+	struct pair pair = {0};
+	const char *why;
+	if (address->kind != ADDRESS_INET || !split(address->text, &pair, &why))
+		return STR("");
+	return pair.host;
 }
 
 // Every struct config_address is zero where its family says nothing, so the bytes compare.
@@ -214,11 +281,11 @@ bool address_equal(const struct config_address *a, const struct config_address *
 	       memcmp(&a->socket, &b->socket, a->socket_len) == 0;
 }
 
-static in_port_t port_of(const struct config_address *address)
+uint16_t address_port(const struct config_address *address)
 {
 	const struct sockaddr_in *four = (const struct sockaddr_in *)&address->socket;
 	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address->socket;
-	return four->sin_family == AF_INET ? four->sin_port : six->sin6_port;
+	return ntohs(four->sin_family == AF_INET ? four->sin_port : six->sin6_port);
 }
 
 bool address_takes(const struct config_address *wide, const struct config_address *narrow)
@@ -226,7 +293,7 @@ bool address_takes(const struct config_address *wide, const struct config_addres
 	const struct sockaddr_in *four = (const struct sockaddr_in *)&wide->socket;
 	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&wide->socket;
 	if (wide->kind != ADDRESS_INET || narrow->kind != ADDRESS_INET ||
-	        port_of(wide) != port_of(narrow))
+	        address_port(wide) != address_port(narrow))
 		return false;
 	if (four->sin_family == AF_INET)
 		return four->sin_addr.s_addr == INADDR_ANY && narrow->socket.ss_family == AF_INET;

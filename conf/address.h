@@ -1,6 +1,6 @@
 // Addresses as a config writes them: `127.0.0.1:8443`, `[::]:8443`, `unix:/path`, and where allowed
-// `name:port`. Resolving a name asks the system's resolver and may block: while loading only, never
-// on a worker. Everything made lives in the caller's arena.
+// `name:port`. Resolving a name may block: while loading only, never on a worker. Everything made
+// lives in the caller's arena.
 #ifndef CONF_ADDRESS_H
 #define CONF_ADDRESS_H
 
@@ -17,8 +17,23 @@ MUST_USE bool address_parse(struct str text, struct str directory, struct arena 
         struct config_address *address, const char **why);
 
 // The same, and names too: all IPv4 addresses of a name, or all IPv6 ones where it has no other.
-MUST_USE bool address_resolve(struct str text, struct str directory, struct arena *arena,
-        struct config_address **addresses, size_t *count, const char **why);
+// Asks the servers of `dns`, or where it names none the system's resolver. `_grpc._tcp.users.test`
+// is a service (RFC 2782): the servers that its SRV records name, with their ports and weights; of
+// those DNS is asked in any case.
+MUST_USE bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why);
+
+// `localhost` of `localhost:50051`, an IPv6 host without its brackets; empty for a unix socket.
+struct str address_host(const struct config_address *address);
+
+bool address_is_service(const struct config_address *address);  // one of its servers
+uint16_t address_port(const struct config_address *address);    // of ADDRESS_INET
+
+// Whether the text is such a host: a name, or an IP address without brackets.
+bool address_is_host(struct str text);
+
+// An IP address as one writes it, without brackets: its 4 or 16 bytes, by family.
+MUST_USE bool address_numeric(struct str text, int family, void *bytes);
 
 // Called before each name is looked up, which may take some time; NULL: nobody wants to know.
 extern void (*address_before_lookup)(void);

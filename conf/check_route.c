@@ -65,8 +65,8 @@ static const char *find_end(struct reader *reader, const struct tree *node)
 // What only a request that is forwarded has a use for.
 static void check_forwarding(struct reader *reader, const struct tree *node, const char *end)
 {
-	static const char *const forwarding[] = {
-	        "timeout", "upgrade", "mirror", "rewrite", "request_headers", "priority"};
+	static const char *const forwarding[] = {"timeout", "upgrade", "mirror", "rewrite",
+	        "request_headers", "priority", "retry", "flow_limits"};
 	for (size_t i = 0; i < ARRAY_LEN(forwarding); i++)
 		if (tree_get(node, forwarding[i]))
 			reader_problem_at(reader, node, forwarding[i],
@@ -105,6 +105,57 @@ static void check_shares(struct reader *reader, const struct tree *node, struct 
 	reader_leave(reader);
 }
 
+static void check_try_time(
+        struct reader *reader, const struct tree *node, const struct config_route *route)
+{
+	int64_t try_ns = route->retry.per_try_timeout_ns;
+	if (!try_ns || !route->timeout_ns || try_ns < route->timeout_ns)
+		return;
+	reader_enter(reader, "retry");
+	reader_problem_at(reader, tree_get(node, "retry"), "per_try_timeout",
+	        "can have no effect: the route's timeout is no longer; expected it shorter, or "
+	        "left out");
+	reader_leave(reader);
+}
+
+static void check_costs(
+        struct reader *reader, const struct tree *node, const struct config_route *route)
+{
+	const struct tree *limits = tree_get(node, "rate_limits");
+	const struct tree *limit = limits ? limits->first : NULL;
+	reader_enter(reader, "rate_limits");
+	for (size_t i = 0; limit && i < route->rate_limit_count; i++, limit = limit->next) {
+		if (!route->rate_limits[i].cost.body || route->kind != MATCH_GRPC)
+			continue;
+		reader_enter_item(reader, i);
+		reader_enter(reader, "cost");
+		reader_problem_at(reader, tree_get(limit, "cost"), "body",
+		        "can have no effect: gRPC calls announce no length; expected header");
+		reader_leave(reader);
+		reader_leave(reader);
+	}
+	reader_leave(reader);
+}
+
+// Nobody knows the messages of what need not be gRPC.
+static void check_messages(
+        struct reader *reader, const struct tree *node, const struct config_route *route)
+{
+	const struct tree *limits = tree_get(node, "flow_limits");
+	const struct tree *limit = limits ? limits->first : NULL;
+	reader_enter(reader, "flow_limits");
+	for (size_t i = 0; limit && i < route->flow_limit_count; i++, limit = limit->next) {
+		if (!route->flow_limits[i].messages.count || route->kind == MATCH_GRPC)
+			continue;
+		reader_enter_item(reader, i);
+		reader_problem_at(reader, limit, "messages",
+		        "counts messages of gRPC calls; expected a route that matches grpc, or "
+		        "bytes");
+		reader_leave(reader);
+	}
+	reader_leave(reader);
+}
+
 void check_route(struct reader *reader, const struct tree *node, void *base)
 {
 	struct config_route *route = base;
@@ -115,12 +166,15 @@ void check_route(struct reader *reader, const struct tree *node, void *base)
 	route->rewrites = tree_get(node, "rewrite") != NULL;
 	if (tree_get(node, "priority"))
 		route->priority_mark = tree_get(node, "priority")->mark;
+	check_try_time(reader, node, route);
 	if (route->redirect.status)
 		route->respond_status = route->redirect.status;
 	if (tree_get(node, "redirect") && route->kind == MATCH_GRPC && route->pattern.text.len)
 		reader_problem_at(reader, node, "redirect",
 		        "can have no effect: gRPC callers follow none; expected respond");
 	check_shares(reader, node, route);
+	check_costs(reader, node, route);
+	check_messages(reader, node, route);
 	if (end && strncmp(end, "backend", strlen("backend")) != 0)
 		check_forwarding(reader, node, end);
 }
@@ -134,6 +188,11 @@ bool shown_answer(const void *base)
 bool shown_priority(const void *base)
 {
 	return ((const struct config_route *)base)->priority_mark.line > 0;
+}
+
+bool shown_retry(const void *base)
+{
+	return ((const struct config_route *)base)->retry.tries > 0;
 }
 
 bool shown_mirror(const void *base)

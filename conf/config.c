@@ -132,6 +132,22 @@ struct config *config_load(const char *path, struct config_problems *problems)
 	return if_faultless(config_load_faulty(path, problems), problems);
 }
 
+void config_each_tls(const struct config *config, config_tls_visit visit, void *argument)
+{
+	char key[sizeof("listeners[].tls") + 20];
+	for (size_t i = 0; i < config->listener_count; i++) {
+		snprintf(key, sizeof(key), "listeners[%zu].tls", i);
+		visit(&config->listeners[i].tls, str_from(key), argument);
+	}
+	if (config->admin_tls.tls.mark.line)
+		visit(&config->admin_tls.tls, STR("admin.tls"), argument);
+	for (size_t i = 0; i < config->backend_count; i++) {
+		snprintf(key, sizeof(key), "backends[%zu].tls", i);
+		if (config->backends[i].tls.tls.mark.line)
+			visit(&config->backends[i].tls.tls, str_from(key), argument);
+	}
+}
+
 struct config *config_ref(struct config *config)
 {
 	atomic_fetch_add(&config->further, 1);
@@ -142,6 +158,7 @@ void config_free(struct config *config)
 {
 	if (!config || atomic_fetch_sub(&config->further, 1) > 0)
 		return;
+	config_free(config->origin);
 	arena_wipe(&config->arena);
 	free(config);
 }

@@ -40,23 +40,26 @@ struct config_certificate {
 enum config_unauthenticated { UNAUTHENTICATED_FORBID, UNAUTHENTICATED_ALERT };
 enum config_tls_version { TLS_1_2, TLS_1_3 };
 
+// `admin.tls` and `backends[].tls` have their keys in one mapping, without `validation_context`.
+enum config_tls_side { TLS_OF_LISTENER, TLS_OF_ADMIN, TLS_OF_BACKEND };
+
 enum { CONFIG_TICKET_KEYS_MAX = 8 };
 
 struct config_tls {
 	struct config_certificate *certificates;
-	size_t certificate_count;  // >= 1; the first is the default
+	size_t certificate_count;  // >= 1, of a backend 0 or 1; the first is the default
 	enum config_tls_version min_version;
 	bool require_client_certificate;
 	enum config_unauthenticated on_unauthenticated;
 	struct config_text trusted_ca;
-	struct config_text crl;  // empty text when not given
-	struct config_texts match_subject_alt_names;
-	struct config_texts session_ticket_keys;  // files; none: sessions are kept in memory
-	bool admin;  // `admin.tls`: its keys stand in one mapping, and HTTP/1.1 alone is spoken
-	struct config_mark mark;
+	struct config_text crl;                       // empty text when not given
+	struct config_texts match_subject_alt_names;  // of a backend maybe none
+	struct config_texts session_ticket_keys;      // files; none: sessions are kept in memory
+	enum config_tls_side side;
+	struct config_mark mark;  // line 0: no block was given
 };
 
-// `admin.tls`; without it `tls.certificate_count` is 0.
+// `admin.tls`
 struct config_admin_tls {
 	struct config_tls tls;
 	struct config_certificate certificate;  // what `tls.certificates` points to
@@ -74,18 +77,41 @@ struct config_limits {  // 0 = none
 // How callers are told what they have left of their limits.
 enum config_quota_fields { QUOTA_OFF, QUOTA_STANDARD, QUOTA_LEGACY, QUOTA_BOTH };
 
+struct config_network {
+	int family;  // AF_INET, AF_INET6, or AF_UNIX, which has nothing else
+	unsigned prefix;
+	uint8_t bytes[16];
+};
+
+// Whose word is taken for where a connection comes from.
+struct config_proxy_protocol {
+	struct config_texts trusted;  // as written; none: nobody's
+	struct config_network *networks;
+	size_t count;
+};
+
 struct config_listener {
 	struct config_text name;
 	struct config_address address;
 	struct config_tls tls;
 	struct config_timeouts timeouts;
 	struct config_limits limits;
+	struct config_proxy_protocol proxy_protocol;
 	enum config_quota_fields rate_limit_headers;
 	struct config_route *routes;
 	size_t route_count;  // >= 1
 };
 
+// `backends[].tls`
+struct config_backend_tls {
+	struct config_tls tls;
+	struct config_certificate certificate;  // what `tls.certificates` points to, if any
+	struct config_text server_name;         // empty: each endpoint's own host
+};
+
 enum config_protocol { PROTOCOL_HTTP1, PROTOCOL_H2 };
+// The header by which a backend is told whose a connection is.
+enum config_proxy_header { PROXY_HEADER_OFF, PROXY_HEADER_V1, PROXY_HEADER_V2 };
 enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_REQUESTS, BALANCE_HASH };
 enum config_hash_by { HASH_BY_IDENTITY, HASH_BY_SOURCE_IP, HASH_BY_HEADER };
 
@@ -122,12 +148,15 @@ struct config_concurrency {
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
+	enum config_proxy_header proxy_header;
 	struct config_address *endpoints;    // a name stands here with all its addresses
 	uint32_t *weights;                   // >= 1 each, beside the endpoints
 	size_t endpoint_count;               // >= 1
+	uint64_t edition;                    // of the addresses, among configurations of one origin
 	struct config_texts endpoint_names;  // as written
 	struct config_texts weight_texts;    // as written; none: all are equal
 	int64_t connect_timeout_ns;
+	struct config_backend_tls tls;
 	enum config_balance balance;
 	enum config_hash_by hash_by;
 	struct str hash_header;           // lower case, for HASH_BY_HEADER
@@ -136,6 +165,14 @@ struct config_backend {
 	struct config_health_check health_check;
 	int64_t slow_start_ns;  // 0 = off
 	struct config_concurrency concurrency;
+};
+
+// How names of backends are looked up.
+struct config_dns {
+	struct config_texts servers;       // as written; none: those of /etc/resolv.conf
+	struct config_address *addresses;  // theirs
+	size_t count;
+	int64_t min_ttl_ns, max_ttl_ns;
 };
 
 struct config_redis {
@@ -178,7 +215,9 @@ enum config_version { CONFIG_V1 };
 struct config {
 	struct arena arena;     // holds everything below
 	atomic_size_t further;  // holders beyond the first
-	struct str file;        // as given to config_load
+	struct config
+	        *origin;  // held: what it shares with it (readdress.h); NULL: it shares nothing
+	struct str file;  // as given to config_load
 	enum config_version version;
 	size_t workers;   // >= 1, `auto` already counted
 	uint64_t memory;  // ceiling in bytes, `auto` already worked out; 0 = none
@@ -189,6 +228,7 @@ struct config {
 	struct config_address admin;  // ADDRESS_NONE: no admin listener
 	bool admin_allow_remote;
 	struct config_admin_tls admin_tls;
+	struct config_dns dns;
 	struct config_redis redis;
 	struct config_tracing tracing;
 	struct config_output audit, access_log;
@@ -244,6 +284,9 @@ MUST_USE struct config *config_parse(
 // with problems, what could not be understood empty or at its default, and the counts said to be
 // >= 1 may be 0. Never to be served. NULL only when there is no YAML to go by.
 MUST_USE struct config *config_load_faulty(const char *path, struct config_problems *problems);
+// Visits every `tls` block with its key path: of listeners, of the admin listener, of backends.
+typedef void (*config_tls_visit)(const struct config_tls *tls, struct str key, void *argument);
+void config_each_tls(const struct config *config, config_tls_visit visit, void *argument);
 // Counted: each holder frees once.
 struct config *config_ref(struct config *config);
 void config_free(struct config *config);

@@ -25,18 +25,30 @@ struct config_split {
 	uint64_t max_keys;              // >= 1
 };
 
+struct config_rate {
+	uint64_t count;     // tokens refilled ...
+	int64_t period_ns;  // ... in this time
+};
+
+// Tokens that a call costs: by a header, or by the length of its body.
+struct config_cost {
+	struct config_text header;  // lower case; empty: the body counts
+	uint64_t body;              // bytes that one token is for; 0: the header counts
+	uint64_t max;               // 0: there is no `cost`, and every call costs one token
+};
+
 struct config_override;
 
 struct config_rate_limit {
-	uint64_t rate_count;     // tokens refilled ...
-	int64_t rate_period_ns;  // ... in this time
-	uint64_t burst;          // >= 1
+	struct config_rate rate;
+	uint64_t burst;  // >= 1
 	struct config_split split;
 	enum config_store store;
 	enum config_store_failure on_failure;
 	uint64_t lease;  // >= 1: tokens taken from a shared store at once
 	uint64_t fleet;  // >= 1: gateways among which a bucket of this process is divided
-	bool shadow;     // what it would refuse is counted and recorded, and passes
+	struct config_cost cost;
+	bool shadow;  // what it would refuse is counted and recorded, and passes
 	struct config_override *overrides;  // the first that matches the caller counts
 	size_t override_count;
 	struct config_mark mark;
@@ -48,7 +60,20 @@ struct config_override {
 	struct config_text identity;  // SPIFFE pattern
 };
 
-enum { CONFIG_CALL_LIMITS_MAX = 4 };
+enum { CONFIG_CALL_LIMITS_MAX = 4, CONFIG_FLOW_LIMITS_MAX = 8 };
+
+enum config_flow_direction { FLOW_REQUESTS, FLOW_RESPONSES };
+enum config_excess { EXCESS_PAUSE, EXCESS_REJECT };
+
+// What a call may send on by time: bytes of its body, or messages of a gRPC call.
+struct config_flow_limit {
+	struct config_rate bytes, messages;  // of one of them the count is 0
+	uint64_t burst;                      // >= 1
+	enum config_flow_direction direction;
+	enum config_excess on_excess;
+	struct config_split split;
+	struct config_mark mark;
+};
 
 // Calls that may be under way at once.
 struct config_call_limit {
@@ -118,6 +143,22 @@ struct config_redirect {
 	struct config_target target;
 };
 
+enum { RETRY_STATUS_FIRST = 400, RETRY_STATUS_LAST = 599, RETRY_GRPC_LAST = 16 };
+
+// When another attempt is made at a backend that failed.
+struct config_retry {
+	uint64_t tries;          // in all; 0: the route has no `retry`
+	struct config_texts on;  // as written; none: the usual
+	uint64_t statuses[4];    // bits, from RETRY_STATUS_FIRST on
+	uint32_t grpc_statuses;  // bits
+	bool reset;              // the connection or stream ended before an answer
+	bool timeout;            // of one try
+	bool non_idempotent;     // POSTs and the like too
+	int64_t per_try_timeout_ns, backoff_ns;
+	uint64_t budget;  // of a hundred calls under way
+	uint64_t buffer;  // bytes of a body that are kept to be sent again
+};
+
 // Whose calls are shed first when a backend is at its concurrency limit.
 enum config_priority { PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH };
 enum { CONFIG_PRIORITIES = PRIORITY_HIGH + 1 };
@@ -145,6 +186,7 @@ struct config_route {
 	struct config_target rewrite;
 	bool rewrites;       // there is a `rewrite`
 	int64_t timeout_ns;  // 0 = none
+	struct config_retry retry;
 	bool upgrade_websocket;
 	struct config_texts upgrades;  // the same as written
 	struct config_field_rules request_headers, response_headers;
@@ -152,6 +194,8 @@ struct config_route {
 	size_t rate_limit_count;
 	struct config_call_limit *call_limits;
 	size_t call_limit_count;
+	struct config_flow_limit *flow_limits;
+	size_t flow_limit_count;
 	struct config_mark mark;
 };
 

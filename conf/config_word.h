@@ -34,6 +34,7 @@ struct config_address {
 	struct sockaddr_storage socket;
 	socklen_t socket_len;
 	struct str text;  // as written; a unix path made absolute
+	uint32_t weight;  // of a service's server; 0: of no service
 	struct config_mark mark;
 };
 

@@ -210,6 +210,12 @@ static void check_route_mirror(
 		reader_problem(reader, mirror->backend_name.mark,
 		        "found %s, which gets the requests themselves; expected another",
 		        value_quote(mirror->backend_name.text).text);
+	else if (mirror->backend >= 0 &&
+	         reader->config->backends[mirror->backend].proxy_header != PROXY_HEADER_OFF)
+		reader_problem(reader, mirror->backend_name.mark,
+		        "found %s, whose connections are each one client's by proxy_protocol, and "
+		        "copies share theirs; expected a backend without it",
+		        value_quote(mirror->backend_name.text).text);
 	reader_leave(reader);
 	reader_leave(reader);
 }

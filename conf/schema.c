@@ -110,6 +110,8 @@ static const struct schema_key config_keys[] = {
                 OBJECT(schema_access_log), DOC("A line for every request.")},
         {"tracing", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_tracing),
                 AT(config, tracing), DOC("Spans of requests, for a collector.")},
+        {"dns", .shape = SHAPE_OBJECT, OBJECT(schema_dns), AT(config, dns),
+                DOC("How the names of servers are looked up.")},
         {"redis", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_redis),
                 AT(config, redis), DOC("The shared store.")},
         {"listeners", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED,

@@ -75,21 +75,28 @@ struct schema_object {
 	void (*check)(struct reader *reader, const struct tree *node, void *base);
 };
 
-enum { SCHEMA_KEYS_MAX = 16 };  // in one object
+enum { SCHEMA_KEYS_MAX = 24 };  // in one object
 
 extern const struct schema_object schema_config;            // the whole file: schema.c
 extern const struct schema_object schema_listener;          // schema_listener.c
+extern const struct schema_object schema_rate_limit;        // schema_limits.c
+extern const struct schema_object schema_call_limit;        // schema_limits.c
+extern const struct schema_object schema_flow_limit;        // schema_limits.c
+extern const struct schema_object schema_proxy_protocol;    // schema_proxy_protocol.c
 extern const struct schema_object schema_request_headers;   // schema_headers.c
 extern const struct schema_object schema_response_headers;  // schema_headers.c
 extern const struct schema_object schema_share;             // schema_target.c
 extern const struct schema_object schema_mirror;            // schema_target.c
 extern const struct schema_object schema_redirect;          // schema_target.c
 extern const struct schema_object schema_rewrite;           // schema_target.c
+extern const struct schema_object schema_retry;             // schema_retry.c
 extern const struct schema_object schema_run_as;            // schema_run_as.c
+extern const struct schema_object schema_dns;               // schema_dns.c
 extern const struct schema_object schema_redis;             // schema_redis.c
 extern const struct schema_object schema_tracing;           // schema_tracing.c
 extern const struct schema_object schema_backend;           // schema_backend.c
 extern const struct schema_object schema_health_check;      // schema_health_check.c
+extern const struct schema_object schema_backend_tls;       // schema_backend_tls.c
 extern const struct schema_object schema_concurrency;       // schema_concurrency.c
 void schema_run_as_spread(struct config *config);  // to the private keys, once the file is read
 

@@ -1,20 +1,16 @@
 #include "conf/address.h"
+#include "conf/endpoints.h"
 #include "conf/schema_row.h"
 #include "conf/value.h"
 
-enum { ENDPOINTS_MAX = 256, ADDRESSES_MAX = 4096 };
-
-struct resolved {
-	struct config_address *addresses;
-	size_t count;
-};
+enum { ENDPOINTS_MAX = 256 };
 
 static void resolve_endpoint(
-        struct reader *reader, struct config_text *name, struct resolved *resolved)
+        struct reader *reader, struct config_text *name, struct endpoints_of_name *resolved)
 {
 	const char *why;
-	if (!address_resolve(name->text, reader->directory, &reader->config->arena,
-	            &resolved->addresses, &resolved->count, &why)) {
+	if (!address_resolve(name->text, reader->directory, &reader->config->dns,
+	            &reader->config->arena, &resolved->addresses, &resolved->count, &why)) {
 		resolved->count = 0;
 		reader_problem(reader, name->mark, "found %s, %s; expected %s",
 		        value_quote(name->text).text, why,
@@ -26,20 +22,11 @@ static void resolve_endpoint(
 	name->text = resolved->addresses[0].text;  // a unix path is absolute now
 }
 
-static uint32_t weight_of(const struct config_backend *backend, size_t name)
-{
-	uint64_t weight = 1;
-	if (name < backend->weight_texts.count)
-		(void)!value_count(backend->weight_texts.items[name].text, &weight);
-	return (uint32_t)weight;
-}
-
-// Each address of a name has the name's weight.
 static void take_endpoints(struct reader *reader, struct config_backend *backend)
 {
 	struct config_texts *names = &backend->endpoint_names;
 	struct arena *arena = &reader->config->arena;
-	struct resolved *resolved = arena_zalloc(arena, names->count * sizeof(*resolved));
+	struct endpoints_of_name *resolved = arena_zalloc(arena, names->count * sizeof(*resolved));
 	size_t count = 0;
 	reader_enter(reader, "endpoints");
 	for (size_t i = 0; i < names->count; i++) {
@@ -48,17 +35,12 @@ static void take_endpoints(struct reader *reader, struct config_backend *backend
 		reader_leave(reader);
 		count += resolved[i].count;
 	}
-	if (count > ADDRESSES_MAX)
+	if (count > ENDPOINT_ADDRESSES_MAX)
 		reader_problem(reader, backend->name.mark,
-		        "are %zu addresses in all; expected at most %d", count, ADDRESSES_MAX);
+		        "are %zu addresses in all; expected at most %d", count,
+		        ENDPOINT_ADDRESSES_MAX);
 	reader_leave(reader);
-	backend->endpoints = arena_alloc(arena, count * sizeof(*backend->endpoints));
-	backend->weights = arena_alloc(arena, count * sizeof(*backend->weights));
-	for (size_t i = 0; i < names->count; i++)
-		for (size_t j = 0; j < resolved[i].count; j++) {
-			backend->endpoints[backend->endpoint_count] = resolved[i].addresses[j];
-			backend->weights[backend->endpoint_count++] = weight_of(backend, i);
-		}
+	endpoints_set(backend, resolved, arena);
 }
 
 // What is the same for all weighs nothing.
@@ -76,7 +58,7 @@ static void check_weights(
 		return;
 	}
 	for (size_t i = 1; i < backend->weight_texts.count; i++)
-		if (weight_of(backend, i) != weight_of(backend, 0))
+		if (endpoints_weight(backend, i) != endpoints_weight(backend, 0))
 			return;
 	if (backend->weight_texts.count == weights->count)
 		reader_problem_at(reader, node, "weights",
@@ -140,6 +122,27 @@ static void check_asking(
 	reader_leave(reader);
 }
 
+// Whom a server's certificate has to name.
+static void check_names(
+        struct reader *reader, const struct tree *node, const struct config_backend *backend)
+{
+	const struct tree *tls = tree_get(node, "tls");
+	if (!tls || tree_get(tls, "match_subject_alt_names") || tree_get(tls, "server_name"))
+		return;
+	for (size_t i = 0; i < backend->endpoint_count; i++) {
+		if (backend->endpoints[i].kind != ADDRESS_UNIX &&
+		        !address_is_service(&backend->endpoints[i]))
+			continue;
+		reader_enter(reader, "tls");
+		reader_problem_at(reader, tls, "server_name",
+		        "is missing: %s has no host that its certificate could be for; expected "
+		        "it, or match_subject_alt_names",
+		        value_quote(backend->endpoints[i].text).text);
+		reader_leave(reader);
+		return;
+	}
+}
+
 static void check_backend(struct reader *reader, const struct tree *node, void *base)
 {
 	struct config_backend *backend = base;
@@ -148,6 +151,7 @@ static void check_backend(struct reader *reader, const struct tree *node, void *
 	check_hash(reader, node, backend);
 	check_alternatives(reader, node, backend);
 	check_asking(reader, node, backend);
+	check_names(reader, node, backend);
 }
 
 static bool shown_ejection(const void *base)
@@ -177,12 +181,18 @@ static const struct schema_object schema_ejection = {
             "stays."),
         .size = sizeof(struct config_ejection), KEYS(ejection_keys)};
 
+static bool shown_tls(const void *base)
+{
+	return ((const struct config_backend *)base)->tls.tls.mark.line > 0;
+}
+
 static bool shown_hash(const void *base)
 {
 	return ((const struct config_backend *)base)->balance == BALANCE_HASH;
 }
 
 static const char *const protocols[] = {"http1", "h2", NULL};
+static const char *const proxy_headers[] = {"off", "v1", "v2", NULL};
 static const char *const balances[] = {"round_robin", "least_requests", "hash", NULL};
 
 static const struct schema_key backend_keys[] = {
@@ -191,16 +201,29 @@ static const struct schema_key backend_keys[] = {
         {"protocol", TYPE(type_choice), AT(config_backend, protocol), .choices = protocols,
                 .fallback = "http1",
                 DOC("`h2` is HTTP/2 in clear text with prior knowledge, as gRPC servers speak "
-                    "it.")},
+                    "it, or with `tls` as ALPN agrees on it.")},
         {"endpoints", .shape = SHAPE_TEXTS, .presence = PRESENCE_REQUIRED, TYPE(type_endpoint),
                 AT(config_backend, endpoint_names), RANGE(1, ENDPOINTS_MAX),
                 DOC("The servers; a name is resolved when the file is loaded, to all its IPv4 "
-                    "addresses or else its IPv6 ones.")},
+                    "addresses or else its IPv6 ones, and again when its TTL has passed (`dns`). "
+                    "`_grpc._tcp.users.example.com`, without a port, is a service: its SRV records "
+                    "name the servers, their ports and weights; of several priorities the lowest "
+                    "number counts.")},
         {"weights", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, .repeats = true,
                 TYPE(type_weight), AT(config_backend, weight_texts), RANGE(1, ENDPOINTS_MAX),
                 DOC("For each of `endpoints`, in their order, its share beside the others': whole "
-                    "numbers from 1 to 1000. Every address of a name has the name's weight. "
+                    "numbers from 1 to 1000. Every address of a name has the name's weight, "
+                    "and every server of a service that times its record's. "
                     "Without the key all are equal.")},
+        {"tls", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_backend_tls),
+                AT(config_backend, tls), .shown = shown_tls,
+                DOC("TLS towards the servers; in clear text unless given.")},
+        {"proxy_protocol", TYPE(type_choice), AT(config_backend, proxy_header),
+                .choices = proxy_headers, .fallback = "off",
+                DOC("Begins each connection with a PROXY header of that version, before TLS too: "
+                    "where the client comes from and where it reached the gateway. Such a "
+                    "connection is made for one client connection, carries its requests alone "
+                    "and ends with it. Health checks say that they speak for nobody.")},
         {"balance", TYPE(type_choice), AT(config_backend, balance), .choices = balances,
                 .fallback = "round_robin",
                 DOC("Which endpoint a request goes to. `round_robin`: in turn, weighted and "
@@ -222,13 +245,14 @@ static const struct schema_key backend_keys[] = {
         {"slow_start", TYPE(type_duration), AT(config_backend, slow_start_ns),
                 RANGE(0, 60 * MINUTE_NS), .fallback = "0s",
                 DOC("How long the weight of an endpoint grows, from a tenth to the whole, once it "
-                    "is back or was added by a reload; 0 is at once.")},
+                    "is back or was added, by a reload or by DNS; 0 is at once.")},
         {"concurrency", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
                 OBJECT(schema_concurrency), AT(config_backend, concurrency),
                 DOC("Calls under way at once; no limit unless given. `{}` is one that adapts "
                     "itself, with the defaults.")},
         {"connect_timeout", TYPE(type_duration), AT(config_backend, connect_timeout_ns),
-                RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s", DOC("Connecting to a server.")},
+                RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s",
+                DOC("Connecting to a server, its TLS handshake included.")},
 };
 
 const struct schema_object schema_backend = {DOC("A group of equal servers."),

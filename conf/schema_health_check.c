@@ -93,7 +93,9 @@ static const struct schema_key health_check_keys[] = {
                 DOC("`grpc.health.v1.Health/Check` of this service, or of the server when empty; "
                     "SERVING is healthy.")},
         {"tcp", .presence = PRESENCE_OPTIONAL, TYPE(type_flag), AT(config_health_check, tcp),
-                .shown = shown_tcp, DOC("`true`: a connection that can be made is healthy.")},
+                .shown = shown_tcp,
+                DOC("`true`: a connection that can be made is healthy; with `tls`, one whose "
+                    "handshake is good on our side.")},
         {"interval", TYPE(type_duration), AT(config_health_check, interval_ns),
                 RANGE(10 * MS_NS, HOUR_NS), .fallback = "5s", .shown = shown_check,
                 DOC("From the end of one check to the next, give or take a tenth; the first comes "

@@ -7,9 +7,7 @@ enum {
 	WORDS_MAX = 1000,
 	SHARES_MAX = 64,
 	RATE_LIMITS_MAX = 16,
-	OVERRIDES_MAX = 100,
 	CALL_LIMITS_MAX = CONFIG_CALL_LIMITS_MAX,
-	PER_MAX = ARRAY_LEN(((struct config_split *)NULL)->per),
 };
 
 static const struct schema_key certificate_keys[] = {
@@ -144,88 +142,6 @@ static const struct schema_object schema_respond = {
             "mapping gives."),
         .size = sizeof(struct config_route), KEYS(respond_keys), .check = check_respond};
 
-static const char *const stores[] = {"local", "redis", NULL};
-static const char *const store_failures[] = {"local", "allow", "deny", NULL};
-
-static const struct schema_key override_keys[] = {
-        {"identity", .presence = PRESENCE_REQUIRED, TYPE(type_pattern),
-                AT(config_override, identity),
-                DOC("A SPIFFE pattern of those it is for; the first override that matches "
-                    "counts.")},
-        {"rate", .presence = PRESENCE_REQUIRED, TYPE(type_rate), AT(config_override, limit),
-                RANGE(1, 1000000000), DOC("Tokens refilled for them.")},
-        {"burst", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_override, limit.burst),
-                RANGE(1, 1000000000), DOC("Their tokens at the start and at most.")},
-};
-
-static const struct schema_object schema_override = {
-        DOC("Other numbers for some callers. They have buckets of their own, split as the limit's "
-            "`per` says: one for each of them only where that names `identity`."),
-        .size = sizeof(struct config_override), KEYS(override_keys), .check = check_override};
-
-static const struct schema_key rate_limit_keys[] = {
-        {"rate", .presence = PRESENCE_REQUIRED, TYPE(type_rate), RANGE(1, 1000000000),
-                DOC("Tokens refilled, continuously.")},
-        {"burst", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_rate_limit, burst),
-                RANGE(1, 1000000000), DOC("Tokens at the start and at most.")},
-        {"per", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_per),
-                AT(config_rate_limit, split.per_names), RANGE(1, PER_MAX),
-                DOC("One bucket for each combination of `identity`, `method`, `source_ip`, "
-                    "`header:NAME`; without the key the route has one.")},
-        {"overrides", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
-                OBJECT(schema_override), AT(config_rate_limit, overrides),
-                COUNT_AT(config_rate_limit, override_count), RANGE(1, OVERRIDES_MAX),
-                DOC("Other numbers for some identities.")},
-        {"shadow", TYPE(type_flag), AT(config_rate_limit, shadow), .fallback = "false",
-                DOC("A trial: what the limit would refuse passes, is counted as `would_refuse` and "
-                    "leaves an audit record of event `shadowed`. It takes tokens only of calls "
-                    "that pass all the others.")},
-        {"max_keys", TYPE(type_count), AT(config_rate_limit, split.max_keys), RANGE(1, 10000000),
-                .fallback = "10000", .shown = shown_split,
-                DOC("Buckets kept with `per`; beyond them newcomers share one.")},
-        {"store", TYPE(type_choice), AT(config_rate_limit, store), .choices = stores,
-                .fallback = "local",
-                DOC("Where the bucket lives: `local`, shared by all workers of this process, or "
-                    "`redis`, shared by all gateways that use the same server, prefix and names.")},
-        {"on_failure", TYPE(type_choice), AT(config_rate_limit, on_failure),
-                .choices = store_failures, .fallback = "local", .shown = shown_shared,
-                DOC("What counts while Redis does not answer: `local`, a bucket of this process; "
-                    "`allow`, nothing; `deny`, the call is refused as `overloaded`.")},
-        {"lease", TYPE(type_count), AT(config_rate_limit, lease), RANGE(1, 1000000),
-                .fallback = "1", .shown = shown_shared,
-                DOC("Tokens that a worker takes from Redis at once: the next calls of the same "
-                    "bucket wait for nobody. What is not used lapses after the time in which as "
-                    "many are refilled, a second at least; so in any time at most `burst` + "
-                    "`rate` and a lease for each worker of the fleet pass.")},
-        {"fleet", TYPE(type_count), AT(config_rate_limit, fleet), RANGE(1, 100000), .fallback = "1",
-                DOC("Gateways that share the limit without asking each other: a bucket of this "
-                    "process gets rate and burst divided by it, rounded down. With `store: redis` "
-                    "that is the one which counts when Redis does not answer.")},
-};
-
-static const struct schema_object schema_rate_limit = {
-        DOC("A token bucket, or one for each caller; it decides as `golang.org/x/time/rate` does. "
-            "All limits of a route must have a token, and none is taken unless all have."),
-        .size = sizeof(struct config_rate_limit), KEYS(rate_limit_keys), .check = check_rate_limit};
-
-static const struct schema_key call_limit_keys[] = {
-        {"calls", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_call_limit, calls),
-                RANGE(1, 1000000000),
-                DOC("So many may be under way at once, from the verdict to the end of the answer; "
-                    "what is more is refused as `overloaded`.")},
-        {"per", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, TYPE(type_per),
-                AT(config_call_limit, split.per_names), RANGE(1, PER_MAX),
-                DOC("One count for each combination of `identity`, `method`, `source_ip`, "
-                    "`header:NAME`; without the key the route has one.")},
-        {"max_keys", TYPE(type_count), AT(config_call_limit, split.max_keys), RANGE(1, 10000000),
-                .fallback = "10000", .shown = shown_call_split,
-                DOC("Callers counted with `per` at once; beyond them newcomers share one count.")},
-};
-
-static const struct schema_object schema_call_limit = {
-        DOC("How many calls may be under way at once, over all workers of this process."),
-        .size = sizeof(struct config_call_limit), KEYS(call_limit_keys), .check = check_call_limit};
-
 static const char *const priorities[] = {"low", "normal", "high", NULL};
 
 static const struct schema_key route_keys[] = {
@@ -252,6 +168,11 @@ static const struct schema_key route_keys[] = {
         {"timeout", TYPE(type_duration), AT(config_route, timeout_ns), RANGE(0, DAY_NS),
                 .fallback = "0s", .shown = shown_forward,
                 DOC("The backend's complete answer; 0 is off.")},
+        {"retry", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_retry),
+                AT(config_route, retry), .shown = shown_retry,
+                DOC("Another attempt where the backend failed. Without the key, and besides it, "
+                    "only what the backend certainly did not act on is sent again, and GETs and "
+                    "the like where a kept connection had ended.")},
         {"priority", TYPE(type_choice), AT(config_route, priority), .choices = priorities,
                 .fallback = "normal", .shown = shown_priority,
                 DOC("Whose calls are shed first when the backend nears its `concurrency` limit: "
@@ -274,12 +195,21 @@ static const struct schema_key route_keys[] = {
                 OBJECT(schema_call_limit), AT(config_route, call_limits),
                 COUNT_AT(config_route, call_limit_count), RANGE(0, CALL_LIMITS_MAX),
                 DOC("Calls under way at once.")},
+        {"flow_limits", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_flow_limit), AT(config_route, flow_limits),
+                COUNT_AT(config_route, flow_limit_count), RANGE(0, CONFIG_FLOW_LIMITS_MAX),
+                DOC("What calls pass on by time.")},
 };
 
 static const struct schema_object schema_route = {
         DOC("The first route that matches decides. One of `backend`, `backends`, "
             "`respond` and `redirect`."),
         .size = sizeof(struct config_route), KEYS(route_keys), .check = check_route};
+
+static bool shown_proxy_protocol(const void *base)
+{
+	return ((const struct config_listener *)base)->proxy_protocol.trusted.count > 0;
+}
 
 static const char *const quota_fields[] = {"off", "standard", "legacy", "both", NULL};
 
@@ -294,6 +224,10 @@ static const struct schema_key listener_keys[] = {
                 DOC("How long clients may take.")},
         {"limits", .shape = SHAPE_OBJECT, OBJECT(schema_limits), AT(config_listener, limits),
                 DOC("How much clients may ask for.")},
+        {"proxy_protocol", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_proxy_protocol), AT(config_listener, proxy_protocol),
+                .shown = shown_proxy_protocol,
+                DOC("Load balancers in front that say where a client really comes from.")},
         {"rate_limit_headers", TYPE(type_choice), AT(config_listener, rate_limit_headers),
                 .choices = quota_fields, .fallback = "off",
                 DOC("Whether answers tell callers what they have left of the route's limits, "
@@ -308,4 +242,4 @@ static const struct schema_key listener_keys[] = {
 };
 
 const struct schema_object schema_listener = {DOC("An address that clients connect to."),
-        .size = sizeof(struct config_listener), KEYS(listener_keys)};
+        .size = sizeof(struct config_listener), KEYS(listener_keys), .check = check_listener};

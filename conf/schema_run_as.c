@@ -103,15 +103,17 @@ const struct schema_object schema_run_as = {
             "its logs; it must be started as root for it."),
         .size = sizeof(struct config_run_as), KEYS(run_as_keys), .check = check_run_as};
 
+static void spread(const struct config_tls *tls, struct str key, void *run_as)
+{
+	(void)key;
+	for (size_t i = 0; i < tls->certificate_count; i++)
+		tls->certificates[i].reader = run_as;
+}
+
 // Keys are loaded while the process still is root: they are held against whom it will be.
 void schema_run_as_spread(struct config *config)
 {
 	if (!config->run_as.user.text.len)
 		return;
-	config->admin_tls.certificate.reader = &config->run_as;
-	for (size_t i = 0; i < config->listener_count; i++) {
-		struct config_tls *tls = &config->listeners[i].tls;
-		for (size_t k = 0; k < tls->certificate_count; k++)
-			tls->certificates[k].reader = &config->run_as;
-	}
+	config_each_tls(config, spread, &config->run_as);
 }

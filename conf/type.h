@@ -5,15 +5,16 @@
 
 #include "conf/schema.h"
 
-extern const struct schema_type type_flag;      // bool
-extern const struct schema_type type_choice;    // an enum
-extern const struct schema_type type_workers;   // size_t
-extern const struct schema_type type_status;    // int
-extern const struct schema_type type_count;     // uint64_t
-extern const struct schema_type type_size;      // uint64_t
-extern const struct schema_type type_memory;    // uint64_t
-extern const struct schema_type type_duration;  // int64_t, nanoseconds
-extern const struct schema_type type_rate;      // struct config_rate_limit
+extern const struct schema_type type_flag;       // bool
+extern const struct schema_type type_choice;     // an enum
+extern const struct schema_type type_workers;    // size_t
+extern const struct schema_type type_status;     // int
+extern const struct schema_type type_count;      // uint64_t
+extern const struct schema_type type_size;       // uint64_t
+extern const struct schema_type type_memory;     // uint64_t
+extern const struct schema_type type_duration;   // int64_t, nanoseconds
+extern const struct schema_type type_rate;       // struct config_rate
+extern const struct schema_type type_byte_rate;  // struct config_rate
 
 extern const struct schema_type type_body;      // struct str
 extern const struct schema_type type_password;  // struct str

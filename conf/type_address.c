@@ -30,8 +30,8 @@ static bool set_server(
 	const char *why;
 	if (!type_fits(key, node->text))
 		return reader_refuse(reader, key, node);
-	if (address_resolve(node->text, reader->directory, &reader->config->arena, &addresses,
-	            &count, &why)) {
+	if (address_resolve(node->text, reader->directory, &reader->config->dns,
+	            &reader->config->arena, &addresses, &count, &why)) {
 		*(struct config_address *)field = addresses[0];
 		((struct config_address *)field)->mark = node->mark;
 		return true;

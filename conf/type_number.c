@@ -204,26 +204,24 @@ const struct schema_type type_duration = {.name = "duration",
 static bool set_rate(
         struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
 {
-	struct config_rate_limit *limit = field;
-	uint64_t count;
-	int64_t period_ns;
-	if (!value_rate(node->text, &count, &period_ns) || count < key->min || count > key->max)
+	struct config_rate rate;
+	if (!value_rate(node->text, &rate.count, &rate.period_ns) || rate.count < key->min ||
+	        rate.count > key->max)
 		return reader_refuse(reader, key, node);
-	limit->rate_count = count;
-	limit->rate_period_ns = period_ns;
+	*(struct config_rate *)field = rate;
 	return true;
 }
 
 static void write_rate(const struct schema_key *key, const void *field, struct buffer *out)
 {
-	const struct config_rate_limit *limit = field;
+	const struct config_rate *rate = field;
 	(void)key;
-	value_write_rate(limit->rate_count, limit->rate_period_ns, out);
+	value_write_rate(rate->count, rate->period_ns, out);
 }
 
 static bool rate_given(const void *field)
 {
-	return ((const struct config_rate_limit *)field)->rate_count > 0;
+	return ((const struct config_rate *)field)->count > 0;
 }
 
 const struct schema_type type_rate = {.name = "rate",
@@ -232,3 +230,28 @@ const struct schema_type type_rate = {.name = "rate",
         .write = write_rate,
         .given = rate_given,
         .write_bound = value_write_count};
+
+static bool set_byte_rate(
+        struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
+{
+	struct config_rate rate;
+	if (!value_byte_rate(node->text, &rate.count, &rate.period_ns) || rate.count < key->min ||
+	        rate.count > key->max)
+		return reader_refuse(reader, key, node);
+	*(struct config_rate *)field = rate;
+	return true;
+}
+
+static void write_byte_rate(const struct schema_key *key, const void *field, struct buffer *out)
+{
+	const struct config_rate *rate = field;
+	(void)key;
+	value_write_byte_rate(rate->count, rate->period_ns, out);
+}
+
+const struct schema_type type_byte_rate = {.name = "rate of bytes",
+        .expected = "a rate such as 64KiB/s or 100MiB/m, its size",
+        .set = set_byte_rate,
+        .write = write_byte_rate,
+        .given = rate_given,
+        .write_bound = value_write_size};

@@ -79,18 +79,35 @@ bool value_duration(struct str text, uint64_t *ns)
 	return scaled(text, duration_units, ARRAY_LEN(duration_units), ns);
 }
 
+// From the second unit on: nobody counts calls by the millisecond.
+static bool parse_period(struct str text, int64_t *period_ns)
+{
+	const struct unit *unit = find_unit(
+	        text, duration_units + 1, ARRAY_LEN(duration_units) - 1);
+	if (unit)
+		*period_ns = (int64_t)unit->factor;
+	return unit;
+}
+
 bool value_rate(struct str text, uint64_t *count, int64_t *period_ns)
 {
 	uint64_t number;
-	if (!take_number(&text, &number) || !text.len || text.at[0] != '/')
-		return false;
-	// From the second unit on: nobody counts calls by the millisecond.
-	const struct unit *unit = find_unit(
-	        str_skip(text, 1), duration_units + 1, ARRAY_LEN(duration_units) - 1);
-	if (!unit)
+	if (!take_number(&text, &number) || !text.len || text.at[0] != '/' ||
+	        !parse_period(str_skip(text, 1), period_ns))
 		return false;
 	*count = number;
-	*period_ns = (int64_t)unit->factor;
+	return true;
+}
+
+bool value_byte_rate(struct str text, uint64_t *bytes, int64_t *period_ns)
+{
+	const char *slash = str_find_byte(text, '/');
+	size_t len = slash ? (size_t)(slash - text.at) : 0;
+	uint64_t number;
+	if (!slash || !value_size(str_of(text.at, len), &number) ||
+	        !parse_period(str_skip(text, len + 1), period_ns))
+		return false;
+	*bytes = number;
 	return true;
 }
 
@@ -126,6 +143,15 @@ void value_write_rate(uint64_t count, int64_t period_ns, struct buffer *out)
 	for (size_t i = 0; i < ARRAY_LEN(duration_units); i++)
 		if (duration_units[i].factor == (uint64_t)period_ns)
 			buffer_printf(out, "%" PRIu64 "/%s", count, duration_units[i].name);
+}
+
+void value_write_byte_rate(uint64_t bytes, int64_t period_ns, struct buffer *out)
+{
+	struct buffer rate = {0};
+	value_write_rate(1, period_ns, &rate);  // `1/s`
+	value_write_size(bytes, out);
+	buffer_append_str(out, str_skip(buffer_str(&rate), 1));
+	buffer_fini(&rate);
 }
 
 // Words that YAML 1.1 or 1.2 readers take for something else than a string.

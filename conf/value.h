@@ -16,12 +16,14 @@ MUST_USE bool value_count(struct str text, uint64_t *count);
 MUST_USE bool value_size(struct str text, uint64_t *bytes);
 MUST_USE bool value_duration(struct str text, uint64_t *ns);
 MUST_USE bool value_rate(struct str text, uint64_t *count, int64_t *period_ns);
+MUST_USE bool value_byte_rate(struct str text, uint64_t *bytes, int64_t *period_ns);  // `1MiB/s`
 
 // Each writes the shortest text that reads back as the same.
 void value_write_count(uint64_t count, struct buffer *out);
 void value_write_size(uint64_t bytes, struct buffer *out);
 void value_write_duration(uint64_t ns, struct buffer *out);  // whole milliseconds
 void value_write_rate(uint64_t count, int64_t period_ns, struct buffer *out);
+void value_write_byte_rate(uint64_t bytes, int64_t period_ns, struct buffer *out);
 
 // A YAML scalar that reads back as `text`: plain where every YAML reader takes it for a string, in
 // double quotes and escaped otherwise.

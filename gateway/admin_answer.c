@@ -1,10 +1,11 @@
 #include "gateway/admin_answer.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "conf/address.h"
 #include "gateway/admin_page.h"
 #include "policy/host.h"
 
@@ -184,9 +185,8 @@ static bool host_is_local_name(struct str authority)
 		return true;
 	bool good = host_normalise(authority, &arena, &host);
 	if (good) {
-		const char *text = arena_str(&arena, host).at;
 		good = host.at[0] == '[' || str_eq(host, STR("localhost")) ||
-		       inet_pton(AF_INET, text, &four) == 1;
+		       address_numeric(host, AF_INET, &four);
 	}
 	arena_fini(&arena);
 	return good;

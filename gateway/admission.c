@@ -177,7 +177,9 @@ void admission_enter(struct exchange *exchange)
 	exchange->place = (struct place){
 	        .admission = admission, .since_ns = exchange->time.forwarded_ns};
 	enter(exchange);
-	if (exchange->request_whole)
+	// What came of a body may be held back, still.
+	bool held = exchange->decision.flow_count && exchange->up.total_in;
+	if (exchange->request_whole && !held)
 		begin(exchange, exchange->time.forwarded_ns);
 	else
 		list_push(&admission->coming, &exchange->place.coming);
@@ -239,7 +241,9 @@ void admission_failed(struct exchange *exchange, const char *cause)
 	} known[] = {
 	        {"connect_failed", CONCURRENCY_UNAVAILABLE},
 	        {"connect_timeout", CONCURRENCY_UNAVAILABLE},
+	        {"backend_tls_failed", CONCURRENCY_UNAVAILABLE},
 	        {"deadline_exceeded", CONCURRENCY_FRUITLESS},
+	        {"per_try_timeout", CONCURRENCY_FRUITLESS},
 	        {"backend_stalled", CONCURRENCY_FRUITLESS},
 	};
 	enum concurrency_end end = CONCURRENCY_SILENT;

@@ -147,6 +147,9 @@ void announce(const struct gateway *gateway)
 	}
 	if (snapshot->admin_tls)
 		announce_tls("admin", snapshot->admin_tls);
+	for (size_t i = 0; i < config->backend_count; i++)
+		if (snapshot->backends[i].tls)
+			announce_tls(snapshot->backends[i].tls_label, snapshot->backends[i].tls);
 	log_event(LOG_INFO, "recording", "audit=\"%.*s\" when_it_fails=%s access_log=\"%.*s\"",
 	        STR_FMT(audit), config->audit_on_failure == AUDIT_REFUSE ? "refuse" : "continue",
 	        STR_FMT(access));

@@ -3,9 +3,10 @@
 #include "base/clock.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
+#include "gateway/retry.h"
 #include "gateway/upstream.h"
 
-static struct pool *pool_for(const struct exchange *exchange)
+struct pool *attempt_pool(const struct exchange *exchange)
 {
 	return pool_of(exchange->downstream->worker, exchange->snapshot, exchange->backend_index,
 	        POOL_OF_CALLS);
@@ -35,9 +36,9 @@ static void choose_by_caller(struct exchange *exchange, const struct config_back
 	exchange->choice.hash = str_hash(key, 0);  // the same on every gateway of a fleet
 }
 
-bool attempt_begin(struct exchange *exchange, const char *cause)
+bool attempt_begin(struct exchange *exchange, const char *cause, bool anew)
 {
-	struct pool *pool = pool_for(exchange);
+	struct pool *pool = attempt_pool(exchange);
 	bool again = exchange->attempts++ > 0;
 	exchange->time.tried_ns = again ? clock_monotonic_ns() : exchange->time.forwarded_ns;
 	exchange->time.connected_ns = 0;
@@ -46,44 +47,53 @@ bool attempt_begin(struct exchange *exchange, const char *cause)
 		exchange->retries[exchange->attempts - 2].cause = cause;
 		forward_deadline(exchange, &exchange->request);
 	} else {
+		exchange->choice.client = exchange->downstream;
 		choose_by_caller(exchange, pool_config(pool));
 	}
-	exchange->backend = upstream_open(pool, &exchange->choice, again, &exchange->endpoint);
+	exchange->backend = upstream_open(pool, &exchange->choice, anew, &exchange->endpoint);
 	if (!exchange->backend)
 		return false;
 	exchange->backend->user = exchange;
 	exchange->backend->source = &exchange->up;
 	bool end = exchange->request_whole && body_done(&exchange->up) &&
 	           !exchange->up.trailers.count && !exchange->tunnel;
+	retry_attempt_begun(exchange);
 	stream_send_head(exchange->backend, &exchange->request, end);
 	return true;
+}
+
+bool attempt_is_idempotent(struct str method)
+{
+	static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"};
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (str_eq(method, str_from(methods[i])))
+			return true;
+	return false;
 }
 
 // Another try is safe while the backend certainly did nothing, and harmless where the method says
 // so.
 static bool repeatable(const struct exchange *exchange, enum stream_abort why)
 {
-	struct str method = exchange->request.method;
-	bool idempotent = str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) ||
-	                  str_eq(method, STR("PUT")) || str_eq(method, STR("DELETE")) ||
-	                  str_eq(method, STR("OPTIONS"));
-	return why == ABORT_UNPROCESSED || why == ABORT_DEADLINE ||
-	       (why == ABORT_UNANSWERED && idempotent);
+	// Behind the handshake a server may refuse our certificate, or have read the request first.
+	bool kept_back = why == ABORT_TLS_FAILED && !exchange->time.connected_ns;
+	return why == ABORT_UNPROCESSED || why == ABORT_DEADLINE || kept_back ||
+	       (why == ABORT_UNANSWERED && attempt_is_idempotent(exchange->request.method));
 }
 
 bool attempt_again(struct exchange *exchange, enum stream_abort why, const char *cause)
 {
-	const struct pool *pool = pool_for(exchange);
-	unsigned most = pool->endpoint_count + 1 < EXCHANGE_TRIES_MAX
-	                        ? (unsigned)pool->endpoint_count + 1
-	                        : EXCHANGE_TRIES_MAX;
-	if (!repeatable(exchange, why) || exchange->up.total_taken || exchange->client->head_sent ||
-	        exchange->attempts >= most)
+	// Not of the pool, which a reload may have ended, and which to ask for would begin anew.
+	size_t endpoints = exchange_backend(exchange)->endpoint_count;
+	unsigned most = endpoints + 1 < EXCHANGE_TRIES_MAX ? (unsigned)endpoints + 1
+	                                                   : EXCHANGE_TRIES_MAX;
+	if (!repeatable(exchange, why) || exchange->client->head_sent ||
+	        exchange->attempts >= most || !retry_rewind(exchange))
 		return false;
 	// A connection that was stale says nothing of its endpoint, where its callers belong.
 	if (why == ABORT_UNANSWERED && exchange->choice.hashed)
 		exchange->choice.tried_count--;
-	return attempt_begin(exchange, cause);
+	return attempt_begin(exchange, cause, true);
 }
 
 // A caller's deadline says nothing of the endpoint, however short it was.
@@ -119,7 +129,9 @@ void attempt_aborted(const struct exchange *exchange, enum stream_abort why)
 	case ABORT_CANCELLED:
 	case ABORT_CLOSED:
 	case ABORT_BROKEN:
+	case ABORT_EXHAUSTED:
 	case ABORT_DEADLINE:
+	case ABORT_TLS_FAILED:
 		break;
 	}
 	upstream_report(exchange->backend, false);
@@ -128,6 +140,11 @@ void attempt_aborted(const struct exchange *exchange, enum stream_abort why)
 void attempt_timed_out(const struct exchange *exchange)
 {
 	bool asked = exchange->request_whole && body_done(&exchange->up);
+	// While more of the request is awaited, by us or from us, silence says nothing; over
+	// HTTP/1.1 the last byte of a known length waits for the end.
+	bool passed_on = exchange->request_whole && !exchange->up.held;
+	if (passed_on || body_ready(&exchange->up) > 1)
+		upstream_suspect(exchange->backend, exchange->time.tried_ns);
 	if (asked && !exchange->backend_status && !out_of_callers_time(exchange))
 		upstream_report(exchange->backend, false);
 }

@@ -6,9 +6,12 @@
 
 #include "gateway/exchange.h"
 
-// `cause`: why the attempt before failed; not looked at for the first. False when the connection
-// could not even be begun.
-MUST_USE bool attempt_begin(struct exchange *exchange, const char *cause);
+struct pool *attempt_pool(const struct exchange *exchange);  // of the backend that was chosen
+bool attempt_is_idempotent(struct str method);               // RFC 9110, 9.2.2, but for TRACE
+
+// `cause`: why the attempt before failed; not looked at for the first. `anew`: with its connection,
+// and where one was stale others may be. False when the connection could not even be begun.
+MUST_USE bool attempt_begin(struct exchange *exchange, const char *cause, bool anew);
 // After an attempt ended so; false when there is no other, or it could not be begun.
 MUST_USE bool attempt_again(struct exchange *exchange, enum stream_abort why, const char *cause);
 

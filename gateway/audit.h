@@ -37,6 +37,7 @@ struct audit_record {
 	} answer;
 	struct {
 		struct str address;
+		struct str proxy;  // whose word that is (PROXY protocol); empty: the socket's
 		const struct tls_certificate_facts *certificate;  // NULL: none presented
 	} client;
 	struct {

@@ -115,6 +115,7 @@ static void put_client(struct json *json, const struct audit_record *record)
 		return;
 	open_member(json, "client", '{');
 	member(json, "address", record->client.address);
+	member(json, "proxy", record->client.proxy);
 	if (record->client.certificate)
 		put_certificate(json, record->client.certificate);
 	json_close(json, '}');

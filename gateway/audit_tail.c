@@ -114,10 +114,22 @@ static bool is_rotated_name(const char *name, struct str base)
 }
 
 struct search {
+	const char *directory;
 	struct audit_tail *tail;
 	struct buffer *name;  // of the file that is torn
 	bool fragment;        // which holds nothing else
 };
+
+// By its whole path: TSan follows descriptors through open(), not through openat().
+static int open_in(const char *directory, const char *name, int flags)
+{
+	struct buffer path = {0};
+	buffer_printf(&path, "%s/%s", directory, name);
+	buffer_append(&path, "", 1);
+	int descriptor = open(buffer_data(&path), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	buffer_fini(&path);
+	return descriptor;
+}
 
 static void take_torn(struct search *search, const struct audit_tail *tail, const char *name)
 {
@@ -128,11 +140,11 @@ static void take_torn(struct search *search, const struct audit_tail *tail, cons
 }
 
 // The newest file has the chain's end, and may be torn; unless one that was just begun is.
-static void consider(struct search *search, int directory, const char *name)
+static void consider(struct search *search, const char *name)
 {
 	struct audit_tail tail;
 	char why[AUDIT_WHY_SIZE];
-	int descriptor = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int descriptor = open_in(search->directory, name, O_RDONLY);
 	if (descriptor < 0)
 		return;
 	bool ours = audit_tail_read(descriptor, &tail, why);
@@ -156,10 +168,10 @@ bool audit_tail_cut(int descriptor, const struct audit_tail *tail, char why[AUDI
 }
 
 // The line was torn in the file that was being written, which somebody has renamed since.
-static void mend_rotated(int directory, const char *name, struct audit_tail *tail)
+static void mend_rotated(const char *directory, const char *name, struct audit_tail *tail)
 {
 	char why[AUDIT_WHY_SIZE];
-	int descriptor = openat(directory, name, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int descriptor = open_in(directory, name, O_RDWR);
 	bool mended = descriptor >= 0 && audit_descriptor_lock(descriptor, why) &&
 	              audit_tail_cut(descriptor, tail, why);
 	if (!mended) {
@@ -173,18 +185,18 @@ static void mend_rotated(int directory, const char *name, struct audit_tail *tai
 
 void audit_tail_inherit(const char *path, struct audit_tail *tail, struct buffer *name)
 {
-	struct search search = {.tail = tail, .name = name};
 	*tail = (struct audit_tail){0};
 	audit_chain_init(&tail->chain);
 	char *for_directory = must_copy(path, strlen(path)),
 	     *for_base = must_copy(path, strlen(path));
 	struct str base = str_from(basename(for_base));
-	DIR *directory = opendir(dirname(for_directory));
+	struct search search = {.directory = dirname(for_directory), .tail = tail, .name = name};
+	DIR *directory = opendir(search.directory);
 	for (struct dirent *entry; directory && (entry = readdir(directory));)
 		if (is_rotated_name(entry->d_name, base))
-			consider(&search, dirfd(directory), entry->d_name);
+			consider(&search, entry->d_name);
 	if (directory && tail->torn_bytes)
-		mend_rotated(dirfd(directory), buffer_data(name), tail);
+		mend_rotated(search.directory, buffer_data(name), tail);
 	if (directory)
 		closedir(directory);
 	free(for_directory);

@@ -8,6 +8,7 @@
 #include "gateway/http/h1.h"
 #include "gateway/http/h2.h"
 #include "gateway/reject.h"
+#include "gateway/upstream_proxy.h"
 
 enum {
 	REFUSED_WAIT_MS = 2000,    // for the one request of a refused caller
@@ -80,7 +81,7 @@ static void report_standing(struct downstream *downstream)
 }
 
 // Of a newcomer who was refused when it came one record is enough.
-static void fail_handshake(struct downstream *downstream, enum reason reason, struct str detail)
+void downstream_fail_handshake(struct downstream *downstream, enum reason reason, struct str detail)
 {
 	if (downstream->standing == REASON_NONE)
 		reject_connection(downstream, reason, detail);
@@ -151,7 +152,8 @@ static void on_timer(struct timer *timer)
 	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, timer);
 	switch (downstream->phase) {
 	case DOWNSTREAM_HANDSHAKE:
-		fail_handshake(downstream, REASON_tls_failed, STR("the handshake took too long"));
+		downstream_fail_handshake(
+		        downstream, REASON_tls_failed, STR("the handshake took too long"));
 		downstream_close(downstream);
 		break;
 	case DOWNSTREAM_IDLE:
@@ -226,6 +228,7 @@ static void on_opened(struct link *link)
 	struct downstream *downstream = downstream_of(link);
 	struct worker *worker = downstream->worker;
 	downstream->handshake_ns = clock_monotonic_ns() - downstream->accepted_ns;
+	buffer_fini(&downstream->preface);
 	downstream_identify(downstream);
 	open_codec(downstream);
 	metrics_handshake(worker->metrics, downstream->listener->label,
@@ -256,7 +259,8 @@ static void on_ended(struct link *link, enum link_end why)
 {
 	struct downstream *downstream = downstream_of(link);
 	report_standing(downstream);
-	if (!downstream->codec && why == LINK_PEER_ENDED && link->bytes_in == 0) {
+	if (!downstream->codec && why == LINK_PEER_ENDED &&
+	        link->bytes_in == downstream->probe_bytes) {
 		finish(downstream);  // a probe that looks whether the port is open
 		return;
 	}
@@ -265,7 +269,7 @@ static void on_ended(struct link *link, enum link_end why)
 		enum reason reason = REASON_tls_failed;
 		if (why == LINK_TLS_FAILED)
 			reason = tls_fault(link->tls, &detail);
-		fail_handshake(downstream, reason, detail);
+		downstream_fail_handshake(downstream, reason, detail);
 		finish(downstream);
 		return;
 	}
@@ -311,6 +315,7 @@ static void bury(struct grave *grave)
 	listener->downstream_count--;
 	arena_fini(&downstream->arena);
 	arena_fini(&downstream->identity_arena);
+	buffer_fini(&downstream->preface);
 	snapshot_unref(downstream->snapshot);
 	free(downstream);
 	worker_listener_settle(listener);
@@ -330,11 +335,13 @@ static void on_closed(struct link *link)
 	metrics_connections(worker->metrics, downstream->listener->label, -1);
 	if (downstream->codec)
 		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);
+	upstream_proxy_end(downstream);
 	downstream->grave.bury = bury;
 	turn_mark_dead(&worker->turn, &downstream->grave);
 }
 
 static const struct link_events link_events = {
+        .preface = downstream_preface,
         .opened = on_opened,
         .data = on_data,
         .ended = on_ended,
@@ -358,6 +365,7 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 	timer_init(&downstream->expiry, downstream_on_expiry);
 	timer_init(&downstream->report, on_report);
 	list_init(&downstream->exchanges);
+	list_init(&downstream->upstreams);
 	list_push(&worker->downstreams, &downstream->node);
 	worker->downstream_count++;
 	listener->downstream_count++;

@@ -36,6 +36,7 @@ struct downstream {
 	int64_t ends_s;       // when that ends: not_after, or when trust was withdrawn
 	struct timer report;  // a refusal that no request has made visible yet
 	struct list exchanges;
+	struct list upstreams;  // connections to backends in its name (upstream_proxy.h)
 	size_t exchange_count;
 	struct policy_identity identity;
 	struct tally_place address_place, identity_place;  // among connections of the same
@@ -46,7 +47,11 @@ struct downstream {
 	bool asked;     // a request came
 	bool draining;
 	int64_t accepted_ns, handshake_ns;  // when it came; how long the handshake took
+	struct sockaddr_in6 client;         // who the client is, of whichever family
 	char address[64], source_ip[64];
+	char proxy[64];                        // the balancer that said so; empty: nobody did
+	struct buffer preface;                 // as much of a PROXY header as has come
+	uint64_t probe_bytes;                  // whoever ends after so many only looked in
 	struct str client_certificate_header;  // X-Forwarded-Client-Cert, built once; empty until
 	                                       // needed
 };
@@ -58,9 +63,13 @@ void downstream_close(struct downstream *downstream);  // now
 void downstream_settle(
         struct downstream *downstream);  // an exchange began or ended: set the right deadline
 
+// Where it comes from, as far as the socket says; whether somebody will say more.
 void downstream_note_address(struct downstream *downstream);
-// `count` connections of the listener are open, with this one.
+struct str downstream_preface(struct link *link, struct str raw);
+// `count` connections of the listener are open, with this one. True: there is no room at all.
 bool downstream_over_ceiling(struct downstream *downstream, size_t count);
+void downstream_fail_handshake(
+        struct downstream *downstream, enum reason reason, struct str detail);
 
 // Another configuration is in force: is the caller still let in? Else what is under way may finish,
 // within drain_timeout.

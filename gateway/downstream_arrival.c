@@ -1,19 +1,39 @@
 // Where a newcomer comes from, and whether there is room for it.
 #include <stdio.h>
 
+#include "conf/network.h"
 #include "gateway/downstream.h"
 #include "gateway/net/socket.h"
+#include "gateway/proxy_header.h"
+
+static void set_address(struct downstream *downstream, const struct sockaddr_storage *address)
+{
+	memcpy(&downstream->client, address, sizeof(downstream->client));
+	socket_address_text(address, downstream->address);
+	socket_host_text(address, downstream->source_ip);
+}
 
 void downstream_note_address(struct downstream *downstream)
 {
-	socket_peer_text(&downstream->link.handle.any, downstream->address);
-	struct str text = str_from(downstream->address);
-	const char *colon = strrchr(downstream->address, ':');
-	if (colon)
-		text.len = (size_t)(colon - downstream->address);
-	if (text.len > 2 && *text.at == '[')
-		text = str_of(text.at + 1, text.len - 2);
-	snprintf(downstream->source_ip, sizeof(downstream->source_ip), "%.*s", STR_FMT(text));
+	const struct config_proxy_protocol *proxy = &downstream_config(downstream)->proxy_protocol;
+	struct sockaddr_storage peer;
+	socket_peer(&downstream->link.handle.any, &peer);
+	set_address(downstream, &peer);
+	for (size_t i = 0; i < proxy->count; i++)
+		downstream->link.prefaced |= network_has(&proxy->networks[i], &peer);
+}
+
+static bool over_ceiling_of_address(struct downstream *downstream)
+{
+	enum policy_room room = policy_count_address(downstream->snapshot->policy,
+	        downstream->listener_index, str_from(downstream->source_ip),
+	        &downstream->address_place);
+	if (room == POLICY_ROOM)
+		return false;
+	downstream->standing = REASON_overloaded;
+	downstream->standing_detail = STR("the address has all the connections it may have: "
+	                                  "limits.connections_per_address");
+	return room == POLICY_OVERFULL;
 }
 
 // Past a ceiling a few more are let in to be told so; beyond those the door is shut.
@@ -25,19 +45,53 @@ bool downstream_over_ceiling(struct downstream *downstream, size_t count)
 		downstream->standing_detail = STR(MEMORY_DETAIL);
 		return memory == MEMORY_GONE;
 	}
-	enum policy_room room = policy_count_address(downstream->snapshot->policy,
-	        downstream->listener_index, str_from(downstream->source_ip),
-	        &downstream->address_place);
-	if (room != POLICY_ROOM) {
-		downstream->standing = REASON_overloaded;
-		downstream->standing_detail = STR("the address has all the connections it may "
-		                                  "have: limits.connections_per_address");
-		return room == POLICY_OVERFULL;
-	}
+	// A balancer's address is nobody's; the client's counts once it is known.
+	if (!downstream->link.prefaced && over_ceiling_of_address(downstream))
+		return true;
 	uint64_t most = downstream_config(downstream)->limits.connections;
-	if (most == 0 || count <= most)
+	if (downstream->standing != REASON_NONE || most == 0 || count <= most)
 		return false;
 	downstream->standing = REASON_overloaded;
 	downstream->standing_detail = STR("the listener has all the connections it may have");
 	return count > most + most / 8 + 16;
+}
+
+// The header is whole: from here on it is the client who is met.
+static void meet_client(struct downstream *downstream, const struct proxy_header *header)
+{
+	downstream->link.prefaced = false;
+	if (!header->told) {
+		downstream->probe_bytes = header->len;
+		return;
+	}
+	snprintf(downstream->proxy, sizeof(downstream->proxy), "%s", downstream->address);
+	set_address(downstream, &header->client);
+	if (downstream->standing == REASON_NONE && over_ceiling_of_address(downstream))
+		downstream_close(downstream);
+}
+
+struct str downstream_preface(struct link *link, struct str raw)
+{
+	struct downstream *downstream = CONTAINER_OF(link, struct downstream, link);
+	struct buffer *kept = &downstream->preface;
+	struct proxy_header header;
+	const char *why;
+	if (buffer_len(kept)) {
+		buffer_append_str(kept, raw);
+		raw = buffer_str(kept);
+	}
+	switch (proxy_header_read(raw, &header, &why)) {
+	case PROXY_MORE:
+		if (!buffer_len(kept))
+			buffer_append_str(kept, raw);
+		break;
+	case PROXY_WHOLE:
+		meet_client(downstream, &header);
+		return str_skip(raw, header.len);
+	case PROXY_BROKEN:
+		downstream_fail_handshake(downstream, REASON_tls_failed, str_from(why));
+		downstream_close(downstream);
+		break;
+	}
+	return STR("");
 }

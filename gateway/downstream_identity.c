@@ -1,13 +1,25 @@
 // Who the caller is by the policy in force, asked anew when that changes.
 #include "gateway/downstream.h"
 
-// The bundle, the lists and the patterns may be others now.
+// Where only addresses of backends are others, who it is stays as it was found.
+static bool is_as_before(const struct downstream *downstream)
+{
+	return downstream->codec &&
+	       downstream->snapshot->policy == downstream->worker->snapshot->policy;
+}
+
 static void follow_snapshot(struct downstream *downstream)
 {
 	struct worker *worker = downstream->worker;
 	snapshot_unref(downstream->snapshot);
 	downstream->snapshot = snapshot_ref(worker->snapshot);
 	downstream->listener_index = downstream->listener->index;
+}
+
+// The bundle, the lists and the patterns may be others now.
+static void judge_chain(struct downstream *downstream)
+{
+	const struct worker *worker = downstream->worker;
 	tls_session_judge_again(
 	        downstream->link.tls, worker->snapshot->listeners[downstream->listener_index].tls);
 }
@@ -38,8 +50,13 @@ void downstream_identify(struct downstream *downstream)
 	               !downstream->listener->removed;
 	if (!follows && downstream->codec)
 		return;
-	if (follows)
+	if (follows) {
+		bool settled = is_as_before(downstream);
 		follow_snapshot(downstream);
+		if (settled)
+			return;
+		judge_chain(downstream);
+	}
 	// While nobody else looks at it: a connection that outlives many reloads does not gather
 	// their words.
 	if (downstream->exchange_count == 0)

@@ -4,11 +4,13 @@
 #include "base/json.h"
 #include "base/spare.h"
 #include "gateway/attempt.h"
+#include "gateway/flow.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
 #include "gateway/mirror.h"
 #include "gateway/record.h"
 #include "gateway/reject.h"
+#include "gateway/retry.h"
 #include "gateway/upstream.h"
 
 const struct config_route *exchange_route(const struct exchange *exchange)
@@ -21,7 +23,7 @@ static void up_taken(struct body *body, size_t count)
 {
 	struct exchange *exchange = CONTAINER_OF(body, struct exchange, up);
 	if (exchange->client)
-		stream_credit(exchange->client, count);
+		stream_credit(exchange->client, retry_owed(exchange, count));
 	exchange_progress(exchange);
 }
 
@@ -85,7 +87,8 @@ void exchange_forward(struct exchange *exchange)
 	set_deadline(exchange);
 	forward_request(exchange, &exchange->request);
 	admission_enter(exchange);
-	while (!attempt_begin(exchange, "connect_failed"))
+	retry_begin(exchange);
+	while (!attempt_begin(exchange, "connect_failed", exchange->attempts > 0))
 		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
 			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
 			return;
@@ -124,6 +127,8 @@ static bool worth_holding(const struct exchange *exchange)
 void exchange_answer(struct exchange *exchange, struct head *head, struct str body)
 {
 	exchange_stop_asking(exchange);
+	flow_end(exchange, true);
+	retry_settle(exchange);
 	admission_leave(exchange, CONCURRENCY_SILENT);
 	bool bodiless = exchange->grpc || head->status == 204 || head->status == 304;
 	head->content_length = bodiless ? -1 : (int64_t)body.len;
@@ -163,12 +168,14 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 	        [ABORT_CLOSED] = "backend_closed",
 	        [ABORT_BROKEN] = "backend_protocol_error",
 	        [ABORT_DEADLINE] = "connect_timeout",
+	        [ABORT_EXHAUSTED] = "backend_reset",
+	        [ABORT_TLS_FAILED] = "backend_tls_failed",
 	};
 	attempt_aborted(exchange, why);
 	exchange_let_go_of_backend(exchange);
 	if (exchange->answer_whole)
 		return;
-	if (attempt_again(exchange, why, causes[why]))
+	if (attempt_again(exchange, why, causes[why]) || retry_lost(exchange, causes[why]))
 		return;
 	// A backend that was told the deadline keeps it too, and may be the quicker of the two.
 	int64_t deadline_ns = exchange->time.deadline_ns;
@@ -176,7 +183,8 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 		exchange_fail(exchange, 504, GRPC_DEADLINE_EXCEEDED, "deadline_exceeded");
 		return;
 	}
-	int status = why == ABORT_UNPROCESSED ? 503 : why == ABORT_DEADLINE ? 504 : 502;
+	bool unreachable = why == ABORT_UNPROCESSED || why == ABORT_TLS_FAILED;
+	int status = unreachable ? 503 : why == ABORT_DEADLINE ? 504 : 502;
 	exchange_fail(exchange, status, GRPC_UNAVAILABLE, causes[why]);
 }
 
@@ -211,10 +219,8 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 	exchange->cause = cause;
 	exchange->backend_failed = true;
 	admission_failed(exchange, cause);
-	if (http == 504 && exchange->backend) {
-		upstream_suspect(exchange->backend, exchange->time.forwarded_ns);
+	if (http == 504 && exchange->backend)
 		attempt_timed_out(exchange);
-	}
 	exchange_let_go_of_backend(exchange);
 	if (!exchange->client->head_sent) {
 		fail_head(exchange, http, grpc, cause);
@@ -222,6 +228,7 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 		// The head is out: the status travels in the trailers, where a gRPC client looks
 		// for it. HTTP/1 has no such place that a client must read.
 		struct fields *trailers = &exchange->down.trailers;
+		flow_end(exchange, true);
 		exchange->grpc_status = grpc;
 		fields_add(trailers, &exchange->arena, STR("grpc-status"),
 		        arena_digits(&exchange->arena, (uint64_t)grpc));
@@ -252,6 +259,9 @@ void exchange_finish(struct exchange *exchange)
 		return;
 	exchange->state = EXCHANGE_OVER;
 	exchange_leave_limits(exchange);
+	flow_end(exchange, true);
+	flow_end(exchange, false);
+	retry_end(exchange);
 	admission_leave(exchange, CONCURRENCY_FRUITLESS);
 	exchange_let_go_of_backend(exchange);
 	mirror_drop(exchange);

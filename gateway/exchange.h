@@ -53,6 +53,7 @@ struct exchange {
 	struct stream *backend;  // NULL before forwarding and once cut
 	struct body up, down;    // the request's body, the answer's
 	struct mirror *mirror;   // gathers a copy of the request; NULL: none is made
+	struct flow *flow;       // NULL: what comes passes at once
 	bool grpc;
 	bool tunnel;  // after a 101
 	bool request_whole, answer_whole;
@@ -65,6 +66,7 @@ struct exchange {
 	struct place place;     // there, where it has a concurrency limit
 	struct head request;    // as sent to the backend, kept for another try
 	unsigned attempts;
+	struct retry *retry;         // NULL: the route has none, or it is over
 	struct pool_request choice;  // of endpoints
 	struct {
 		int64_t at_ns;

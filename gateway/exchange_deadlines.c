@@ -1,8 +1,10 @@
 // What ends an exchange that takes too long, and whose doing that was.
 #include "base/clock.h"
 #include "gateway/exchange.h"
+#include "gateway/flow.h"
 #include "gateway/http/grpc.h"
 #include "gateway/reject.h"
+#include "gateway/retry.h"
 
 void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct str detail)
 {
@@ -35,9 +37,13 @@ static void on_progress(struct timer *timer)
 		exchange_send_held(exchange);
 		return;
 	}
+	if (retry_waits(exchange) || flow_waits(exchange)) {  // nobody's turn but ours
+		exchange_progress(exchange);
+		return;
+	}
 	// The last byte of a known length waits for the request's end: it is no sign of a backend
 	// that does not read.
-	bool all_passed_on = buffer_len(&exchange->up.bytes) <= 1;
+	bool all_passed_on = body_ready(&exchange->up) <= 1;
 	if (!exchange->client->head_sent && !exchange->request_whole && all_passed_on)
 		stall(exchange, STR("the client stopped sending its request"));
 	else if (!exchange->client->head_sent)
@@ -51,6 +57,7 @@ static void on_progress(struct timer *timer)
 static void on_deadline(struct timer *timer)
 {
 	struct exchange *exchange = CONTAINER_OF(timer, struct exchange, deadline);
+	flow_give_up(exchange);
 	exchange_fail(exchange, 504, GRPC_DEADLINE_EXCEEDED, "deadline_exceeded");
 }
 

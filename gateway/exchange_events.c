@@ -3,11 +3,13 @@
 #include "base/clock.h"
 #include "gateway/attempt.h"
 #include "gateway/exchange.h"
+#include "gateway/flow.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
 #include "gateway/mirror.h"
 #include "gateway/quota_fields.h"
 #include "gateway/reject.h"
+#include "gateway/retry.h"
 #include "gateway/rewrite.h"
 #include "policy/host.h"
 
@@ -92,6 +94,8 @@ static void respond(struct exchange *exchange)
 static void forward(struct exchange *exchange)
 {
 	exchange_forward(exchange);
+	if (exchange->state == EXCHANGE_FORWARDED)
+		flow_begin(exchange);
 	mirror_begin(exchange, exchange->up.ended && !exchange->up.total_in);
 	if (!exchange->up.total_in)
 		return;
@@ -159,6 +163,9 @@ static bool policy_allows(struct exchange *exchange)
 	        .websocket = head->websocket,
 	        .too_large = most && head->content_length > 0 &&
 	                     (uint64_t)head->content_length > most,
+	        .body_bytes = head->content_length < 0 && exchange->request_whole
+	                              ? 0
+	                              : head->content_length,
 	        .method = head->method,
 	        .path = exchange->path.path,
 	        .host = exchange->host,
@@ -186,7 +193,7 @@ void exchange_client_head(struct stream *stream, bool end)
 
 static bool awaited(const struct exchange *exchange)
 {
-	return exchange->backend ||
+	return exchange->backend || retry_waits(exchange) ||
 	       (exchange->state == EXCHANGE_ASKING && exchange_route(exchange)->backend >= 0);
 }
 
@@ -223,7 +230,8 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 		return;
 	}
 	body_add(&exchange->up, bytes);
-	if (exchange->backend)
+	retry_keep(exchange, bytes);
+	if (!flow_takes(exchange, true, bytes.len) && exchange->backend)
 		stream_wake(exchange->backend);
 }
 
@@ -237,7 +245,8 @@ void exchange_client_end(struct stream *stream, const struct fields *trailers)
 	}
 	turn_stop_timer(&exchange->downstream->worker->turn, &exchange->arrival);
 	exchange_progress(exchange);
-	admission_whole(exchange);
+	if (!exchange->up.held)  // else once that has passed: flow.c
+		admission_whole(exchange);
 	forward_trailers(exchange, trailers, true, &exchange->up.trailers);
 	mirror_send(exchange);
 	if (exchange->backend)
@@ -303,6 +312,8 @@ void exchange_backend_head(struct stream *stream, bool end)
 	exchange_progress(exchange);
 	if (stream->head.status == 100)
 		return;  // the client had its 100 from us
+	if (stream->head.status >= 200 && retry_answer(exchange, stream, end))
+		return;
 	forward_answer(exchange, &stream->head, &head);
 	if (stream->head.status < 200 && stream->head.status != 101) {
 		stream_send_head(exchange->client, &head, false);
@@ -331,7 +342,8 @@ void exchange_backend_data(struct stream *stream, struct str bytes)
 	exchange_progress(exchange);
 	turn_pass_on(&exchange->downstream->worker->turn, bytes, &exchange->down.bytes);
 	exchange->down.total_in += bytes.len;
-	stream_wake(exchange->client);
+	if (!flow_takes(exchange, false, bytes.len))
+		stream_wake(exchange->client);
 }
 
 void exchange_backend_end(struct stream *stream, const struct fields *trailers)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/digits.h"
+#include "gateway/backend_tls.h"
 #include "gateway/client_certificate.h"
 #include "gateway/http/grpc.h"
 #include "gateway/http/trace.h"
@@ -173,7 +174,7 @@ void forward_request(struct exchange *exchange, struct head *out)
 	const struct config_route *route = exchange_route(exchange);
 	head_request(out);
 	out->method = request->method;
-	out->scheme = STR("http");
+	out->scheme = backend_tls_scheme(exchange_backend(exchange));
 	// HTTP/1.0 may name no host; an empty one is not for us to pass on.
 	out->authority = request->authority.len ? request->authority
 	                                        : exchange_backend(exchange)->name.text;

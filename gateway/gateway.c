@@ -32,10 +32,12 @@ static void wind_up(struct gateway *gateway)
 	uv_close((uv_handle_t *)&gateway->bell, NULL);
 	turn_stop_timer(&gateway->turn, &gateway->tick);
 	turn_stop_timer(&gateway->turn, &gateway->look);
+	turn_stop_timer(&gateway->turn, &gateway->forget);
 	expiry_end(&gateway->expiry);
 	turn_stop_timer(&gateway->turn, &gateway->drain_deadline);
 	turn_stop_timer(&gateway->turn, &gateway->abandon);
 	service_manager_end(&gateway->manager);
+	names_end(&gateway->names);
 	upgrade_cancel(gateway);
 	handover_close(&gateway->handover);
 	if (gateway->admin)
@@ -93,6 +95,7 @@ static void begin_drain(struct gateway *gateway)
 	log_event(LOG_INFO, "draining", "timeout_s=%lld",
 	        (long long)(gateway->snapshot->config->drain_timeout_ns / NS_PER_S));
 	service_manager_end(&gateway->manager);
+	names_end(&gateway->names);  // whoever is still here stays where he is
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_drain(&gateway->workers[i]);
 	for (size_t i = 0; i < gateway->snapshot->config->listener_count; i++)
@@ -230,12 +233,15 @@ static void serve(struct gateway *gateway)
 	timer_init(&gateway->drain_deadline, on_drain_deadline);
 	timer_init(&gateway->abandon, on_abandon);
 	timer_init(&gateway->look, on_look);
+	timer_init(&gateway->forget, gateway_on_forget);
 	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
 	// The user of run_as may see less than root did.
 	gateway->watch.seen = gateway->snapshot->config->run_as.user.text.len
 	                              ? watch_look(gateway->snapshot->config)
 	                              : gateway->snapshot->looks;
 	gateway_on_tick(&gateway->tick);
+	names_begin(&gateway->names, &gateway->turn, gateway_on_names);
+	names_use(&gateway->names, gateway->snapshot->config);
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_begin(&gateway->workers[i]);
 	announce(gateway);
@@ -260,6 +266,7 @@ static void release(struct gateway *gateway)
 		audit_close(gateway->audit);
 	memory_fini(&gateway->memory);
 	process_fini(&gateway->process);
+	gateway_forget(gateway);
 	snapshot_unref(gateway->snapshot);
 	bucket_store_free(gateway->store);
 	free(gateway->workers);

@@ -7,6 +7,7 @@
 #include "gateway/admin.h"
 #include "gateway/expiry.h"
 #include "gateway/handover.h"
+#include "gateway/names.h"
 #include "gateway/process.h"
 #include "gateway/service_manager.h"
 #include "gateway/tracing.h"
@@ -25,6 +26,7 @@ struct gateway {
 	const char *config_path;  // NULL: the embedded default
 	struct bucket_store *store;
 	struct snapshot *snapshot;
+	struct snapshot *former;  // until workers have let go of it: see gateway_forget
 	struct audit *audit;
 	struct metrics *metrics;  // main's own: who was refused by the admin listener
 	struct tracing *tracing;  // NULL: off
@@ -37,6 +39,7 @@ struct gateway {
 	struct service_manager manager;
 	struct admin *admin;
 	struct watch watch;
+	struct names names;  // of backends
 	uv_signal_t terminate, interrupt, hangup, successor;
 	uv_async_t bell;    // a worker has finished
 	struct timer tick;  // watches files
@@ -44,6 +47,7 @@ struct gateway {
 	struct process process;
 	struct timer look;  // at the memory
 	struct expiry expiry;
+	struct timer forget;  // `former`
 	struct timer drain_deadline;
 	struct timer abandon;  // what does not stop
 	bool draining, stopping, ended;
@@ -69,6 +73,11 @@ void gateway_give_way(struct gateway *gateway);  // a successor serves from now 
 // gateway_reload.c, called by the loop.
 void gateway_on_hangup(uv_signal_t *handle, int number);
 void gateway_on_tick(struct timer *timer);
+// Lets go of the former snapshot. To free a large one takes tens of milliseconds: workers leave
+// that to whoever is last, and that is to be this thread, which serves nobody.
+void gateway_forget(struct gateway *gateway);
+void gateway_on_forget(struct timer *timer);
+void gateway_on_names(struct names *names);
 
 // status.c and status_metrics.c: what the admin listener tells.
 void status_metrics(const struct gateway *gateway, struct buffer *out);

@@ -5,7 +5,7 @@
 #include "gateway/announce.h"
 #include "gateway/gateway.h"
 
-enum { TICK_MS = 1000 };
+enum { TICK_MS = 1000, FORGET_MS = 1000 };
 
 static struct snapshot *prepare(struct gateway *gateway, struct config_problems *problems)
 {
@@ -37,19 +37,31 @@ static void shut_removed(const struct snapshot *former, const struct snapshot *n
 	}
 }
 
+void gateway_forget(struct gateway *gateway)
+{
+	snapshot_unref(gateway->former);
+	gateway->former = NULL;
+}
+
+void gateway_on_forget(struct timer *timer)
+{
+	gateway_forget(CONTAINER_OF(timer, struct gateway, forget));
+}
+
 static void put_in_force(struct gateway *gateway, struct snapshot *next)
 {
 	struct snapshot *former = gateway->snapshot;
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_offer(&gateway->workers[i], snapshot_ref(next));
 	shut_removed(former, next);
-	snapshot_unref(former);
+	gateway_forget(gateway);
+	gateway->former = former;
+	turn_set_timer(&gateway->turn, &gateway->forget, (int64_t)FORGET_MS * NS_PER_MS);
 	gateway->snapshot = next;
 	if (gateway->tracing)
 		tracing_follow(gateway->tracing, next->config);
 	if (gateway->admin)
 		admin_renew(gateway->admin);
-	gateway->watch.seen = next->looks;
 }
 
 static void say_problems(const struct config_problems *problems, struct buffer *out)
@@ -96,6 +108,8 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	                               // is like
 	if (next) {
 		put_in_force(gateway, next);
+		gateway->watch.seen = next->looks;
+		names_use(&gateway->names, next->config);
 		gateway->upgrade.outdated = true;
 		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
 		        (unsigned long long)next->generation);
@@ -148,6 +162,7 @@ static void look_for_changes(struct gateway *gateway)
 	gateway->reloads.certificates[next != NULL]++;
 	if (next) {
 		put_in_force(gateway, next);
+		gateway->watch.seen = next->looks;
 		log_event(LOG_INFO, "replaced certificates are in force", "%s", "");
 	} else if (!gateway->watch_failed) {
 		log_event(LOG_ERROR, "replaced certificates do not load, the old ones stay",
@@ -156,6 +171,13 @@ static void look_for_changes(struct gateway *gateway)
 	gateway->watch_failed = !next;
 	note_problems(&problems, &gateway->watch_problems);
 	config_problems_fini(&problems);
+}
+
+void gateway_on_names(struct names *names)
+{
+	struct gateway *gateway = CONTAINER_OF(names, struct gateway, names);
+	struct config *config = endpoints_readdress(gateway->snapshot->config, names_find, names);
+	put_in_force(gateway, snapshot_readdress(gateway->snapshot, config));
 }
 
 void gateway_on_tick(struct timer *timer)

@@ -50,8 +50,7 @@ static void on_timer(struct timer *timer)
 		return;
 	}
 	wait(check, config_of(check)->timeout_ns);
-	check->probe = health_probe_start(pool->worker, pool_config(pool),
-	        &pool_config(pool)->endpoints[check->endpoint], on_concluded, check);
+	check->probe = health_probe_start(pool, check->endpoint, on_concluded, check);
 	if (!check->probe)
 		on_concluded(check, false, "connect_failed");
 }

@@ -3,10 +3,12 @@
 #include <stdlib.h>
 
 #include "base/proto.h"
+#include "gateway/backend_tls.h"
 #include "gateway/http/grpc.h"
 #include "gateway/http/h1.h"
 #include "gateway/http/h2.h"
 #include "gateway/net/link.h"
+#include "gateway/upstream_proxy.h"
 
 enum {
 	ANSWER_BYTES_MAX = 64 * 1024,  // of a GET's answer: more is not waited for
@@ -21,6 +23,8 @@ struct health_probe {
 	struct link link;
 	struct grave grave;
 	struct worker *worker;
+	const struct pool *pool;  // while there is somebody to tell
+	size_t endpoint;
 	enum config_health_check_kind kind;
 	struct codec *codec;    // NULL: the connection is all that is asked for
 	struct stream *stream;  // NULL once let go of
@@ -57,7 +61,7 @@ static void close_probe(struct health_probe *probe)
 		stream_release(stream);
 	if (probe->codec)
 		probe->codec->ops->fail(probe->codec, ABORT_CLOSED);
-	link_close(&probe->link);
+	link_part(&probe->link);
 }
 
 // After anything that the codec or the link did: whether there is more to wait for.
@@ -74,6 +78,8 @@ static void settle(struct health_probe *probe)
 static void on_opened(struct link *link)
 {
 	struct health_probe *probe = probe_of(link);
+	if (link->tls)
+		backend_tls_opened(probe->worker, pool_labels(probe->pool), probe->endpoint);
 	if (!probe->codec) {
 		conclude(probe, true, NULL);
 		close_probe(probe);
@@ -95,8 +101,14 @@ static void on_data(struct link *link, struct str bytes)
 static void on_ended(struct link *link, enum link_end why)
 {
 	struct health_probe *probe = probe_of(link);
-	if (why == LINK_PEER_ENDED && probe->codec && !probe->closing)
+	bool cut = link->tls && tls_status(link->tls) != TLS_ENDED;
+	if (why == LINK_PEER_ENDED && !cut && probe->codec && !probe->closing)
 		probe->codec->ops->feed_end(probe->codec);
+	if (!probe->closing && backend_tls_is_failure(link)) {
+		backend_tls_failed(
+		        probe->worker, pool_labels(probe->pool), probe->endpoint, link, link->open);
+		conclude(probe, false, "tls_failed");
+	}
 	conclude(probe, false, why == LINK_CONNECT_FAILED ? "connect_failed" : "closed");
 	close_probe(probe);
 }
@@ -261,7 +273,7 @@ static void ask(struct health_probe *probe, const struct config_backend *backend
 	struct head head;
 	head_request(&head);
 	head.method = grpc ? STR("POST") : STR("GET");
-	head.scheme = STR("http");
+	head.scheme = backend_tls_scheme(backend);
 	head.authority = host;
 	head.target = grpc ? STR("/grpc.health.v1.Health/Check") : config->path.text;
 	fields_add(&head.fields, &probe->arena, STR("user-agent"), STR("tollgate-health-check"));
@@ -290,26 +302,34 @@ static struct codec *speak(struct health_probe *probe, enum config_protocol prot
 	                               : h1_new(false, &codec_events, probe, out, &limits);
 }
 
-struct health_probe *health_probe_start(struct worker *worker, const struct config_backend *backend,
-        const struct config_address *address,
+struct health_probe *health_probe_start(const struct pool *pool, size_t endpoint,
         void (*concluded)(void *owner, bool good, const char *why), void *owner)
 {
 	struct health_probe *probe = must_alloc(sizeof(*probe));
+	struct worker *worker = pool->worker;
+	const struct config_backend *backend = pool_config(pool);
+	const struct config_address *address = &backend->endpoints[endpoint];
 	bool local = address->kind == ADDRESS_UNIX;
 	probe->worker = worker;
+	probe->pool = pool;
+	probe->endpoint = endpoint;
 	probe->kind = backend->health_check.kind;
 	probe->concluded = concluded;
 	probe->owner = owner;
 	worker->upstream_count++;
 	link_init(&probe->link, &worker->turn, &link_events, local);
 	probe->link.last_words = true;
+	if (upstream_proxy_wanted(pool))
+		upstream_proxy_greet(pool, &probe->link, NULL);
 	if (probe->kind != HEALTH_CHECK_TCP) {
 		probe->codec = speak(probe, backend->protocol);
 		probe->stream = probe->codec->ops->open(probe->codec);
 		CHECK(probe->stream);
 		ask(probe, backend, local ? STR("localhost") : address->text);
 	}
-	if (link_connect(&probe->link, address) == 0)
+	struct tls_session *tls = backend_tls_begin(
+	        pool->snapshot, pool->backend, endpoint, &probe->link);
+	if (link_connect(&probe->link, address, tls) == 0)
 		return probe;
 	health_probe_drop(probe);
 	return NULL;

@@ -5,15 +5,14 @@
 #ifndef GATEWAY_HEALTH_PROBE_H
 #define GATEWAY_HEALTH_PROBE_H
 
-#include "gateway/worker.h"
+#include "gateway/pool.h"
 
 struct health_probe;
 
-// `concluded` is told the verdict, and why when it is a bad one: a constant word. The configuration
-// is needed during this call alone. NULL when the connection could not even be begun; nothing is
-// told then.
-MUST_USE struct health_probe *health_probe_start(struct worker *worker,
-        const struct config_backend *backend, const struct config_address *address,
+// `concluded` is told the verdict, and why when it is a bad one: a constant word. The pool is
+// needed until then, or until it is dropped. NULL when the connection could not even be begun;
+// nothing is told then.
+MUST_USE struct health_probe *health_probe_start(const struct pool *pool, size_t endpoint,
         void (*concluded)(void *owner, bool good, const char *why), void *owner);
 void health_probe_drop(struct health_probe *probe);  // nothing will be told
 

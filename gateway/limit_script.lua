@@ -3,8 +3,8 @@
 -- in microseconds), and the debt never exceeds burst * period. Every figure is a whole number below 2^53 (`check` sees to
 -- it), so nothing is rounded. Time is this server's own.
 --
--- KEYS: a bucket each. ARGV: count, period, burst and how many tokens are wanted, for each.
--- Wanting none asks for a token that may be refused: it is given if there is one, and stops nothing if there is not.
+-- KEYS: a bucket each. ARGV: count, period, burst, how many tokens the call costs and how many are wanted, for each.
+-- Wanting none asks for the cost alone, and it may be refused: it is given if it is there, and stops nothing if it is not.
 -- Answers {1, and for each tokens given, tokens left, microseconds until it is full}, or {0, number of the bucket to wait for longest, microseconds}.
 --
 -- A bucket is kept as "full_at rest count period burst": at full_at + rest / count microseconds nothing is owed, and then
@@ -42,18 +42,18 @@ local buckets = {}
 local longest, number = -1, 0
 
 for i = 1, #KEYS do
-	local count, period = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
-	local burst, wanted = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
+	local count, period, burst = tonumber(ARGV[5 * i - 4]), tonumber(ARGV[5 * i - 3]), tonumber(ARGV[5 * i - 2])
+	local cost, wanted = tonumber(ARGV[5 * i - 1]), tonumber(ARGV[5 * i])
 	local kept = redis.call('GET', KEYS[i])
 	local debt = kept and owed(kept, now, count, period, burst) or 0
 	local free = whole(burst * period - debt, period)
-	if free < 1 and wanted > 0 then
-		local wait = whole(debt - (burst - 1) * period + count - 1, count)
+	if free < cost and wanted > 0 then
+		local wait = whole(debt - (burst - cost) * period - 1, count) + 1  -- up: at least a unit is missing
 		if wait > longest then
 			longest, number = wait, i
 		end
 	end
-	local tokens = math.min(math.max(wanted, 1), free)
+	local tokens = free < cost and 0 or math.min(math.max(wanted, cost), free)
 	buckets[i] = {debt + tokens * period, count, period, burst, tokens}
 end
 

@@ -5,12 +5,13 @@
 
 #include "base/clock.h"
 
-enum { SETS = 1024, WAYS = 4 };  // 288 KiB
+enum { SETS = 1024, WAYS = 4 };  // 320 KiB
 
 struct entry {
 	struct limit_id id;
 	uint64_t tokens;
 	int64_t tokens_until_ns, ordered_until_ns;
+	uint64_t refused_tokens;
 	int64_t passes_ns, refusal_until_ns;
 };
 
@@ -66,17 +67,18 @@ static struct entry *find_or_make(struct limit_stock *stock, const struct limit_
 	return oldest;
 }
 
-static bool has_token(const struct entry *entry, int64_t now_ns)
+static bool has_tokens(const struct entry *entry, uint64_t tokens, int64_t now_ns)
 {
-	return entry->tokens && entry->tokens_until_ns > now_ns;
+	return entry->tokens >= tokens && entry->tokens_until_ns > now_ns;
 }
 
-bool limit_stock_take(struct limit_stock *stock, const struct limit_id *id, int64_t now_ns)
+bool limit_stock_take(
+        struct limit_stock *stock, const struct limit_id *id, uint64_t tokens, int64_t now_ns)
 {
 	struct entry *entry = find(stock, id);
-	if (!entry || !has_token(entry, now_ns))
+	if (!entry || !has_tokens(entry, tokens, now_ns))
 		return false;
-	entry->tokens--;
+	entry->tokens -= tokens;
 	return true;
 }
 
@@ -99,20 +101,24 @@ void limit_stock_add(struct limit_stock *stock, const struct limit_id *id, uint6
 	entry->refusal_until_ns = 0;
 }
 
-void limit_stock_refuse(
-        struct limit_stock *stock, const struct limit_id *id, int64_t passes_ns, int64_t now_ns)
+void limit_stock_refuse(struct limit_stock *stock, const struct limit_id *id, uint64_t tokens,
+        int64_t passes_ns, int64_t now_ns)
 {
 	struct entry *entry = find_or_make(stock, id);
 	int64_t longest_ns = now_ns + (int64_t)LIMIT_REFUSAL_MS * NS_PER_MS;
+	entry->refused_tokens = tokens;
 	entry->passes_ns = passes_ns;
 	entry->refusal_until_ns = passes_ns < longest_ns ? passes_ns : longest_ns;
 }
 
-int64_t limit_stock_wait(struct limit_stock *stock, const struct limit_id *id, int64_t now_ns)
+int64_t limit_stock_wait(
+        struct limit_stock *stock, const struct limit_id *id, uint64_t tokens, int64_t now_ns)
 {
 	const struct entry *entry = find(stock, id);
-	// Who asked for one token while a lease took the last ones was refused; those pass.
-	if (!entry || has_token(entry, now_ns) || entry->refusal_until_ns <= now_ns)
+	// Fewer may be there by now, more will be there later. And who asked while a lease took the
+	// last ones was refused; those pass.
+	if (!entry || entry->refused_tokens != tokens || entry->refusal_until_ns <= now_ns ||
+	        has_tokens(entry, tokens, now_ns))
 		return 0;
 	return entry->passes_ns - now_ns;
 }

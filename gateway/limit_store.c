@@ -10,7 +10,7 @@
 #include "gateway/worker.h"
 #include "tls/digest.h"
 
-enum { SHARED_MAX = 16, WORDS_PER_CLAIM = 5 };  // a key and four arguments
+enum { SHARED_MAX = 16, WORDS_PER_CLAIM = 6 };  // a key and five arguments
 _Static_assert(SHARED_MAX >= (int)BUCKET_CLAIMS_MAX, "every limit of a route may be shared");
 _Static_assert(REDIS_RUN_WORDS + 1 + SHARED_MAX * WORDS_PER_CLAIM <= REDIS_WORDS_MAX,
         "a call of the script fits into a command");
@@ -63,8 +63,8 @@ static struct limit_id id_of(const struct policy_claim *claim)
 static int64_t lease_ends_ns(const struct policy_claim *claim, int64_t now_ns)
 {
 	const struct config_rate_limit *limit = claim->config;
-	double refill_ns = (double)limit->lease * (double)limit->rate_period_ns /
-	                   (double)limit->rate_count;
+	double refill_ns = (double)limit->lease * (double)limit->rate.period_ns /
+	                   (double)limit->rate.count;
 	return now_ns + (refill_ns > NS_PER_S ? (int64_t)refill_ns : NS_PER_S);
 }
 
@@ -78,7 +78,8 @@ static bool answer_from_stock(struct limit_ask *ask)
 	for (size_t i = 0; i < ask->count; i++) {
 		if (ask->claims[i].shadow)
 			continue;
-		ask->claims[i].wait_ns = limit_stock_wait(stock, &ask->ids[i], now_ns);
+		ask->claims[i].wait_ns = limit_stock_wait(
+		        stock, &ask->ids[i], ask->claims[i].tokens, now_ns);
 		if (!ask->claims[i].wait_ns)
 			continue;
 		ask->claims[i].answer = POLICY_REFUSED;
@@ -87,7 +88,7 @@ static bool answer_from_stock(struct limit_ask *ask)
 	if (refused)
 		return false;
 	for (size_t i = 0; i < ask->count; i++)
-		if (!limit_stock_take(stock, &ask->ids[i], now_ns)) {
+		if (!limit_stock_take(stock, &ask->ids[i], ask->claims[i].tokens, now_ns)) {
 			ask->asked[ask->asked_count++] = i;
 		} else {
 			ask->claims[i].answer = POLICY_GRANTED;
@@ -110,12 +111,12 @@ static uint64_t wanted(const struct limit_ask *ask, size_t claim)
 {
 	if (ask->claims[claim].shadow)
 		return 0;
-	uint64_t lease = ask->claims[claim].config->lease;
+	uint64_t lease = ask->claims[claim].config->lease, tokens = ask->claims[claim].tokens;
 	int64_t timeout_ns = ask->store->config->redis.timeout_ns;
-	return lease > 1 && limit_stock_order(ask->store->stock, &ask->ids[claim], ask->asked_ns,
-	                            ask->asked_ns + timeout_ns)
+	return lease > tokens && limit_stock_order(ask->store->stock, &ask->ids[claim],
+	                                 ask->asked_ns, ask->asked_ns + timeout_ns)
 	               ? lease
-	               : 1;
+	               : tokens;
 }
 
 static struct str *command_of(const struct limit_ask *ask, size_t *words, struct arena *arena)
@@ -128,9 +129,10 @@ static struct str *command_of(const struct limit_ask *ask, size_t *words, struct
 		command[at++] = key_word(ask, ask->asked[i], arena);
 	for (size_t i = 0; i < ask->asked_count; i++) {
 		const struct config_rate_limit *limit = ask->claims[ask->asked[i]].config;
-		command[at++] = arena_digits(arena, limit->rate_count);
-		command[at++] = arena_digits(arena, (uint64_t)limit->rate_period_ns / NS_PER_US);
+		command[at++] = arena_digits(arena, limit->rate.count);
+		command[at++] = arena_digits(arena, (uint64_t)limit->rate.period_ns / NS_PER_US);
 		command[at++] = arena_digits(arena, limit->burst);
+		command[at++] = arena_digits(arena, ask->claims[ask->asked[i]].tokens);
 		command[at++] = arena_digits(arena, wanted(ask, ask->asked[i]));
 	}
 	*words = at;
@@ -161,7 +163,9 @@ static bool is_grant(const struct limit_ask *ask, const struct redis_reply *repl
 		return false;
 	for (size_t i = 0; i < ask->asked_count; i++) {
 		const int64_t *numbers = &reply->numbers[1 + 3 * i];
-		if (numbers[0] < !ask->claims[ask->asked[i]].shadow || numbers[1] < 0 ||
+		const struct policy_claim *claim = &ask->claims[ask->asked[i]];
+		bool refused = claim->shadow && numbers[0] == 0;
+		if ((!refused && numbers[0] < (int64_t)claim->tokens) || numbers[1] < 0 ||
 		        numbers[2] < 0 || numbers[2] > LONGEST_US)
 			return false;
 	}
@@ -177,13 +181,14 @@ static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
 		struct policy_claim *claim = &ask->claims[ask->asked[i]];
 		const struct limit_id *id = &ask->ids[ask->asked[i]];
 		const int64_t *numbers = &reply->numbers[1 + 3 * i];
-		uint64_t tokens = (uint64_t)numbers[0];
+		uint64_t given = (uint64_t)numbers[0];
+		uint64_t leased = given > claim->tokens ? given - claim->tokens : 0;
 		claim->left = (struct bucket_left){
-		        (uint64_t)numbers[1] + (tokens ? tokens - 1 : 0), numbers[2] * NS_PER_US};
-		claim->answer = tokens ? POLICY_GRANTED : POLICY_REFUSED;
-		if (tokens > 1)
-			limit_stock_add(ask->store->stock, id, tokens - 1, claim->config->lease,
-			        now_ns, lease_ends_ns(claim, now_ns));
+		        (uint64_t)numbers[1] + leased, numbers[2] * NS_PER_US};
+		claim->answer = given ? POLICY_GRANTED : POLICY_REFUSED;
+		if (leased)
+			limit_stock_add(ask->store->stock, id, leased, claim->config->lease, now_ns,
+			        lease_ends_ns(claim, now_ns));
 		limit_stock_arrived(ask->store->stock, id);
 	}
 	metrics_limit_store(ask->store->worker->metrics, "granted");
@@ -201,7 +206,7 @@ static bool take_refusal(struct limit_ask *ask, const struct redis_reply *reply)
 	size_t refused = ask->asked[reply->numbers[1] - 1];
 	ask->claims[refused].answer = POLICY_REFUSED;
 	ask->claims[refused].wait_ns = reply->numbers[2] * NS_PER_US;
-	limit_stock_refuse(ask->store->stock, &ask->ids[refused],
+	limit_stock_refuse(ask->store->stock, &ask->ids[refused], ask->claims[refused].tokens,
 	        now_ns + ask->claims[refused].wait_ns, now_ns);
 	for (size_t i = 0; i < ask->asked_count; i++)
 		limit_stock_arrived(ask->store->stock, &ask->ids[ask->asked[i]]);
@@ -268,8 +273,8 @@ void limit_store_give_back(
 			continue;
 		struct limit_id id = id_of(&claims[i]);
 		// As many as come back: each was taken from the bucket.
-		limit_stock_add(store->stock, &id, 1, claims[i].config->burst, now_ns,
-		        lease_ends_ns(&claims[i], now_ns));
+		limit_stock_add(store->stock, &id, claims[i].tokens, claims[i].config->burst,
+		        now_ns, lease_ends_ns(&claims[i], now_ns));
 	}
 }
 

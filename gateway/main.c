@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "conf/lookup.h"
 #include "gateway/audit.h"
 #include "gateway/gateway.h"
 #include "gateway/http/h1_head.h"
@@ -165,9 +166,9 @@ static int command_version(const struct command *command, int argc, char **argv)
 {
 	if (argc > 1)
 		return usage_error(command, "unexpected argument", argv[1]);
-	printf("tollgate %s\n%s\nlibuv %s\nllhttp %s\nnghttp2 %s\nhiredis %s\n", version_text(),
-	        tls_library_version(), uv_version_string(), h1_library_version(),
-	        h2_library_version(), redis_library_version());
+	printf("tollgate %s\n%s\nlibuv %s\nllhttp %s\nnghttp2 %s\nhiredis %s\nc-ares %s\n",
+	        version_text(), tls_library_version(), uv_version_string(), h1_library_version(),
+	        h2_library_version(), redis_library_version(), lookup_library_version());
 	return EXIT_OK;
 }
 

@@ -257,6 +257,11 @@ void metrics_limit_decision(struct metrics *metrics, const char *route, const ch
 	        &(struct key){METRIC_rate_limit_decisions_total, {route, limit, words[decision]}});
 }
 
+void metrics_flow(struct metrics *metrics, const char *route, const char *limit, const char *event)
+{
+	count(metrics, &(struct key){METRIC_flow_limit_events_total, {route, limit, event}});
+}
+
 void metrics_limit_store(struct metrics *metrics, const char *result)
 {
 	count(metrics, &(struct key){METRIC_limit_store_answers_total, {result}});
@@ -306,6 +311,19 @@ void metrics_endpoint_healthy(
 {
 	const struct key key = {METRIC_upstream_endpoint_healthy, {backend, endpoint}};
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
+}
+
+void metrics_upstream_handshake(
+        struct metrics *metrics, const char *backend, const char *endpoint, const char *result)
+{
+	count(metrics,
+	        &(struct key){METRIC_upstream_tls_handshakes_total, {backend, endpoint, result}});
+}
+
+void metrics_retry(
+        struct metrics *metrics, const char *backend, const char *endpoint, const char *cause)
+{
+	count(metrics, &(struct key){METRIC_upstream_retries_total, {backend, endpoint, cause}});
 }
 
 void metrics_ejection(struct metrics *metrics, const char *backend, const char *endpoint)

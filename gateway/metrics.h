@@ -39,6 +39,8 @@ void metrics_rejection(struct metrics *metrics, const char *listener, enum reaso
 enum metrics_decision { METRICS_ALLOWED, METRICS_REFUSED, METRICS_FAILED, METRICS_WOULD_REFUSE };
 void metrics_limit_decision(struct metrics *metrics, const char *route, const char *limit,
         enum metrics_decision decision);
+// `event`: "paused" or "refused".
+void metrics_flow(struct metrics *metrics, const char *route, const char *limit, const char *event);
 // `result`: a constant.
 void metrics_limit_store(struct metrics *metrics, const char *result);
 void metrics_limit_store_duration(struct metrics *metrics, int64_t duration_ns);
@@ -53,6 +55,11 @@ void metrics_upstream_connections(struct metrics *metrics, const char *backend,
 void metrics_mirrored(struct metrics *metrics, const char *backend, const char *result);
 void metrics_endpoint_healthy(struct metrics *metrics, const char *backend, const char *endpoint,
         int change);  // likewise
+void metrics_upstream_handshake(struct metrics *metrics, const char *backend, const char *endpoint,
+        const char *result);  // likewise
+// `cause`: a constant.
+void metrics_retry(
+        struct metrics *metrics, const char *backend, const char *endpoint, const char *cause);
 void metrics_ejection(struct metrics *metrics, const char *backend, const char *endpoint);
 void metrics_health_check(
         struct metrics *metrics, const char *backend, const char *endpoint, bool good);

@@ -20,13 +20,13 @@ const struct snapshot_backend *pool_labels(const struct pool *pool)
 	return &pool->snapshot->backends[pool->backend];
 }
 
-// The newest pool of a backend with this name; labels are interned.
+// The pool in force of a backend with this name, until the next takes charge; labels are interned.
 static const struct pool *find_namesake(const struct worker *worker, const char *label)
 {
 	const struct list *head = &worker->pools;
 	for (const struct list *node = head->previous; node != head; node = node->previous) {
 		const struct pool *pool = LIST_ITEM(node, struct pool, node);
-		if (pool_labels(pool)->label == label)
+		if (!pool->retired && pool_labels(pool)->label == label)
 			return pool;
 	}
 	return NULL;
@@ -125,11 +125,11 @@ static void stop_checks(struct pool *pool)
 	}
 }
 
-static struct pool *open_pool(
-        struct worker *worker, struct snapshot *snapshot, size_t backend, enum pool_use use)
+// `before`: the one in force until now, of which it takes over what is known of endpoints; or NULL.
+static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, size_t backend,
+        enum pool_use use, const struct pool *before)
 {
 	size_t count = snapshot->config->backends[backend].endpoint_count;
-	const struct pool *before = find_namesake(worker, snapshot->backends[backend].label);
 	struct pool *pool = must_alloc(sizeof(*pool) + count * sizeof(*pool->endpoints));
 	pool->balance = must_alloc(count * sizeof(*pool->balance));
 	pool->worker = worker;
@@ -146,17 +146,27 @@ static struct pool *open_pool(
 	return pool;
 }
 
+// Whether it is the same backend in both, addresses included: then they are of one origin, and no
+// pool can tell them apart.
+static bool is_same(const struct snapshot *a, const struct snapshot *b, size_t backend)
+{
+	return a == b || (a->policy == b->policy && a->config->backends[backend].edition ==
+	                                                    b->config->backends[backend].edition);
+}
+
 struct pool *pool_of(
         struct worker *worker, struct snapshot *snapshot, size_t backend, enum pool_use use)
 {
-	if (snapshot == worker->snapshot && use == POOL_OF_CALLS)
+	if (use == POOL_OF_CALLS && is_same(snapshot, worker->snapshot, backend))
 		return worker->pools_in_force[backend];
 	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		if (pool->snapshot == snapshot && pool->backend == backend && pool->use == use)
+		if (pool->backend == backend && pool->use == use &&
+		        is_same(pool->snapshot, snapshot, backend))
 			return pool;
 	}
-	return open_pool(worker, snapshot, backend, use);
+	return open_pool(worker, snapshot, backend, use,
+	        find_namesake(worker, snapshot->backends[backend].label));
 }
 
 static int pick(struct pool *pool, const struct pool_request *request)
@@ -228,9 +238,31 @@ void pool_report(struct pool *pool, size_t endpoint, bool good)
 		endpoint_eject(asked, ejection);
 }
 
+bool pool_repeat_begins(struct pool *pool, unsigned budget)
+{
+	uint64_t active = 1 + pool->waiting;  // whoever asks has just failed, and counts too
+	for (size_t i = 0; i < pool->endpoint_count; i++)
+		active += pool->endpoints[i].endpoint->active;
+	if (pool->repeats >= POOL_REPEATS_FREE &&
+	        pool->repeats * UINT64_C(100) >= active * budget) {
+		if (pool->retired)
+			pool_free_if_empty(pool);  // it may have been opened for this question
+		return false;
+	}
+	pool->repeats++;
+	return true;
+}
+
+void pool_repeat_ends(struct pool *pool)
+{
+	pool->repeats--;
+	if (pool->retired)
+		pool_free_if_empty(pool);
+}
+
 void pool_free_if_empty(struct pool *pool)
 {
-	if (pool->upstream_count)
+	if (pool->upstream_count || pool->repeats)
 		return;
 	list_remove(&pool->node);
 	stop_checks(pool);
@@ -241,8 +273,28 @@ void pool_free_if_empty(struct pool *pool)
 	free(pool);
 }
 
+// Of these the one with that name, which mostly stands near where it stood in another
+// configuration: whoever looks for each of thousands does not walk past all. NULL: there is none.
+static struct pool *find_near(
+        struct pool *const *pools, size_t count, size_t near, const char *label)
+{
+	for (size_t away = 0; away <= near || near + away < count; away++) {
+		if (near + away < count && pool_labels(pools[near + away])->label == label)
+			return pools[near + away];
+		if (away <= near && near - away < count &&
+		        pool_labels(pools[near - away])->label == label)
+			return pools[near - away];
+	}
+	return NULL;
+}
+
 static void retire(struct pool *pool)
 {
+	const struct worker *worker = pool->worker;
+	struct pool *next = find_near(worker->pools_in_force,
+	        worker->snapshot->config->backend_count, pool->backend, pool_labels(pool)->label);
+	if (next && !pool->retired)
+		pool_adopt(next, pool);
 	pool->retired = true;
 	stop_checks(pool);
 	LIST_EACH (&pool->connections, connection)
@@ -250,16 +302,38 @@ static void retire(struct pool *pool)
 	pool_free_if_empty(pool);
 }
 
+// Of one whose addresses are the same, where only those of others have changed.
+static struct pool *keep_pool(struct pool *pool, struct snapshot *snapshot)
+{
+	if (pool->retired || !is_same(pool->snapshot, snapshot, pool->backend))
+		return NULL;
+	struct snapshot *former = pool->snapshot;
+	pool->snapshot = snapshot_ref(snapshot);
+	snapshot_unref(former);
+	return pool;
+}
+
 void pools_renew(struct worker *worker)
 {
-	size_t count = worker->snapshot->config->backend_count;
-	free(worker->pools_in_force);
+	struct snapshot *snapshot = worker->snapshot;
+	size_t count = snapshot->config->backend_count, former_count = 0;
+	struct pool **former = worker->pools_in_force;
+	while (former && former[former_count])
+		former_count++;
+	// Where there was no backend the array ends at once.
+	bool akin = former && former[0] && former[0]->snapshot->policy == snapshot->policy;
 	worker->pools_in_force = must_alloc((count + 1) * sizeof(struct pool *));
-	for (size_t i = 0; i < count; i++)
-		worker->pools_in_force[i] = open_pool(worker, worker->snapshot, i, POOL_OF_CALLS);
+	for (size_t i = 0; i < count; i++) {
+		struct pool *kept = akin ? keep_pool(former[i], snapshot) : NULL;
+		if (!kept)
+			kept = open_pool(worker, snapshot, i, POOL_OF_CALLS,
+			        find_near(former, former_count, i, snapshot->backends[i].label));
+		worker->pools_in_force[i] = kept;
+	}
+	free(former);
 	LIST_EACH (&worker->pools, node) {
 		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		if (pool->snapshot != worker->snapshot)
+		if (pool->snapshot != snapshot && !keep_pool(pool, snapshot))
 			retire(pool);
 	}
 }

@@ -19,12 +19,14 @@ struct pool_endpoint {
 struct pool {
 	struct list node;  // in worker->pools
 	struct worker *worker;
-	struct snapshot *snapshot;                            // whose backend this is
-	size_t backend;                                       // index there
+	struct snapshot *snapshot;  // whose backend this is: in force, the newest that has the same
+	size_t backend;             // index there
 	enum pool_use { POOL_OF_CALLS, POOL_OF_MIRROR } use;  // copies (mirror.h) go by themselves
 	struct balance_endpoint *balance;  // by endpoint, as are those at the end
 	struct list connections;           // those that may be used
 	size_t upstream_count;             // with those being closed
+	unsigned repeats;                  // calls under way that a route's `retry` made again
+	unsigned waiting;                  // of them, those that are between two attempts
 	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
 	uint64_t health_changes;  // the worker's, when the weights were set
 	int64_t weigh_ns;         // when they change by themselves
@@ -36,8 +38,10 @@ struct pool {
 
 // What a choice goes by, kept by the request from one attempt to the next; zeroed before the first.
 enum { POOL_TRIES_MAX = 4 };
+enum { POOL_REPEATS_FREE = 3 };  // may be under way whatever the budget
 struct pool_request {
-	bool hashed;  // there is a hash to go by
+	struct downstream *client;  // whose call it is; NULL: nobody's
+	bool hashed;                // there is a hash to go by
 	uint64_t hash;
 	uint32_t tried[POOL_TRIES_MAX];  // endpoints; the last is that of the attempt under way
 	unsigned tried_count;
@@ -52,6 +56,13 @@ struct pool *pool_of(
 size_t pool_choose(struct pool *pool, struct pool_request *request);
 // How an attempt at the endpoint ended: what says nothing of it is not told.
 void pool_report(struct pool *pool, size_t endpoint, bool good);
+// Whether one more call may be repeated, when they may be `budget` of a hundred of those under way;
+// it is counted, and holds the pool until it is told to end.
+MUST_USE bool pool_repeat_begins(struct pool *pool, unsigned budget);
+void pool_repeat_ends(struct pool *pool);
+// Takes over the connections of one of the same backend that is not in force any more, as far as
+// they go where this one's would.
+void pool_adopt(struct pool *pool, struct pool *former);
 void pool_free_if_empty(struct pool *pool);
 
 void pools_renew(struct worker *worker);  // the snapshot is the first, or changed

@@ -114,8 +114,9 @@ static void review_log(const struct config_output *output)
 		        "path=\"%.*s\" error=\"%s\"", STR_FMT(output->path), strerror(errno));
 }
 
-static void review_tls(const struct config_tls *tls)
+static void review_tls(const struct config_tls *tls, struct str key, void *unused)
 {
+	(void)key, (void)unused;
 	for (size_t i = 0; i < tls->certificate_count; i++) {
 		review_file(tls->certificates[i].certificate_chain.text);
 		review_file(tls->certificates[i].private_key.text);
@@ -128,9 +129,7 @@ static void review_tls(const struct config_tls *tls)
 
 static void review(const struct config *config, const char *config_path)
 {
-	for (size_t i = 0; i < config->listener_count; i++)
-		review_tls(&config->listeners[i].tls);
-	review_tls(&config->admin_tls.tls);
+	config_each_tls(config, review_tls, NULL);
 	review_file(config->tracing.trusted_ca.text);
 	review_file(str_from(config_path));
 	review_log(&config->audit);

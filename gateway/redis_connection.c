@@ -271,7 +271,7 @@ void redis_connect(struct redis *redis)
 	link_init(&connection->link, redis->turn, &events, address->kind == ADDRESS_UNIX);
 	redis->next = connection;
 	redis->open++;
-	if (link_connect(&connection->link, address) < 0)
+	if (link_connect(&connection->link, address, NULL) < 0)
 		redis_drop(connection, "cannot connect");
 	else
 		turn_set_timer(

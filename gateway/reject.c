@@ -16,6 +16,7 @@ static void describe_caller(const struct downstream *downstream, struct audit_re
 	// certificate.
 	record->principal = downstream->identity.id.text;
 	audit_record_caller(record, downstream->address, downstream->link.tls);
+	record->client.proxy = str_from(downstream->proxy);
 }
 
 static void describe_request(
@@ -80,22 +81,28 @@ static int64_t rounded_up(int64_t value, int64_t unit)
 	return (value + unit - 1) / unit;
 }
 
-static void answer_grpc(struct exchange *exchange, const struct refusal *refusal)
+static void add_grpc_fields(
+        struct exchange *exchange, const struct refusal *refusal, struct fields *fields)
 {
 	struct arena *arena = &exchange->arena;
-	struct head head;
-	head_answer(&head, 200);
 	exchange->grpc_status = reason_grpc_status(refusal->reason);
-	fields_add(&head.fields, arena, STR("content-type"), STR("application/grpc"));
-	fields_add(&head.fields, arena, STR("grpc-status"),
+	fields_add(fields, arena, STR("grpc-status"),
 	        arena_digits(arena, (uint64_t)exchange->grpc_status));
-	fields_add(&head.fields, arena, STR("grpc-message"),
+	fields_add(fields, arena, STR("grpc-message"),
 	        grpc_message_encode(str_from(reason_title(refusal->reason)), arena));
-	fields_add(&head.fields, arena, STR("x-request-id"), exchange->request_id);
+	fields_add(fields, arena, STR("x-request-id"), exchange->request_id);
 	if (refusal->retry_after_ns)
-		fields_add(&head.fields, arena, STR("grpc-retry-pushback-ms"),
+		fields_add(fields, arena, STR("grpc-retry-pushback-ms"),
 		        arena_digits(
 		                arena, (uint64_t)rounded_up(refusal->retry_after_ns, NS_PER_MS)));
+}
+
+static void answer_grpc(struct exchange *exchange, const struct refusal *refusal)
+{
+	struct head head;
+	head_answer(&head, 200);
+	fields_add(&head.fields, &exchange->arena, STR("content-type"), STR("application/grpc"));
+	add_grpc_fields(exchange, refusal, &head.fields);
 	quota_fields_add(exchange, &head.fields);
 	exchange_answer(exchange, &head, STR(""));
 }
@@ -118,17 +125,11 @@ static void answer_http(struct exchange *exchange, const struct refusal *refusal
 	exchange_answer(exchange, &head, problem_json(exchange, refusal, status));
 }
 
-void reject_exchange(struct exchange *exchange, const struct refusal *refusal)
+static void record_refusal(struct exchange *exchange, const struct refusal *refusal)
 {
 	struct downstream *downstream = exchange->downstream;
 	struct audit_record record = new_record(downstream, refusal->reason, refusal->detail);
 	describe_request(downstream, &exchange->client->head, &record);
-	exchange->refused = refusal->reason;
-	exchange_let_go_of_backend(exchange);
-	if (exchange->grpc)
-		answer_grpc(exchange, refusal);
-	else
-		answer_http(exchange, refusal);
 	if (refusal->policy_name.len)
 		record.policy_name = refusal->policy_name;
 	if (refusal->matched_rule.len)
@@ -139,6 +140,28 @@ void reject_exchange(struct exchange *exchange, const struct refusal *refusal)
 	record.answer.grpc_status = exchange->grpc_status;
 	record.answer.retry_after_ms = rounded_up(refusal->retry_after_ns, NS_PER_MS);
 	submit(downstream, &record);
+}
+
+void reject_exchange(struct exchange *exchange, const struct refusal *refusal)
+{
+	exchange->refused = refusal->reason;
+	exchange_let_go_of_backend(exchange);
+	if (exchange->grpc)
+		answer_grpc(exchange, refusal);
+	else
+		answer_http(exchange, refusal);
+	record_refusal(exchange, refusal);
+}
+
+void reject_midway(
+        struct exchange *exchange, const struct refusal *refusal, struct fields *trailers)
+{
+	exchange->refused = refusal->reason;
+	if (trailers)
+		add_grpc_fields(exchange, refusal, trailers);
+	else if (exchange->grpc)  // by the code of the reset, whatever the backend has said
+		exchange->grpc_status = reason_grpc_status(refusal->reason);
+	record_refusal(exchange, refusal);
 }
 
 void reject_shadows(struct exchange *exchange)

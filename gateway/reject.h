@@ -18,6 +18,10 @@ struct refusal {
 void reject_shadows(struct exchange *exchange);
 // Refuses a request whose answer has not begun. What a backend was asked meanwhile is cancelled.
 void reject_exchange(struct exchange *exchange, const struct refusal *refusal);
+// Refuses a call whose answer has begun: records it, and puts what a gRPC client is told into the
+// trailers, where it can be (else NULL).
+void reject_midway(
+        struct exchange *exchange, const struct refusal *refusal, struct fields *trailers);
 // Records a refusal that the protocol itself answers (RST_STREAM, a broken-off answer).
 void reject_unanswered(struct downstream *downstream, const struct stream *stream,
         enum reason reason, struct str detail);

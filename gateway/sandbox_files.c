@@ -127,8 +127,10 @@ static void allow_text(const struct fence *fence, struct str path, uint64_t righ
 		allow_file(fence, path.at, rights);
 }
 
-static void allow_tls(const struct fence *fence, const struct config_tls *tls)
+static void allow_tls(const struct config_tls *tls, struct str key, void *to)
 {
+	(void)key;
+	const struct fence *fence = to;
 	for (size_t i = 0; i < tls->certificate_count; i++) {
 		allow_text(fence, tls->certificates[i].certificate_chain.text, MAY_READ);
 		allow_text(fence, tls->certificates[i].private_key.text, MAY_READ);
@@ -152,18 +154,15 @@ static void allow_log(const struct fence *fence, const struct config_output *out
 		allow_file(fence, output->path.at, MAY_LOG);
 }
 
-static void allow_all(
-        const struct fence *fence, const struct config *config, const char *config_path)
+static void allow_all(struct fence *fence, const struct config *config, const char *config_path)
 {
 	for (size_t i = 0; i < ARRAY_LEN(system_files); i++)
 		allow_file(fence, system_files[i], MAY_READ);
 	allow(fence, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE);  // libuv's spare descriptor
 	allow_text(fence, str_from(config_path), MAY_READ);
-	for (size_t i = 0; i < config->listener_count; i++) {
-		allow_tls(fence, &config->listeners[i].tls);
+	config_each_tls(config, allow_tls, fence);
+	for (size_t i = 0; i < config->listener_count; i++)
 		allow_socket(fence, &config->listeners[i].address);
-	}
-	allow_tls(fence, &config->admin_tls.tls);
 	allow_socket(fence, &config->admin);
 	allow_text(fence, config->tracing.trusted_ca.text, MAY_READ);
 	allow_log(fence, &config->audit);

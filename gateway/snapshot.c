@@ -26,9 +26,17 @@ static bool load_tls(struct snapshot *snapshot, struct config_problems *problems
 		good &= snapshot->listeners[i].tls != NULL;
 	}
 	const struct config_tls *admin = &snapshot->config->admin_tls.tls;
-	if (admin->certificate_count) {
+	if (admin->mark.line) {
 		snapshot->admin_tls = tls_context_new(admin, STR("admin.tls"), problems);
 		good &= snapshot->admin_tls != NULL;
+	}
+	for (size_t i = 0; i < snapshot->config->backend_count; i++) {
+		const struct config_tls *tls = &snapshot->config->backends[i].tls.tls;
+		if (!tls->mark.line)
+			continue;
+		struct str key = arena_printf(&snapshot->arena, "backends[%zu].tls", i);
+		snapshot->backends[i].tls = tls_context_new(tls, key, problems);
+		good &= snapshot->backends[i].tls != NULL;
 	}
 	return good;
 }
@@ -39,6 +47,15 @@ static bool load_roots(const struct config *config, struct config_problems *prob
 	return !file->text.len || tls_roots_check(file, STR("tracing.trusted_ca"), problems);
 }
 
+// `rate_limits[0]` and so on; NULL behind the last.
+static const char **number_labels(const char *list, size_t count, struct arena *arena)
+{
+	const char **labels = arena_zalloc(arena, (count + 1) * sizeof(*labels));
+	for (size_t i = 0; i < count; i++)
+		labels[i] = metrics_label(arena_printf(arena, "%s[%zu]", list, i));
+	return labels;
+}
+
 static void label_routes(struct snapshot *snapshot, const struct config_listener *listener,
         struct snapshot_listener *out)
 {
@@ -46,41 +63,13 @@ static void label_routes(struct snapshot *snapshot, const struct config_listener
 	out->label = metrics_label(listener->name.text);
 	out->route_labels = arena_zalloc(arena, listener->route_count * sizeof(*out->route_labels));
 	out->limit_labels = arena_zalloc(arena, listener->route_count * sizeof(*out->limit_labels));
+	out->flow_labels = arena_zalloc(arena, listener->route_count * sizeof(*out->flow_labels));
 	for (size_t i = 0; i < listener->route_count; i++) {
 		const struct config_route *route = &listener->routes[i];
 		out->route_labels[i] = metrics_label(route->pattern.text);
-		out->limit_labels[i] = arena_zalloc(
-		        arena, (route->rate_limit_count + 1) * sizeof(char *));
-		for (size_t k = 0; k < route->rate_limit_count; k++)
-			out->limit_labels[i][k] = metrics_label(
-			        arena_printf(arena, "rate_limits[%zu]", k));
+		out->limit_labels[i] = number_labels("rate_limits", route->rate_limit_count, arena);
+		out->flow_labels[i] = number_labels("flow_limits", route->flow_limit_count, arena);
 	}
-}
-
-static void label_backend(struct snapshot *snapshot, const struct config_backend *backend,
-        struct snapshot_backend *out)
-{
-	out->label = metrics_label(backend->name.text);
-	out->endpoint_labels = arena_zalloc(
-	        &snapshot->arena, backend->endpoint_count * sizeof(char *));
-	for (size_t i = 0; i < backend->endpoint_count; i++)
-		out->endpoint_labels[i] = metrics_label(backend->endpoints[i].text);
-}
-
-// By addresses: a name's may be several, and all of a fleet see the same.
-static void spread_backend(struct snapshot *snapshot, const struct config_backend *backend,
-        struct snapshot_backend *out)
-{
-	struct arena scratch = {0};
-	if (backend->balance != BALANCE_HASH)
-		return;
-	struct str *names = arena_alloc(&scratch, backend->endpoint_count * sizeof(*names));
-	for (size_t i = 0; i < backend->endpoint_count; i++)
-		names[i] = str_of((const char *)&backend->endpoints[i].socket,
-		        backend->endpoints[i].socket_len);
-	out->table = balance_table(
-	        names, backend->weights, backend->endpoint_count, &snapshot->arena);
-	arena_fini(&scratch);
 }
 
 static void unlabel_listener(
@@ -91,30 +80,22 @@ static void unlabel_listener(
 		metrics_label_release(labels->route_labels[i]);
 		for (const char **limit = labels->limit_labels[i]; *limit; limit++)
 			metrics_label_release(*limit);
+		for (const char **limit = labels->flow_labels[i]; *limit; limit++)
+			metrics_label_release(*limit);
 	}
 }
 
-static void unlabel(struct snapshot *snapshot)
+static void unlabel_listeners(struct snapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->config->listener_count; i++)
 		unlabel_listener(&snapshot->config->listeners[i], &snapshot->listeners[i]);
-	for (size_t i = 0; i < snapshot->config->backend_count; i++) {
-		const struct snapshot_backend *backend = &snapshot->backends[i];
-		metrics_label_release(backend->label);
-		for (size_t k = 0;
-		        backend->label && k < snapshot->config->backends[i].endpoint_count; k++)
-			metrics_label_release(backend->endpoint_labels[k]);
-	}
 }
 
 static void label(struct snapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->config->listener_count; i++)
 		label_routes(snapshot, &snapshot->config->listeners[i], &snapshot->listeners[i]);
-	for (size_t i = 0; i < snapshot->config->backend_count; i++) {
-		label_backend(snapshot, &snapshot->config->backends[i], &snapshot->backends[i]);
-		spread_backend(snapshot, &snapshot->config->backends[i], &snapshot->backends[i]);
-	}
+	snapshot_word_backends(snapshot);
 }
 
 // Takes the configuration.
@@ -165,6 +146,9 @@ void snapshot_each_tls(const struct snapshot *snapshot,
 		visit("admin", snapshot->admin_tls, argument);
 	for (size_t i = 0; i < snapshot->config->listener_count; i++)
 		visit(snapshot->listeners[i].label, snapshot->listeners[i].tls, argument);
+	for (size_t i = 0; i < snapshot->config->backend_count; i++)
+		if (snapshot->backends[i].tls)
+			visit(snapshot->backends[i].tls_label, snapshot->backends[i].tls, argument);
 }
 
 bool snapshot_check(const char *path, struct config_problems *problems)
@@ -172,13 +156,18 @@ bool snapshot_check(const char *path, struct config_problems *problems)
 	return snapshot_review(path, problems, NULL, NULL);
 }
 
-static void review_tls(const struct config_tls *tls, struct str key,
-        struct config_problems *problems,
-        void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
+struct review {
+	struct config_problems *problems;
+	void (*visit)(const struct tls_expiry *expiry, void *argument);
+	void *argument;
+};
+
+static void review_tls(const struct config_tls *tls, struct str key, void *argument)
 {
-	struct tls_context *context = tls_context_new(tls, key, problems);
-	if (context && visit)
-		tls_context_expiries(context, visit, argument);
+	const struct review *review = argument;
+	struct tls_context *context = tls_context_new(tls, key, review->problems);
+	if (context && review->visit)
+		tls_context_expiries(context, review->visit, review->argument);
 	tls_context_unref(context);
 }
 
@@ -188,18 +177,10 @@ bool snapshot_review(const char *path, struct config_problems *problems,
 	struct config *config = config_load_faulty(path, problems);
 	if (!config)
 		return false;
-	struct arena arena = {0};
-	for (size_t i = 0; i < config->listener_count; i++) {
-		struct str key = arena_printf(&arena, "listeners[%zu].tls", i);
-		review_tls(&config->listeners[i].tls, key, problems, visit, argument);
-	}
-	const struct config_tls *admin = &config->admin_tls.tls;
-	if (admin->certificate_count)
-		review_tls(admin, STR("admin.tls"), problems, visit, argument);
+	config_each_tls(config, review_tls, &(struct review){problems, visit, argument});
 	(void)!load_roots(config, problems);
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);
-	arena_fini(&arena);
 	return problems->count == 0;
 }
 
@@ -209,11 +190,8 @@ struct snapshot *snapshot_ref(struct snapshot *snapshot)
 	return snapshot;
 }
 
-void snapshot_unref(struct snapshot *snapshot)
+static void release_own(struct snapshot *snapshot)
 {
-	if (!snapshot ||
-	        atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) != 1)
-		return;
 	if (snapshot->policy)
 		policy_free(snapshot->policy);
 	for (size_t i = 0; i < snapshot->config->listener_count; i++) {
@@ -222,7 +200,20 @@ void snapshot_unref(struct snapshot *snapshot)
 		listening_unref(snapshot->listeners[i].listening);
 	}
 	tls_context_unref(snapshot->admin_tls);
-	unlabel(snapshot);
+	for (size_t i = 0; i < snapshot->config->backend_count; i++)
+		tls_context_unref(snapshot->backends[i].tls);
+	unlabel_listeners(snapshot);
+}
+
+void snapshot_unref(struct snapshot *snapshot)
+{
+	if (!snapshot ||
+	        atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) != 1)
+		return;
+	if (!snapshot->origin)
+		release_own(snapshot);
+	snapshot_unword_backends(snapshot);
+	snapshot_unref(snapshot->origin);
 	config_free(snapshot->config);
 	arena_fini(&snapshot->arena);
 	free(snapshot);

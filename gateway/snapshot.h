@@ -18,12 +18,18 @@ struct snapshot_listener {
 	const char *label;
 	const char **route_labels;   // by route
 	const char ***limit_labels;  // by route, by limit
+	const char ***flow_labels;   // likewise
 	struct tls_context *tls;
 	struct listening *listening;  // one reference, since snapshot_listen
 };
 
 struct snapshot_backend {
+	struct snapshot_words *words;  // snapshot_backends.c: holds what is a label or a table here
 	const char *label;
+	const char *tls_label;        // `backend/NAME`, where there is `tls`
+	struct tls_context *tls;      // NULL: it is spoken to in clear text
+	const struct policy *policy;  // which knows whom a server may be,
+	size_t index;                 // by the backend's place
 	const char **endpoint_labels;
 	const uint16_t *table;  // of balance.h; NULL: the backend does not balance by hash
 };
@@ -33,6 +39,7 @@ struct snapshot {
 	uint64_t generation;
 	uint64_t looks;  // of its files, before they were read (watch.h)
 	struct arena arena;
+	struct snapshot *origin;  // held, and owns all but config and backends; NULL: none
 	struct config *config;
 	struct policy *policy;
 	struct snapshot_listener *listeners;
@@ -52,11 +59,14 @@ MUST_USE struct snapshot *snapshot_load(
 // The same configuration with what its files hold now: certificates, keys, bundles, lists.
 MUST_USE struct snapshot *snapshot_renew(
         const struct snapshot *now, struct bucket_store *store, struct config_problems *problems);
+// The same again, with the addresses of `config`, which is endpoints_readdress's and taken over.
+MUST_USE struct snapshot *snapshot_readdress(struct snapshot *now, struct config *config);
 // Opens the sockets of every listener, or takes over those of `now` (NULL: there is none) that stay
 // and those a predecessor left. False after adding a problem for each that cannot be had.
 MUST_USE bool snapshot_listen(struct snapshot *next, const struct snapshot *now,
         struct inherited *inherited, struct config_problems *problems);
-// Visits what speaks TLS: the admin listener, under the label "admin", and every listener.
+// Visits what speaks TLS: the admin listener, under the label "admin", every listener, and every
+// backend that does, as `backend/NAME`.
 void snapshot_each_tls(const struct snapshot *snapshot,
         void (*visit)(const char *label, const struct tls_context *tls, void *argument),
         void *argument);
@@ -68,5 +78,9 @@ void snapshot_unref(struct snapshot *snapshot);
 // restart.
 MUST_USE bool snapshot_can_follow(
         const struct snapshot *now, const struct snapshot *next, const char **why);
+
+// snapshot_backends.c, for snapshot.c
+void snapshot_word_backends(struct snapshot *snapshot);
+void snapshot_unword_backends(struct snapshot *snapshot);
 
 #endif

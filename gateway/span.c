@@ -231,9 +231,7 @@ static void write_client(struct span *span)
 {
 	const struct exchange *exchange = span->exchange;
 	const struct outcome *outcome = span->outcome;
-	bool h2 =
-	        exchange->snapshot->config->backends[exchange->decision.route->backend].protocol ==
-	        PROTOCOL_H2;
+	bool h2 = exchange_backend(exchange)->protocol == PROTOCOL_H2;
 	bool told = exchange->backend_status && !exchange->backend_failed;
 	bool failed = exchange->backend_failed || exchange->backend_status >= 400 ||
 	              (told && exchange->grpc && exchange->grpc_status > 0);
@@ -243,7 +241,7 @@ static void write_client(struct span *span)
 	        exchange->time.done_ns ? exchange->time.done_ns : outcome->now_ns);
 	add_method(span);
 	add_server(span, str_from(exchange->endpoint));
-	add_text(span, "url.scheme", STR("http"));
+	add_text(span, "url.scheme", exchange->request.scheme);
 	add_text(span, "url.path", exchange->path.path);
 	add_text(span, "network.protocol.name", STR("http"));
 	add_text(span, "network.protocol.version", h2 ? STR("2") : STR("1.1"));

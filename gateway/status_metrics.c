@@ -94,6 +94,17 @@ static void add_reloads(struct gauges *gauges, const struct gateway *gateway)
 	        (double)reloads->last_success_s);
 }
 
+static void add_lookups(struct gauges *gauges, const struct names *names)
+{
+	static const char *const results[NAMES_RESULTS] = {[NAMES_UNCHANGED] = "unchanged",
+	        [NAMES_CHANGED] = "changed",
+	        [NAMES_FAILED] = "failed"};
+	for (size_t i = 0; i < NAMES_RESULTS; i++)
+		add_gauge(gauges, "dns_lookups_total",
+		        arena_printf(&gauges->arena, "{result=\"%s\"}", results[i]).at,
+		        (double)names->lookups[i]);
+}
+
 static void add_records(struct gauges *gauges, const struct gateway *gateway)
 {
 	add_gauge(gauges, "access_lines_dropped_total", "",
@@ -137,6 +148,7 @@ void status_metrics(const struct gateway *gateway, struct buffer *out)
 	struct metrics **counters = status_counters(gateway, &counter_count);
 	snapshot_each_tls(gateway->snapshot, add_expiries, &gauges);
 	add_reloads(&gauges, gateway);
+	add_lookups(&gauges, &gateway->names);
 	add_records(&gauges, gateway);
 	add_spans(&gauges, gateway->tracing);
 	add_process(&gauges, gateway);

@@ -132,6 +132,7 @@ static void write_backends(struct json *json, const struct config *config)
 		json_member_str(json, "name", backend->name.text);
 		json_member_str(json, "protocol",
 		        backend->protocol == PROTOCOL_H2 ? STR("h2") : STR("http1"));
+		json_member_bool(json, "tls", backend->tls.tls.mark.line > 0);
 		json_key(json, "endpoints");
 		json_open(json, '[');
 		for (size_t k = 0; k < backend->endpoint_count; k++)

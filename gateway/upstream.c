@@ -4,10 +4,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/backend_tls.h"
 #include "gateway/exchange.h"
 #include "gateway/http/h1.h"
 #include "gateway/http/h2.h"
 #include "gateway/mirror.h"
+#include "gateway/upstream_proxy.h"
 
 static struct upstream *upstream_of(struct link *link)
 {
@@ -41,9 +43,10 @@ void upstream_close(struct upstream *upstream, enum stream_abort why)
 	upstream->closing = true;
 	list_remove(&upstream->node);
 	list_remove(&upstream->roomy);
+	list_remove(&upstream->own);
 	turn_stop_timer(&upstream->pool->worker->turn, &upstream->timer);
 	upstream->codec->ops->fail(upstream->codec, why);
-	link_close(&upstream->link);
+	link_part(&upstream->link);
 }
 
 // Who looks for a connection passes by none that is full, however many there are.
@@ -63,7 +66,8 @@ static void settle(struct upstream *upstream)
 	struct turn *turn = &upstream->pool->worker->turn;
 	if (upstream->closing)
 		return;
-	if (upstream->link.mute || (upstream->pool->retired && idle(upstream)))
+	bool expired = turn->now_ns >= upstream->ends_ns;
+	if (upstream->link.mute || expired || (upstream->pool->retired && idle(upstream)))
 		codec->shutting_down = true;
 	if (codec->finished || (codec->shutting_down && idle(upstream))) {
 		upstream_close(upstream, ABORT_CLOSED);
@@ -88,18 +92,30 @@ static void settle(struct upstream *upstream)
 }
 
 // New calls keep away from a connection whose backend has taken nothing for a while.
-static bool welcoming(const struct upstream *upstream)
+bool upstream_welcomes(const struct upstream *upstream)
 {
 	int64_t now_ns = upstream->pool->worker->turn.now_ns;
-	return upstream->codec->ops->room(upstream->codec) > 0 &&
+	return upstream->codec->ops->room(upstream->codec) > 0 && now_ns < upstream->ends_ns &&
 	       (!upstream->stuck_ns ||
 	               now_ns - upstream->stuck_ns < (int64_t)UPSTREAM_WARY_MS * NS_PER_MS);
+}
+
+// No new calls go to a server whose certificate has ended.
+static void note_server(struct upstream *upstream)
+{
+	const struct pool *pool = upstream->pool;
+	int64_t now_ns = pool->worker->turn.now_ns;
+	int64_t left_ns = backend_tls_left_ns(&upstream->link);
+	upstream->ends_ns = left_ns < INT64_MAX - now_ns ? now_ns + left_ns : INT64_MAX;
+	backend_tls_opened(pool->worker, pool_labels(pool), upstream->endpoint);
 }
 
 static void on_opened(struct link *link)
 {
 	struct upstream *upstream = upstream_of(link);
 	upstream->connected_ns = clock_monotonic_ns();
+	if (link->tls)
+		note_server(upstream);
 	turn_stop_timer(&upstream->pool->worker->turn, &upstream->timer);
 	link_mark_dirty(link);
 }
@@ -123,6 +139,21 @@ static void on_data(struct link *link, struct str bytes)
 	link_mark_dirty(link);
 }
 
+static void tell_tls_failed(const struct upstream *upstream)
+{
+	const struct pool *pool = upstream->pool;
+	backend_tls_failed(pool->worker, pool_labels(pool), upstream->endpoint, &upstream->link,
+	        upstream->heard_ns > 0);
+}
+
+static void lose(struct upstream *upstream)
+{
+	bool heard = upstream->heard_ns > 0, failed = backend_tls_is_failure(&upstream->link);
+	if (failed)
+		tell_tls_failed(upstream);
+	upstream_close(upstream, failed && !heard ? ABORT_TLS_FAILED : ABORT_CLOSED);
+}
+
 static void on_ended(struct link *link, enum link_end why)
 {
 	struct upstream *upstream = upstream_of(link);
@@ -131,13 +162,15 @@ static void on_ended(struct link *link, enum link_end why)
 		upstream_close(upstream, ABORT_UNPROCESSED);
 		break;
 	case LINK_PEER_ENDED:
-		upstream->codec->ops->feed_end(upstream->codec);
-		upstream_close(upstream, ABORT_CLOSED);
+		// Without close_notify anybody may have cut the connection.
+		if (!link->tls || tls_status(link->tls) == TLS_ENDED)
+			upstream->codec->ops->feed_end(upstream->codec);
+		lose(upstream);
 		break;
 	case LINK_BROKEN:  // not the end of anything, least of all of a body that only the end
 	                   // delimits
 	case LINK_TLS_FAILED:
-		upstream_close(upstream, ABORT_CLOSED);
+		lose(upstream);
 		break;
 	}
 }
@@ -194,6 +227,8 @@ static void on_timer(struct timer *timer)
 {
 	struct upstream *upstream = CONTAINER_OF(timer, struct upstream, timer);
 	if (!upstream->link.open) {
+		if (backend_tls_is_failure(&upstream->link))
+			tell_tls_failed(upstream);
 		upstream_close(upstream, ABORT_DEADLINE);
 	} else if (idle(upstream) ||
 	           (stuck(upstream) && upstream->bytes_out == upstream->link.bytes_out)) {
@@ -245,7 +280,7 @@ static const struct codec_events mirror_events = {
         .dirty = on_dirty,
 };
 
-static struct upstream *dial(struct pool *pool, size_t endpoint)
+static struct upstream *dial(struct pool *pool, size_t endpoint, struct downstream *client)
 {
 	const struct config_backend *backend = pool_config(pool);
 	const struct config_address *address = &backend->endpoints[endpoint];
@@ -255,10 +290,15 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	struct upstream *upstream = must_alloc(sizeof(*upstream));
 	upstream->pool = pool;
 	upstream->endpoint = endpoint;
+	upstream->ends_ns = INT64_MAX;
 	timer_init(&upstream->timer, on_timer);
 	link_init(
 	        &upstream->link, &pool->worker->turn, &link_events, address->kind == ADDRESS_UNIX);
 	upstream->link.last_words = true;
+	if (upstream_proxy_wanted(pool)) {
+		upstream_proxy_greet(pool, &upstream->link, client);
+		list_push(&client->upstreams, &upstream->own);
+	}
 	const struct codec_events *events = pool->use == POOL_OF_MIRROR ? &mirror_events
 	                                                                : &codec_events;
 	upstream->codec = backend->protocol == PROTOCOL_H2
@@ -269,7 +309,9 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	count_connection(upstream, 1);
 	list_push(&pool->connections, &upstream->node);
 	list_push(&pool->endpoints[endpoint].roomy, &upstream->roomy);
-	if (link_connect(&upstream->link, address) < 0) {
+	struct tls_session *tls = backend_tls_begin(
+	        pool->snapshot, pool->backend, endpoint, &upstream->link);
+	if (link_connect(&upstream->link, address, tls) < 0) {
 		upstream_close(upstream, ABORT_UNPROCESSED);
 		return NULL;
 	}
@@ -278,12 +320,15 @@ static struct upstream *dial(struct pool *pool, size_t endpoint)
 	return upstream;
 }
 
-static struct upstream *find_roomy(struct pool *pool, size_t endpoint)
+static struct upstream *find_roomy(
+        struct pool *pool, size_t endpoint, const struct downstream *client)
 {
+	if (upstream_proxy_wanted(pool))
+		return upstream_proxy_find(pool, endpoint, client);
 	struct list *head = &pool->endpoints[endpoint].roomy;
 	for (struct list *node = head->previous; node != head; node = node->previous) {
 		struct upstream *upstream = LIST_ITEM(node, struct upstream, roomy);
-		if (welcoming(upstream))
+		if (upstream_welcomes(upstream))
 			return upstream;
 	}
 	return NULL;
@@ -294,10 +339,11 @@ struct stream *upstream_open(
 {
 	size_t endpoint = pool_choose(pool, request);
 	bool h2 = pool_config(pool)->protocol == PROTOCOL_H2;
-	struct upstream *upstream = h2 || !again ? find_roomy(pool, endpoint) : NULL;
+	struct upstream *upstream = h2 || !again ? find_roomy(pool, endpoint, request->client)
+	                                         : NULL;
 	*label = pool_labels(pool)->endpoint_labels[endpoint];
 	if (!upstream)
-		upstream = dial(pool, endpoint);
+		upstream = dial(pool, endpoint, request->client);
 	if (!upstream) {
 		pool_report(pool, endpoint, false);
 		return NULL;

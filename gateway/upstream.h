@@ -13,6 +13,7 @@ struct upstream {
 	struct link link;
 	struct grave grave;
 	struct list node;   // in pool->connections
+	struct list own;    // in those of its client, where it is in somebody's name
 	struct list roomy;  // in pool->endpoints[endpoint].roomy, or in none while it has no room
 	struct pool *pool;
 	size_t endpoint;
@@ -20,6 +21,7 @@ struct upstream {
 	struct timer timer;    // connect timeout, then idle or stuck
 	int64_t connected_ns;  // 0: not yet
 	int64_t heard_ns;      // when the backend last said anything
+	int64_t ends_ns;       // no new calls from then on: its certificate ends
 	uint64_t bytes_out;    // when the timer was set
 	int64_t stuck_ns;  // since when the backend takes nothing; 0: it does, or is not asked to
 	bool closing;
@@ -52,6 +54,7 @@ void upstream_suspect(struct stream *stream, int64_t asked_ns);
 // When the stream's connection was made; 0: it is not yet.
 int64_t upstream_connected_ns(const struct stream *stream);
 
+bool upstream_welcomes(const struct upstream *upstream);                // new calls
 void upstream_close(struct upstream *upstream, enum stream_abort why);  // idempotent
 
 #endif

@@ -22,8 +22,10 @@ static uint64_t look_at(struct str path, uint64_t seed)
 	return str_hash(str_of((const char *)&looks, sizeof(looks)), seed);
 }
 
-static uint64_t look_at_tls(const struct config_tls *tls, uint64_t seen)
+static void look_at_tls(const struct config_tls *tls, struct str key, void *sum)
 {
+	(void)key;
+	uint64_t seen = *(const uint64_t *)sum;
 	for (size_t i = 0; i < tls->certificate_count; i++) {
 		seen = look_at(tls->certificates[i].certificate_chain.text, seen);
 		seen = look_at(tls->certificates[i].private_key.text, seen);
@@ -31,14 +33,13 @@ static uint64_t look_at_tls(const struct config_tls *tls, uint64_t seen)
 	for (size_t i = 0; i < tls->session_ticket_keys.count; i++)
 		seen = look_at(tls->session_ticket_keys.items[i].text, seen);
 	seen = look_at(tls->trusted_ca.text, seen);
-	return look_at(tls->crl.text, seen);
+	*(uint64_t *)sum = look_at(tls->crl.text, seen);
 }
 
 uint64_t watch_look(const struct config *config)
 {
-	uint64_t seen = look_at_tls(&config->admin_tls.tls, 1);
-	for (size_t i = 0; i < config->listener_count; i++)
-		seen = look_at_tls(&config->listeners[i].tls, seen);
+	uint64_t seen = 1;
+	config_each_tls(config, look_at_tls, &seen);
 	return seen;
 }
 

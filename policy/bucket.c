@@ -1,10 +1,18 @@
 #include "policy/bucket.h"
 
+#include "base/clock.h"
 #include "policy/limit.h"
 
 static struct bucket_limit *successor_of(const struct bucket_limit *limit)
 {
 	return atomic_load_explicit(&limit->successor, memory_order_acquire);
+}
+
+static void tell(
+        struct bucket_claim *claim, const struct gcra *gcra, uint64_t full_at, int64_t now_ns)
+{
+	claim->gcra = gcra;
+	claim->debt = gcra_debt(gcra, full_at, now_ns);
 }
 
 // One bucket, one claim: the gate's word is the bucket and a compare-and-swap is the take.
@@ -27,16 +35,16 @@ static int64_t take_single(struct bucket_claim *claim, int64_t now_ns)
 		// After the word: who took before has left the time it judged by.
 		int64_t gate_ns = gate_now(gate, now_ns);
 		uint64_t after = word;
-		int64_t wait_ns = gcra_take(&limit->gcra, &after, gate_ns);
+		int64_t wait_ns = gcra_take(&limit->gcra, &after, claim->tokens, gate_ns);
 		if (wait_ns) {
 			gate_count(&gate->refused);
+			tell(claim, &limit->gcra, word, gate_ns);
 			return wait_ns + (gate_ns - now_ns);
 		}
 		if (atomic_compare_exchange_weak_explicit(&gate->word, &word, after,
 		            memory_order_acq_rel, memory_order_relaxed)) {
 			gate_count(&gate->granted);
-			claim->gcra = &limit->gcra;
-			claim->debt = gcra_debt(&limit->gcra, after, gate_ns);
+			tell(claim, &limit->gcra, after, gate_ns);
 			return 0;
 		}
 	}
@@ -53,7 +61,8 @@ struct claimed {
 	struct shard *shard;  // NULL when not keyed
 	struct gate *gate;
 	struct fingerprint print;
-	size_t index;             // in the caller's array
+	size_t index;  // in the caller's array
+	uint64_t tokens;
 	uint64_t *bucket;         // where the token was taken; NULL: none was
 	struct shard_slot *slot;  // that holds `bucket`, if one does
 	uint64_t before;
@@ -157,8 +166,8 @@ static struct held *hold_overflow(struct taking *taking, struct claimed *claimed
 	return held;
 }
 
-// 0 when a token was taken, else how long there is none.
-static int64_t take_one(struct taking *taking, struct claimed *claimed)
+// Where the claim's tokens are, and by what time to judge.
+static struct held *find_bucket(struct taking *taking, struct claimed *claimed, uint64_t **bucket)
 {
 	struct held *held = find_held(taking, claimed->gate);
 	claimed->slot = NULL;
@@ -168,15 +177,28 @@ static int64_t take_one(struct taking *taking, struct claimed *claimed)
 		        claimed->shard, claimed->print, held->now_ns);
 	if (claimed->shard && !claimed->slot)
 		held = hold_overflow(taking, claimed);
-	uint64_t *bucket = claimed->slot ? &claimed->slot->full_at : &held->full_at;
+	*bucket = claimed->slot ? &claimed->slot->full_at : &held->full_at;
+	return held;
+}
+
+static void set_bucket(struct claimed *claimed, uint64_t *bucket, uint64_t full_at)
+{
+	*bucket = full_at;
+	if (claimed->slot)
+		shard_set(claimed->shard, claimed->slot, full_at);
+}
+
+// 0 when the tokens were taken, else how long they are not there.
+static int64_t take_one(struct taking *taking, struct claimed *claimed)
+{
+	uint64_t *bucket;
+	struct held *held = find_bucket(taking, claimed, &bucket);
 	uint64_t after = claimed->before = *bucket;
-	int64_t wait_ns = gcra_take(&claimed->limit->gcra, &after, held->now_ns);
+	int64_t wait_ns = gcra_take(&claimed->limit->gcra, &after, claimed->tokens, held->now_ns);
 	if (wait_ns)
 		return wait_ns + (held->now_ns - taking->now_ns);
 	claimed->bucket = bucket;
-	*bucket = after;
-	if (claimed->slot)
-		shard_set(claimed->shard, claimed->slot, after);
+	set_bucket(claimed, bucket, after);
 	return 0;
 }
 
@@ -186,11 +208,8 @@ static void put_back(struct taking *taking)
 {
 	for (size_t i = taking->count; i-- > 0;) {
 		struct claimed *claimed = &taking->claims[i];
-		if (!claimed->bucket)
-			continue;
-		*claimed->bucket = claimed->before;
-		if (claimed->slot)
-			shard_set(claimed->shard, claimed->slot, claimed->before);
+		if (claimed->bucket)
+			set_bucket(claimed, claimed->bucket, claimed->before);
 	}
 }
 
@@ -216,12 +235,13 @@ static int64_t take_held(struct taking *taking, size_t *refused_by)
 	return longest_ns;
 }
 
-static void tell(struct bucket_claim *claim, const struct claimed *claimed, struct taking *taking)
+static void tell_claimed(
+        struct bucket_claim *claims, const struct claimed *claimed, struct taking *taking)
 {
 	const struct held *held = find_held(
 	        taking, claimed->slot ? claimed->gate : &claimed->limit->gate);
-	claim->gcra = &claimed->limit->gcra;
-	claim->debt = gcra_debt(claim->gcra, *claimed->bucket, held->now_ns);
+	tell(&claims[claimed->index], &claimed->limit->gcra,
+	        claimed->bucket ? *claimed->bucket : claimed->before, held->now_ns);
 }
 
 struct bucket_left bucket_claim_left(const struct bucket_claim *claim)
@@ -232,23 +252,31 @@ struct bucket_left bucket_claim_left(const struct bucket_claim *claim)
 	        left / gcra->step, (int64_t)((claim->debt + gcra->scale - 1) / gcra->scale)};
 }
 
+static void begin(
+        struct taking *taking, const struct bucket_claim *claims, size_t count, int64_t now_ns)
+{
+	CHECK(count <= BUCKET_CLAIMS_MAX);
+	taking->count = count;
+	taking->held_count = 0;
+	taking->now_ns = now_ns;
+	for (size_t i = 0; i < count; i++) {
+		taking->claims[i].index = i;
+		taking->claims[i].tokens = claims[i].tokens;
+		aim(&taking->claims[i], claims[i].limit, claims[i].key);
+	}
+	hold_all(taking, claims);
+}
+
 static int64_t take_all(
         struct bucket_claim *claims, size_t count, int64_t now_ns, bool keep, size_t *refused_by)
 {
-	CHECK(count <= BUCKET_CLAIMS_MAX);
 	struct taking taking;
-	taking.count = count;
-	taking.held_count = 0;
-	taking.now_ns = now_ns;
+	begin(&taking, claims, count, now_ns);
 	taking.keep = keep;
-	for (size_t i = 0; i < count; i++) {
-		taking.claims[i].index = i;
-		aim(&taking.claims[i], claims[i].limit, claims[i].key);
-	}
-	hold_all(&taking, claims);
 	int64_t wait_ns = take_held(&taking, refused_by);
-	for (size_t i = 0; wait_ns == 0 && i < taking.count; i++)
-		tell(&claims[taking.claims[i].index], &taking.claims[i], &taking);
+	for (size_t i = 0; i < taking.count; i++)
+		if (wait_ns == 0 || taking.claims[i].index == *refused_by)
+			tell_claimed(claims, &taking.claims[i], &taking);
 	release_all(&taking);
 	return wait_ns;
 }
@@ -279,4 +307,24 @@ int64_t bucket_would_refuse(
 {
 	*refused_by = 0;
 	return take_all(claims, count, now_ns, false, refused_by);
+}
+
+int64_t bucket_borrow(const struct bucket_claim *claim, int64_t longest_ns, int64_t now_ns)
+{
+	const int64_t most_ns = (int64_t)BUCKET_BORROW_S * NS_PER_S;
+	struct taking taking;
+	uint64_t *bucket;
+	begin(&taking, claim, 1, now_ns);
+	struct claimed *claimed = &taking.claims[0];
+	struct held *held = find_bucket(&taking, claimed, &bucket);
+	uint64_t after = *bucket;
+	int64_t wait_ns = gcra_borrow(&claimed->limit->gcra, &after, claimed->tokens,
+	        longest_ns < most_ns ? longest_ns : most_ns, held->now_ns);
+	if (wait_ns >= 0)
+		set_bucket(claimed, bucket, after);
+	gate_count(wait_ns >= 0 ? &claimed->gate->granted : &claimed->gate->refused);
+	// Another's clock may be ahead, by which this was judged.
+	int64_t ahead_ns = held->now_ns - now_ns;
+	release_all(&taking);
+	return wait_ns > 0 ? wait_ns + ahead_ns : wait_ns < 0 ? wait_ns - ahead_ns : 0;
 }

@@ -1,5 +1,5 @@
 // Token buckets, exact over any number of threads. They decide as golang.org/x/time/rate's Allow()
-// does: `burst` tokens at the start, continuous refill, one token a call, never waiting; but in
+// does: `burst` tokens at the start, continuous refill, a token a call, never waiting; but in
 // integers, where that one rounds (gcra.h). A `limit` is one rate limit of one route: a single
 // bucket, or one per key in a table of fixed size (split.h). Limits are counted and known to their
 // store by name; the store outlives every snapshot, so that a reload keeps the buckets. A moment
@@ -46,8 +46,9 @@ enum { BUCKET_CLAIMS_MAX = 16, BUCKET_KEYS_MAX = 16 * 1024 * 1024 };
 // callers apart.
 struct bucket_claim {
 	struct bucket_limit *limit;
-	struct str key;  // empty where the limit is not keyed
-	// By bucket_take_all, where it took: what the bucket owes, for bucket_claim_left.
+	struct str key;   // empty where the limit is not keyed
+	uint64_t tokens;  // 0 is one; of more than the burst the burst is taken
+	// For bucket_claim_left: what the bucket owes, once it was taken from, or where it refuses.
 	const struct gcra *gcra;
 	uint64_t debt;
 };
@@ -60,8 +61,8 @@ struct bucket_left {
 };
 struct bucket_left bucket_claim_left(const struct bucket_claim *claim);
 
-// Takes one token from every claim's bucket, or none at all: 0 taken; otherwise *refused_by is the
-// index of a claim whose bucket was empty and the result is the nanoseconds until that same call
+// Takes every claim's tokens from its bucket, or none at all: 0 taken; otherwise *refused_by is the
+// index of a claim whose bucket had too few and the result is the nanoseconds until that same call
 // could pass (> 0, never less than the true wait; the longest where several were empty). No
 // interleaving of threads grants more than burst + rate x time from any bucket, and none refuses a
 // call because of tokens that another call did not keep. `count` is at most BUCKET_CLAIMS_MAX.
@@ -72,6 +73,13 @@ MUST_USE int64_t bucket_take_all(
 // is to be refused in any case.
 MUST_USE int64_t bucket_would_refuse(
         struct bucket_claim *claims, size_t count, int64_t now_ns, size_t *refused_by);
+
+// Takes one claim's tokens though they may not be there yet: in so many nanoseconds they are, first
+// come first served. Nothing is taken where that is longer than BUCKET_BORROW_S, or than
+// `longest_ns`: minus the time. Of limits whose rate is valid with twice the burst.
+enum { BUCKET_BORROW_S = 60 };
+MUST_USE int64_t bucket_borrow(
+        const struct bucket_claim *claim, int64_t longest_ns, int64_t now_ns);
 
 // Its buckets live elsewhere, and this one stands in where they cannot be asked: for bucket_view.
 void bucket_limit_set_shared(struct bucket_limit *limit, bool shared);

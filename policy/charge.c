@@ -1,11 +1,12 @@
-// What a call pays. All limits of its route must have a token, and none is taken unless all have.
-// Where some are shared the buckets of this process are only looked at first, so that nobody is
-// asked in vain; they pay when the store has answered. Shadows come last and refuse nobody.
+// What a call pays. All limits of its route must have its tokens, and none is taken unless all
+// have. Where some are shared the buckets of this process are only looked at first, so that nobody
+// is asked in vain; they pay when the store has answered. Shadows come last and refuse nobody.
 #include "policy/compiled.h"
 
 struct policy_toll {
 	const struct route *route;
-	struct arena *arena;  // NULL: nobody wants to be told quotas
+	struct arena *arena;
+	bool wants_quotas;
 	const struct route_limit *limits[BUCKET_CLAIMS_MAX];  // as they are for this caller
 	struct bucket_claim claims[BUCKET_CLAIMS_MAX];
 };
@@ -23,24 +24,26 @@ static void assess(struct policy_toll *toll, const struct route *route,
         const struct limit_facts *facts, struct arena *arena)
 {
 	toll->route = route;
-	toll->arena = facts->request->wants_quotas ? arena : NULL;
+	toll->arena = arena;
+	toll->wants_quotas = facts->request->wants_quotas;
 	for (size_t i = 0; i < route->limit_count; i++) {
 		const struct route_limit *limit = limit_for(&route->limits[i], facts->identity);
 		CHECK(limit->bucket);  // a policy compiled to be checked never decides
 		toll->limits[i] = limit;
-		toll->claims[i] = (struct bucket_claim){
-		        limit->bucket, limit_key(&limit->config->split, route, facts, arena)};
+		toll->claims[i] = (struct bucket_claim){.limit = limit->bucket,
+		        .key = limit_key(&limit->config->split, route, facts, arena),
+		        .tokens = limit_cost(&limit->config->cost, facts, arena)};
 	}
 }
 
 static void tell(struct policy_decision *decision, const struct policy_toll *toll, size_t limit,
         struct bucket_left left)
 {
-	if (!toll->arena)
+	if (!toll->wants_quotas)
 		return;
 	const struct config_rate_limit *config = toll->limits[limit]->config;
 	unsigned __int128 refill_ns = (unsigned __int128)config->burst *
-	                              (uint64_t)config->rate_period_ns / config->rate_count;
+	                              (uint64_t)config->rate.period_ns / config->rate.count;
 	if (!decision->quotas)
 		decision->quotas = arena_alloc(
 		        toll->arena, toll->route->limit_count * sizeof(*decision->quotas));
@@ -48,19 +51,29 @@ static void tell(struct policy_decision *decision, const struct policy_toll *tol
 	        limit, config->burst, (int64_t)refill_ns, left};
 }
 
-// A caller that is refused is told of that limit alone: it has none of it left, and the rest would
-// have to be asked for.
+// For the audit record: the limit, and what the call was to pay where calls differ in that.
+static struct str detail_of(const struct policy_toll *toll, size_t limit)
+{
+	struct str detail = toll->limits[limit]->detail;
+	if (!toll->limits[limit]->config->cost.max)
+		return detail;
+	return arena_printf(toll->arena, "%.*s: this call costs %llu", STR_FMT(detail),
+	        (unsigned long long)toll->claims[limit].tokens);
+}
+
+// A caller that is refused is told of that limit alone, for the rest would have to be asked for:
+// `left` of it may do for a cheaper call.
 static void refuse(struct policy_decision *decision, const struct policy_toll *toll, size_t limit,
-        int64_t wait_ns)
+        uint64_t left, int64_t wait_ns)
 {
 	decision->reason = REASON_rate_limited;
 	decision->crowded = false;
 	decision->retry_after_ns = wait_ns;
 	decision->limit_index = (int)limit;
 	decision->matched_rule = toll->limits[limit]->rule;
-	decision->detail = toll->limits[limit]->detail;
+	decision->detail = detail_of(toll, limit);
 	decision->quota_count = 0;
-	tell(decision, toll, limit, (struct bucket_left){0, wait_ns});
+	tell(decision, toll, limit, (struct bucket_left){left, wait_ns});
 }
 
 static bool is_shared(const struct policy_toll *toll, size_t limit)
@@ -105,8 +118,9 @@ static bool pay_here(
 	int64_t wait_ns = take ? bucket_take_all(claims, count, now_ns, &refused_by)
 	                       : bucket_would_refuse(claims, count, now_ns, &refused_by);
 	if (wait_ns)
-		refuse(decision, toll, limits[refused_by], wait_ns);
-	for (size_t i = 0; toll->arena && take && !wait_ns && i < count; i++)
+		refuse(decision, toll, limits[refused_by],
+		        bucket_claim_left(&claims[refused_by]).tokens, wait_ns);
+	for (size_t i = 0; toll->wants_quotas && take && !wait_ns && i < count; i++)
 		tell(decision, toll, limits[i], bucket_claim_left(&claims[i]));
 	return wait_ns == 0;
 }
@@ -118,7 +132,7 @@ static void add_shadow(struct policy_decision *decision, const struct policy_tol
 		decision->shadows = arena_alloc(
 		        arena, toll->route->limit_count * sizeof(*decision->shadows));
 	decision->shadows[decision->shadow_count++] = (struct policy_shadow){
-	        limit, toll->limits[limit]->rule, toll->limits[limit]->detail, wait_ns};
+	        limit, toll->limits[limit]->rule, detail_of(toll, limit), wait_ns};
 }
 
 // Once the call passes.
@@ -150,6 +164,7 @@ static void leave_open(
 			        .config = toll->limits[i]->config,
 			        .name = toll->limits[i]->name,
 			        .key = toll->claims[i].key,
+			        .tokens = toll->claims[i].tokens,
 			        .limit_index = i,
 			        .shadow = is_shadow(toll, i),
 			};
@@ -212,7 +227,7 @@ void policy_settle(struct policy_decision *decision, int64_t now_ns, struct aren
 	const struct policy_claim *claim = refused_claim(decision);
 	if (claim) {
 		bucket_limit_count(toll->claims[claim->limit_index].limit, false);
-		refuse(decision, toll, claim->limit_index, claim->wait_ns);
+		refuse(decision, toll, claim->limit_index, 0, claim->wait_ns);
 		return;
 	}
 	for (size_t i = 0; i < decision->claim_count; i++)

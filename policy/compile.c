@@ -222,6 +222,7 @@ static void compile_route(const struct compiling *compiling, struct policy_liste
 		        patterns_known);
 	limits_compile(route, key, arena, compiling->problems);
 	places_compile(route, key, arena, compiling->problems);
+	flows_compile(route, key, arena, compiling->problems);
 	if (!matched)
 		return;
 	check_reachable(compiling, &listener->index, route, key);
@@ -259,13 +260,26 @@ static void compile_admin(const struct compiling *compiling, struct policy_liste
 	        STR("admin.tls.match_subject_alt_names"), &admin->patterns, &admin->pattern_count);
 }
 
+static void compile_backends(const struct compiling *compiling, struct policy *policy)
+{
+	const struct config *config = compiling->config;
+	struct arena *arena = compiling->arena;
+	policy->backends = arena_zalloc(arena, config->backend_count * sizeof(*policy->backends));
+	for (size_t i = 0; i < config->backend_count; i++)
+		compile_patterns(compiling, &config->backends[i].tls.tls.match_subject_alt_names,
+		        arena_printf(arena, "backends[%zu].tls.match_subject_alt_names", i),
+		        &policy->backends[i].patterns, &policy->backends[i].pattern_count);
+}
+
 static void bind_buckets(struct policy *policy, struct bucket_store *store)
 {
 	int64_t now_ns = clock_monotonic_ns();
 	for (size_t i = 0; i < policy->listener_count; i++) {
 		places_bind(&policy->listeners[i], store, &policy->arena);
-		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
+		for (size_t r = 0; r < policy->listeners[i].route_count; r++) {
 			limits_bind(&policy->listeners[i].routes[r], store, &policy->arena, now_ns);
+			flows_bind(&policy->listeners[i].routes[r], store, now_ns);
+		}
 	}
 }
 
@@ -280,6 +294,7 @@ struct policy *policy_compile(
 	for (size_t i = 0; i < config->listener_count; i++)
 		compile_listener(&compiling, &policy->listeners[i], &config->listeners[i], i);
 	compile_admin(&compiling, &policy->admin);
+	compile_backends(&compiling, policy);
 	// Also where somebody else complained: a refused file must not touch the buckets in force.
 	if (problems->count) {
 		policy_free(policy);
@@ -296,8 +311,10 @@ void policy_free(struct policy *policy)
 		return;
 	for (size_t i = 0; i < policy->listener_count; i++) {
 		places_unbind(&policy->listeners[i]);
-		for (size_t r = 0; r < policy->listeners[i].route_count; r++)
+		for (size_t r = 0; r < policy->listeners[i].route_count; r++) {
 			limits_unbind(&policy->listeners[i].routes[r]);
+			flows_unbind(&policy->listeners[i].routes[r]);
+		}
 	}
 	arena_fini(&policy->arena);
 	free(policy);

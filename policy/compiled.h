@@ -20,7 +20,8 @@ struct policy {
 	struct arena arena;
 	struct policy_listener *listeners;
 	size_t listener_count;
-	struct policy_listener admin;  // patterns alone, and none without `admin.tls`
+	struct policy_listener admin;      // patterns alone, and none without `admin.tls`
+	struct policy_listener *backends;  // by backend: patterns alone, those of `tls`
 };
 
 // Rules, details and checks of one route's limits; `key` is the route's place in the file. Their
@@ -33,10 +34,11 @@ void limits_bind(
 void limits_unbind(struct route *route);
 
 // What a limit's name begins with; ` per identity, method`; whether `many` splits no less than
-// `few`.
+// `few`, and `high` refills no slower than `low`.
 void limits_name(const struct route *route, struct buffer *name);
 void limits_describe_split(const struct config_split *split, struct buffer *text);
 bool limits_split_within(const struct config_split *few, const struct config_split *many);
+bool limits_rate_within(const struct config_rate *low, const struct config_rate *high);
 
 // What tells calls apart.
 struct limit_facts {
@@ -48,6 +50,9 @@ struct limit_facts {
 // What tells this call from others under that limit; empty without `per`.
 struct str limit_key(const struct config_split *split, const struct route *route,
         const struct limit_facts *facts, struct arena *arena);
+// What the call costs, in tokens: from 1 to what the limit's `cost` says at most.
+uint64_t limit_cost(
+        const struct config_cost *cost, const struct limit_facts *facts, struct arena *arena);
 
 // Places, in places.c: what compiling makes of ceilings on calls and connections.
 void places_compile(
@@ -57,6 +62,14 @@ void places_unbind(struct policy_listener *listener);
 // Takes a place of every ceiling, or none; false where one is reached: the decision says which.
 MUST_USE bool places_take(const struct route *route, const struct limit_facts *facts,
         struct arena *arena, struct policy_decision *decision);
+
+// What calls pass on, in flows.c.
+void flows_compile(
+        struct route *route, struct str key, struct arena *arena, struct config_problems *problems);
+void flows_bind(struct route *route, struct bucket_store *store, int64_t now_ns);
+void flows_unbind(struct route *route);
+void flows_assess(const struct route *route, const struct limit_facts *facts, struct arena *arena,
+        struct policy_decision *decision);
 
 // What a call pays, in charge.c. Takes the tokens, or with `take` false only looks for them; where
 // limits are shared, looks and leaves the verdict open. False where a limit refuses: the decision

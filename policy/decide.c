@@ -30,10 +30,9 @@ static struct str nearest(const struct spiffe_pattern *patterns, size_t count,
 	        arena, "matches none of %zu, nearest %.*s", count, STR_FMT(pattern->text));
 }
 
-void policy_identify(const struct policy *policy, size_t listener, const struct policy_peer *peer,
+static void identify(const struct policy_listener *at, const struct policy_peer *peer,
         struct arena *arena, struct policy_identity *identity)
 {
-	const struct policy_listener *at = listener_of(policy, listener);
 	const char *why;
 	*identity = (struct policy_identity){.reason = peer->reason, .detail = peer->detail};
 	// First of all: what is said of a chain that did not verify is worth nothing.
@@ -55,6 +54,18 @@ void policy_identify(const struct policy *policy, size_t listener, const struct 
 		return;
 	}
 	identity->reason = REASON_NONE;
+}
+
+void policy_identify(const struct policy *policy, size_t listener, const struct policy_peer *peer,
+        struct arena *arena, struct policy_identity *identity)
+{
+	identify(listener_of(policy, listener), peer, arena, identity);
+}
+
+void policy_identify_server(const struct policy *policy, size_t backend,
+        const struct policy_peer *peer, struct arena *arena, struct policy_identity *identity)
+{
+	identify(&policy->backends[backend], peer, arena, identity);
 }
 
 static bool takes_method(const struct route *route, const void *method)
@@ -154,10 +165,14 @@ static void judge(const struct policy_listener *listener, const struct policy_id
 	// Places first: whoever finds none shall not have paid.
 	if (takes && !places_take(route, &facts, arena, decision))
 		return;
-	if (!charge(route, &facts, takes, now_ns, arena, decision))
+	if (!charge(route, &facts, takes, now_ns, arena, decision)) {
 		policy_leave(decision);
-	else if (takes)
-		decision->reason = REASON_NONE;
+		return;
+	}
+	if (!takes)
+		return;
+	decision->reason = REASON_NONE;
+	flows_assess(route, &facts, arena, decision);
 }
 
 void policy_decide(const struct policy *policy, size_t listener,

@@ -36,8 +36,17 @@ static inline uint64_t gcra_debt(const struct gcra *gcra, uint64_t full_at, int6
 	return ahead > 0 ? (uint64_t)ahead : 0;
 }
 
-// Takes a token: 0, and *full_at is moved; or the nanoseconds until there is one, rounded up.
-MUST_USE int64_t gcra_take(const struct gcra *gcra, uint64_t *full_at, int64_t now_ns);
+// Takes so many tokens, 0 being one, all or none: 0, and *full_at is moved; or the nanoseconds
+// until they are there, rounded up. More than the burst would never be there: who wants more takes
+// that.
+MUST_USE int64_t gcra_take(
+        const struct gcra *gcra, uint64_t *full_at, uint64_t tokens, int64_t now_ns);
+
+// Takes so many tokens though they may not be there yet: in so many nanoseconds they are, rounded
+// up, and nobody else gets them first. Nothing is taken where that is longer than `longest_ns`, or
+// than can be counted: minus the time. The rate must be valid with twice the burst.
+MUST_USE int64_t gcra_borrow(const struct gcra *gcra, uint64_t *full_at, uint64_t tokens,
+        int64_t longest_ns, int64_t now_ns);
 
 // The same bucket with what lies in the past brought up to now, given that the last sweep was at
 // `swept_ns`, however long ago.
@@ -45,7 +54,7 @@ MUST_USE uint64_t gcra_sweep(
         const struct gcra *gcra, uint64_t full_at, int64_t swept_ns, int64_t now_ns);
 
 // The bucket under other numbers with as many tokens as it has now, rounded down, at most the new
-// burst.
+// burst; what was borrowed is still owed, as far as can be counted.
 MUST_USE uint64_t gcra_convert(
         const struct gcra *from, uint64_t full_at, const struct gcra *to, int64_t now_ns);
 

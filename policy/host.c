@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#include "conf/address.h"
+
 static bool is_host_byte(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -25,11 +27,8 @@ static bool literal(struct str authority, struct arena *arena, struct str *host)
 	if (!close)
 		return false;
 	size_t len = (size_t)(close - authority.at) - 1;
-	if (len >= sizeof(text) || !is_port(str_skip(authority, len + 2)))
-		return false;
-	memcpy(text, authority.at + 1, len);
-	text[len] = '\0';
-	if (strlen(text) != len || inet_pton(AF_INET6, text, &address) != 1)
+	if (!is_port(str_skip(authority, len + 2)) ||
+	        !address_numeric(str_of(authority.at + 1, len), AF_INET6, &address))
 		return false;
 	CHECK(inet_ntop(AF_INET6, &address, text, sizeof(text)));
 	*host = arena_printf(arena, "[%s]", text);

@@ -22,13 +22,21 @@ bool limits_split_within(const struct config_split *few, const struct config_spl
 	return true;
 }
 
+bool limits_rate_within(const struct config_rate *low, const struct config_rate *high)
+{
+	return (unsigned __int128)low->count * (uint64_t)high->period_ns <=
+	       (unsigned __int128)high->count * (uint64_t)low->period_ns;
+}
+
 // Two limits are held against each other where the same buckets would count both: one of the fleet
 // may be asked in vain, and then another may refuse. Shadows refuse nothing, and what overrides say
 // is not looked at.
 static bool same_store(const struct config_rate_limit *a, const struct config_rate_limit *b)
 {
 	return a->store == b->store && a->fleet == b->fleet && a->on_failure == b->on_failure &&
-	       !a->shadow && !b->shadow && !a->override_count && !b->override_count;
+	       !a->shadow && !b->shadow && !a->override_count && !b->override_count &&
+	       a->cost.max == b->cost.max && a->cost.body == b->cost.body &&
+	       str_eq(a->cost.header.text, b->cost.header.text);
 }
 
 // With no higher rate and no larger burst, and no finer split, `first` never has more tokens than
@@ -37,9 +45,7 @@ static bool always_refuses_first(
         const struct config_rate_limit *first, const struct config_rate_limit *other)
 {
 	return same_store(first, other) && limits_split_within(&first->split, &other->split) &&
-	       first->burst <= other->burst &&
-	       (unsigned __int128)first->rate_count * (uint64_t)other->rate_period_ns <=
-	               (unsigned __int128)other->rate_count * (uint64_t)first->rate_period_ns;
+	       first->burst <= other->burst && limits_rate_within(&first->rate, &other->rate);
 }
 
 static const char *per_name(enum config_per kind)
@@ -64,14 +70,26 @@ void limits_describe_split(const struct config_split *split, struct buffer *text
 		        STR_FMT(split->per[i].header));
 }
 
+static void describe_cost(const struct config_cost *cost, struct buffer *text)
+{
+	if (cost->body) {
+		buffer_append_str(text, STR(", by "));
+		value_write_size(cost->body, text);
+		buffer_append_str(text, STR(" of body"));
+	} else if (cost->max) {
+		buffer_printf(text, ", by %.*s", STR_FMT(cost->header.text));
+	}
+}
+
 // `who`: the pattern it is for, where it is an override.
 static struct str describe(
         const struct config_rate_limit *limit, struct str who, struct arena *arena)
 {
 	struct buffer text = {0};
-	value_write_rate(limit->rate_count, limit->rate_period_ns, &text);
+	value_write_rate(limit->rate.count, limit->rate.period_ns, &text);
 	buffer_printf(&text, " burst %llu", (unsigned long long)limit->burst);
 	limits_describe_split(&limit->split, &text);
+	describe_cost(&limit->cost, &text);
 	if (limit->store == STORE_REDIS)
 		buffer_append_str(&text, STR(", in redis"));
 	else if (limit->fleet > 1)
@@ -88,15 +106,15 @@ static struct str describe(
 static struct bucket_rate rate_of(const struct config_rate_limit *limit)
 {
 	int64_t period_ns;
-	if (__builtin_mul_overflow(limit->rate_period_ns, limit->fleet, &period_ns))
+	if (__builtin_mul_overflow(limit->rate.period_ns, limit->fleet, &period_ns))
 		period_ns = INT64_MAX;
-	return (struct bucket_rate){limit->rate_count, period_ns, limit->burst / limit->fleet};
+	return (struct bucket_rate){limit->rate.count, period_ns, limit->burst / limit->fleet};
 }
 
 // False when there is nothing to conclude from: the reader has complained (config_load_faulty).
 static bool is_known(const struct config_rate_limit *limit)
 {
-	return limit->rate_count && limit->rate_period_ns > 0 && limit->burst && limit->fleet &&
+	return limit->rate.count && limit->rate.period_ns > 0 && limit->burst && limit->fleet &&
 	       limit->fleet <= limit->burst;
 }
 
@@ -127,7 +145,7 @@ static void check_numbers(
 		        "cannot be counted exactly: the burst takes too long to refill at such a "
 		        "rate; expected a smaller burst or a rounder rate");
 	else if (limit->store == STORE_REDIS &&
-	         limit->burst > SHARED_DEPTH_MAX / ((uint64_t)limit->rate_period_ns / NS_PER_US))
+	         limit->burst > SHARED_DEPTH_MAX / ((uint64_t)limit->rate.period_ns / NS_PER_US))
 		config_problem_add(problems, limit->mark, key,
 		        "cannot be counted exactly in redis; expected a smaller burst, or a rate "
 		        "by a shorter time");
@@ -289,4 +307,22 @@ struct str limit_key(const struct config_split *config, const struct route *rout
 		at += parts[i].len;
 	}
 	return str_of(key, len);
+}
+
+uint64_t limit_cost(
+        const struct config_cost *cost, const struct limit_facts *facts, struct arena *arena)
+{
+	const struct policy_request *request = facts->request;
+	uint64_t tokens;
+	if (!cost->max)
+		return 1;
+	if (cost->body) {
+		if (request->body_bytes < 0)
+			return cost->max;
+		uint64_t bytes = (uint64_t)request->body_bytes;
+		tokens = bytes / cost->body + (bytes % cost->body > 0);
+		return tokens == 0 ? 1 : tokens < cost->max ? tokens : cost->max;
+	}
+	struct str said = request->header(request->headers, cost->header.text, arena);
+	return str_to_u64(said, cost->max, &tokens) && tokens ? tokens : cost->max;
 }

@@ -17,10 +17,10 @@
 
 struct policy;
 
-// Compiles every listener's patterns, routes and limits; problems (bad patterns, unreachable
-// routes, `allow` patterns that no listener pattern can satisfy, limits that never fire) are added
-// with their place. NULL when there was any. Borrows `config`, which must outlive it. Buckets come
-// from `store`; NULL for a mere check.
+// Compiles every listener's patterns, routes and limits, and backends' patterns; problems (bad
+// patterns, unreachable routes, `allow` patterns that no listener pattern can satisfy, limits that
+// never fire) are added with their place. NULL when there was any. Borrows `config`, which must
+// outlive it. Buckets come from `store`; NULL for a mere check.
 MUST_USE struct policy *policy_compile(
         const struct config *config, struct bucket_store *store, struct config_problems *problems);
 void policy_free(struct policy *policy);
@@ -44,17 +44,21 @@ struct policy_identity {
 #define POLICY_ADMIN SIZE_MAX
 void policy_identify(const struct policy *policy, size_t listener, const struct policy_peer *peer,
         struct arena *arena, struct policy_identity *identity);
+// The same of a server: whether it is one of the backend's, by `match_subject_alt_names`.
+void policy_identify_server(const struct policy *policy, size_t backend,
+        const struct policy_peer *peer, struct arena *arena, struct policy_identity *identity);
 
 struct policy_request {
-	bool grpc;          // content-type begins with application/grpc
-	struct str method;  // HTTP method
-	struct str path;    // normalised, without the query
-	struct str host;    // without port, lower case
-	bool websocket;     // asks for the upgrade
-	bool too_large;     // announces a body over the listener's `limits.body_bytes`
-	bool wants_quotas;  // the caller is to be told what is left
+	bool grpc;           // content-type begins with application/grpc
+	struct str method;   // HTTP method
+	struct str path;     // normalised, without the query
+	struct str host;     // without port, lower case
+	bool websocket;      // asks for the upgrade
+	bool too_large;      // announces a body over the listener's `limits.body_bytes`
+	int64_t body_bytes;  // as announced; -1: that is not known
+	bool wants_quotas;   // the caller is to be told what is left
 	struct str source_ip;
-	// The value of a header for `per: [header:NAME]`; repeated fields are joined with ',';
+	// The value of a header, for `per` and `cost`; repeated fields are joined with ',';
 	// empty when absent.
 	struct str (*header)(const void *headers, struct str name, struct arena *arena);
 	const void *headers;
@@ -71,6 +75,7 @@ struct policy_claim {
 	const struct config_rate_limit *config;
 	struct str name;     // of the limit: the same in every gateway of the fleet
 	struct str key;      // tells its buckets apart; arbitrary bytes
+	uint64_t tokens;     // wanted, >= 1
 	size_t limit_index;  // among the route's
 	bool shadow;         // a refusal of its refuses nothing; wait_ns is not asked for
 	// By whoever asks: the answer; how long the call could not pass where it is a refusal;
@@ -103,6 +108,14 @@ struct policy_places {
 	struct tally_place of[CONFIG_CALL_LIMITS_MAX];
 };
 
+// One of the route's `flow_limits`, as it is for this call.
+struct policy_flow {
+	const struct config_flow_limit *config;
+	struct str rule, detail;
+	struct bucket_claim claim;
+	uint64_t piece;  // bytes that are paid for at once; 0: it counts messages
+};
+
 struct policy_decision {
 	enum reason reason;                // REASON_NONE: allowed
 	const struct config_route *route;  // NULL when none matched
@@ -124,6 +137,8 @@ struct policy_decision {
 	size_t claim_count;
 	struct policy_claim *claims;
 	struct policy_toll *toll;
+	struct policy_flow *flows;  // where the call passes: what is still to be paid on the way
+	size_t flow_count;
 };
 
 // The whole verdict in order: identity, route, access list, what the route takes, places of
@@ -137,6 +152,20 @@ void policy_decide(const struct policy *policy, size_t listener,
 // failed. Where that refuses, the tokens that were granted are the asker's to give back. The
 // policy, and the arena and request of the decision, are those of policy_decide and still alive.
 void policy_settle(struct policy_decision *decision, int64_t now_ns, struct arena *arena);
+
+// Pays for a message of a call that passed, or for a piece of its body: how long that has to wait,
+// and whether it may not pass at all (then: how long no other could, at least). What waits is paid
+// for, first come first served; but for what would wait longer than the `left_ns` that the call
+// has. It would take the tokens of others, and pass never.
+struct policy_passage {
+	int64_t wait_ns;
+	bool refused;
+	bool too_late;
+	size_t by;  // which of the flows; where wait_ns > 0
+};
+MUST_USE struct policy_passage policy_pass(const struct policy_decision *decision,
+        enum config_flow_direction direction, bool messages, uint64_t count, int64_t left_ns,
+        int64_t now_ns);
 
 // The verdict that there is no room: where the backend filled up while claims were open.
 void policy_refuse_crowded(struct policy_decision *decision);

@@ -43,6 +43,14 @@ struct call_limit {
 	struct str detail;    // `10 calls at once per identity`
 };
 
+struct flow_limit {
+	const struct config_flow_limit *config;
+	struct bucket_limit *bucket;  // NULL in a mere check
+	struct str rule;              // `flow_limits[0]`
+	struct str detail;            // `100/s messages burst 200 of requests per identity`
+	uint64_t piece;               // bytes that are paid for at once; 0: it counts messages
+};
+
 struct route {
 	const struct config_route *config;
 	enum route_kind kind;
@@ -57,6 +65,8 @@ struct route {
 	size_t shadow_count;  // and those with `shadow: true`
 	struct call_limit *call_limits;
 	size_t call_limit_count;
+	struct flow_limit *flow_limits;
+	size_t flow_limit_count;
 };
 
 // Kind and key from a route's pattern; false with a sentence in *why.

@@ -26,15 +26,19 @@ void abuse_watch(const SSL *ssl, int where, int value)
 	struct tls_session *session = SSL_get_app_data(ssl);
 	if (where & SSL_CB_ALERT)
 		note_alert(session, where & SSL_CB_WRITE, value);
-	else if ((where & SSL_CB_LOOP) && SSL_get_state(ssl) == TLS_ST_SR_KEY_UPDATE)
+	else if ((where & SSL_CB_LOOP) && (SSL_get_state(ssl) == TLS_ST_SR_KEY_UPDATE ||
+	                                          SSL_get_state(ssl) == TLS_ST_CR_KEY_UPDATE))
 		session->key_updates++;
 }
 
 struct str abuse_seen(const struct tls_session *session)
 {
+	bool dials = session->server_name;
 	if (session->sent_no_renegotiation)
-		return STR("the client asked for renegotiation");
+		return dials ? STR("the server asked for renegotiation")
+		             : STR("the client asked for renegotiation");
 	if (session->key_updates > KEY_UPDATES_FREE + session->received / BYTES_PER_KEY_UPDATE)
-		return STR("the client sent a flood of key updates");
+		return dials ? STR("the server sent a flood of key updates")
+		             : STR("the client sent a flood of key updates");
 	return str_of(NULL, 0);
 }

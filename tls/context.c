@@ -48,9 +48,10 @@ static void set_options(SSL_CTX *library)
 #endif
 	SSL_CTX_set_options(library, options);
 	// What a distribution's openssl.cnf may have loosened.
-	SSL_CTX_clear_options(library,
-	        SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION | SSL_OP_ALLOW_CLIENT_RENEGOTIATION |
-	                SSL_OP_NO_EXTENDED_MASTER_SECRET | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_clear_options(
+	        library, SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION |
+	                         SSL_OP_ALLOW_CLIENT_RENEGOTIATION | SSL_OP_LEGACY_SERVER_CONNECT |
+	                         SSL_OP_NO_EXTENDED_MASTER_SECRET | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(library, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 	CHECK(SSL_CTX_set_num_tickets(library, 0) == 1);  // see resume.h
 	CHECK(SSL_CTX_set_max_early_data(library, 0) == 1);
@@ -66,7 +67,6 @@ static void set_algorithms(SSL_CTX *library, enum config_tls_version lowest)
 	CHECK(SSL_CTX_set_ciphersuites(library, ciphers_1_3) == 1);
 	CHECK(SSL_CTX_set1_groups_list(library, groups) == 1);
 	CHECK(SSL_CTX_set1_sigalgs_list(library, signatures) == 1);
-	CHECK(SSL_CTX_set1_client_sigalgs_list(library, signatures) == 1);
 }
 
 static X509_STORE *store_of(const struct material_trust *trust)
@@ -82,13 +82,14 @@ static X509_STORE *store_of(const struct material_trust *trust)
 
 // No list of CA names is sent with the request: a client would hold its certificate back where none
 // fits, and the record could only say "missing" for "untrusted".
-static void set_verification(struct tls_context *context, bool required)
+static void set_verification(
+        struct tls_context *context, int (*verify)(X509_STORE_CTX *, void *), bool required)
 {
 	int mode = SSL_VERIFY_PEER;
 	if (context->alert && required)
 		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 	SSL_CTX_set_verify(context->library, mode, NULL);
-	SSL_CTX_set_cert_verify_callback(context->library, verify_client, NULL);
+	SSL_CTX_set_cert_verify_callback(context->library, verify, NULL);
 	SSL_CTX_set_max_cert_list(context->library, CERTIFICATES_BYTES_MAX);
 	SSL_CTX_set_cert_store(context->library, store_of(&context->trust));
 }
@@ -96,26 +97,24 @@ static void set_verification(struct tls_context *context, bool required)
 static bool set_certificates(struct tls_context *context)
 {
 	struct material_pair *first = &context->pairs[0];
-	if (SSL_CTX_use_cert_and_key(context->library, first->leaf, first->key, first->chain, 1) !=
-	        1)
-		return false;
-	if (context->pair_count > 1)
-		SSL_CTX_set_cert_cb(context->library, select_certificate, context);
-	return true;
+	if (context->pair_count == 0)
+		return true;
+	return SSL_CTX_use_cert_and_key(
+	               context->library, first->leaf, first->key, first->chain, 1) == 1;
 }
 
 static bool load(struct tls_context *context, const struct config_tls *tls, struct str key_path,
         struct config_problems *problems)
 {
 	// `check` comes with faulty configs too: what was not understood there is missing here.
-	bool loaded = tls->certificate_count > 0;
+	bool loaded = tls->certificate_count > 0 || tls->side == TLS_OF_BACKEND;
 	context->pair_count = tls->certificate_count;
 	context->pairs = must_alloc(tls->certificate_count * sizeof(*context->pairs));
 	for (size_t i = 0; i < tls->certificate_count; i++) {
-		struct str key = tls->admin
-		                         ? key_path
-		                         : arena_printf(&context->arena, "%.*s.certificates[%zu]",
-		                                   STR_FMT(key_path), i);
+		struct str key = tls->side == TLS_OF_LISTENER
+		                         ? arena_printf(&context->arena, "%.*s.certificates[%zu]",
+		                                   STR_FMT(key_path), i)
+		                         : key_path;
 		loaded &= material_pair_load(
 		        &context->pairs[i], &tls->certificates[i], key, &context->arena, problems);
 	}
@@ -125,24 +124,43 @@ static bool load(struct tls_context *context, const struct config_tls *tls, stru
 	return loaded;
 }
 
-static void set_up(struct tls_context *context, const struct config_tls *tls)
+static void set_up(
+        struct tls_context *context, const struct config_tls *tls, const SSL_METHOD *method)
 {
 	expiry_collect(context, tls);
 	lookup_begin();
-	context->library = SSL_CTX_new_ex(NULL, LOOKUP_QUERY, TLS_server_method());
+	context->library = SSL_CTX_new_ex(NULL, LOOKUP_QUERY, method);
 	CHECK(context->library);
 	context->pipe = pipe_method_new();
+	set_options(context->library);
+	set_algorithms(context->library, tls->min_version);
+	SSL_CTX_set_info_callback(context->library, abuse_watch);
+}
+
+static void set_up_serving(struct tls_context *context, const struct config_tls *tls)
+{
+	set_up(context, tls, TLS_server_method());
+	CHECK(SSL_CTX_set1_client_sigalgs_list(context->library, signatures) == 1);
 	context->verdicts = verdict_table_new();
 	context->resume = resume_store_new(context->library);
 	context->decoded = decode_table_new();
 	context->alert = tls->on_unauthenticated == UNAUTHENTICATED_ALERT;
-	set_options(context->library);
 	ticket_set_up(context);
-	set_algorithms(context->library, tls->min_version);
-	set_verification(context, tls->require_client_certificate);
-	SSL_CTX_set_info_callback(context->library, abuse_watch);
+	set_verification(context, verify_client, tls->require_client_certificate);
 	SSL_CTX_set_alpn_select_cb(
-	        context->library, tls->admin ? select_http1 : select_protocol, NULL);
+	        context->library, tls->side == TLS_OF_ADMIN ? select_http1 : select_protocol, NULL);
+	if (context->pair_count > 1)
+		SSL_CTX_set_cert_cb(context->library, select_certificate, context);
+}
+
+// No session is kept: one that is taken up again shows no certificate.
+static void set_up_dialling(struct tls_context *context, const struct config_tls *tls)
+{
+	set_up(context, tls, TLS_client_method());
+	SSL_CTX_set_session_cache_mode(context->library, SSL_SESS_CACHE_OFF);
+	context->alert = true;
+	context->by_name = tls->match_subject_alt_names.count == 0;
+	set_verification(context, verify_server, true);
 }
 
 struct tls_context *tls_context_new(
@@ -150,10 +168,14 @@ struct tls_context *tls_context_new(
 {
 	struct tls_context *context = must_alloc(sizeof(*context));
 	atomic_init(&context->references, 1);
+	context->side = tls->side;
 	ERR_clear_error();
 	if (!load(context, tls, key_path, problems))
 		goto fail;
-	set_up(context, tls);
+	if (tls->side == TLS_OF_BACKEND)
+		set_up_dialling(context, tls);
+	else
+		set_up_serving(context, tls);
 	if (!set_certificates(context)) {
 		config_problem_add(problems, tls->certificates[0].certificate_chain.mark, key_path,
 		        "%.*s: OpenSSL will not serve it: %s",

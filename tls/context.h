@@ -15,16 +15,19 @@ struct tls_context {
 	struct arena arena;
 	SSL_CTX *library;
 	BIO_METHOD *pipe;
+	enum config_tls_side side;
 	struct material_pair *pairs;  // the gateway's certificates; the first is the default
 	size_t pair_count;
 	struct material_trust trust;
-	struct verdict_table *verdicts;  // the two bind themselves to this trust
+	// Of what serves, NULL in what dials; the first two bind themselves to this trust.
+	struct verdict_table *verdicts;
 	struct resume_store *resume;
-	struct ticket_keys tickets;
 	struct decode_table *decoded;
+	struct ticket_keys tickets;
 	struct tls_expiry *expiries;  // in the arena
 	size_t expiry_count;
-	bool alert;  // on_unauthenticated: alert
+	bool alert;    // a refused peer ends the handshake: on_unauthenticated, and every server
+	bool by_name;  // servers are known by their host names, not by SPIFFE IDs
 };
 
 #endif

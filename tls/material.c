@@ -260,7 +260,9 @@ static bool digest_trust(struct material_trust *trust)
 bool material_trust_load(struct material_trust *trust, const struct config_tls *tls,
         struct str key_path, struct arena *arena, struct config_problems *problems)
 {
-	struct str key = tls->admin ? key_path : key_below(arena, key_path, "validation_context");
+	struct str key = tls->side == TLS_OF_LISTENER
+	                         ? key_below(arena, key_path, "validation_context")
+	                         : key_path;
 	struct pem_place bundle = {&tls->trusted_ca, key_below(arena, key, "trusted_ca"), problems};
 	struct pem_place lists = {&tls->crl, key_below(arena, key, "crl"), problems};
 	bool good = load_authorities(trust, &bundle, arena);

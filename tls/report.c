@@ -46,7 +46,7 @@ static const SSL_CIPHER *agreed_cipher(const struct tls_session *session)
 // Before a suite is agreed on, the library names the newest version it knows.
 bool tls_session_may_wait(const struct tls_session *session)
 {
-	return SSL_version(session->ssl) >= TLS1_3_VERSION;
+	return !session->server_name && SSL_version(session->ssl) >= TLS1_3_VERSION;
 }
 
 struct str tls_session_version(const struct tls_session *session)

@@ -25,10 +25,9 @@ static void clear_errors(void)
 		ERR_clear_error();
 }
 
-struct tls_session *tls_session_new(
+struct tls_session *session_new(
         struct tls_context *context, struct buffer *out, tls_judge judge, void *owner)
 {
-	CHECK(judge || !context->alert);
 	struct tls_session *session = must_alloc(sizeof(*session));
 	session->context = tls_context_ref(context);
 	session->out = out;
@@ -36,12 +35,21 @@ struct tls_session *tls_session_new(
 	session->owner = owner;
 	session->alert_sent = session->alert_received = ALERT_NONE;
 	session->peer.reason = REASON_certificate_missing;
-	session->peer.detail = STR("the client sent no certificate");
+	session->peer.detail = STR("no certificate was sent");
 	session->ssl = SSL_new(context->library);
 	CHECK(session->ssl);
 	BIO *pipe = pipe_new(context->pipe, session);
 	SSL_set_bio(session->ssl, pipe, pipe);
 	CHECK(SSL_set_app_data(session->ssl, session) == 1);
+	return session;
+}
+
+struct tls_session *tls_session_new(
+        struct tls_context *context, struct buffer *out, tls_judge judge, void *owner)
+{
+	CHECK(context->side != TLS_OF_BACKEND && (judge || !context->alert));
+	struct tls_session *session = session_new(context, out, judge, owner);
+	session->peer.detail = STR("the client sent no certificate");
 	SSL_set_accept_state(session->ssl);
 	return session;
 }
@@ -59,6 +67,7 @@ void tls_session_free(struct tls_session *session)
 	arena_fini(&session->peer.arena);
 	verdict_unref(session->verdict);
 	tls_context_unref(session->context);
+	free(session->server_name);
 	free(session);
 }
 
@@ -69,11 +78,18 @@ static void fail(struct tls_session *session, enum reason fault, struct str deta
 	session->fault_detail = detail;
 }
 
-// The library failed while it dealt with the client's Certificate message itself: the alert tells
+static const char *peer_word(const struct tls_session *session)
+{
+	return session->context->side == TLS_OF_BACKEND ? "the server" : "the client";
+}
+
+// The library failed while it dealt with the peer's Certificate message itself: the alert tells
 // the message's fault from the record's.
 static bool is_certificate_fault(const struct tls_session *session)
 {
-	if (SSL_get_state(session->ssl) != TLS_ST_SR_CERT || session->alert_received != ALERT_NONE)
+	OSSL_HANDSHAKE_STATE state = SSL_get_state(session->ssl);
+	if ((state != TLS_ST_SR_CERT && state != TLS_ST_CR_CERT) ||
+	        session->alert_received != ALERT_NONE)
 		return false;
 	return session->alert_sent != SSL_AD_BAD_RECORD_MAC &&
 	       session->alert_sent != SSL_AD_RECORD_OVERFLOW &&
@@ -99,7 +115,7 @@ static void fail_certificate(struct tls_session *session, const char *words)
 	}
 	peer->reason = REASON_certificate_invalid;
 	peer->detail = arena_printf(
-	        &peer->arena, "the client's certificates cannot be read: %s", words);
+	        &peer->arena, "%s's certificates cannot be read: %s", peer_word(session), words);
 	fail(session, REASON_certificate_invalid, peer->detail);
 }
 
@@ -114,7 +130,7 @@ static void fail_library(struct tls_session *session)
 		fail_certificate(session, words);
 	else if (session->alert_received != ALERT_NONE)
 		fail(session, REASON_tls_failed,
-		        arena_printf(arena, "the client sent the alert %s",
+		        arena_printf(arena, "%s sent the alert %s", peer_word(session),
 		                fault_alert_name(session->alert_received).at));
 	else
 		fail(session, REASON_tls_failed, arena_str(arena, str_from(words)));
@@ -135,7 +151,7 @@ static void fail_guard(struct tls_session *session, enum guard_verdict verdict)
 	                              : STR("the ClientHello announces more than 16 KiB"));
 }
 
-static void handshake(struct tls_session *session)
+void session_shake_hands(struct tls_session *session)
 {
 	clear_errors();
 	decode_begin(session->context->decoded);
@@ -146,6 +162,10 @@ static void handshake(struct tls_session *session)
 	} else if (done == 1) {
 		session->status = TLS_OPEN;
 		session->h2 = select_agreed_h2(session->ssl);
+		if (session->server_name && session->h2 != session->wants_h2)
+			fail(session, REASON_tls_failed,
+			        session->h2 ? STR("the server chose HTTP/2 unasked (ALPN)")
+			                    : STR("the server did not agree on HTTP/2 (ALPN)"));
 	} else if (SSL_get_error(session->ssl, done) != SSL_ERROR_WANT_READ) {
 		fail_library(session);
 	}
@@ -183,7 +203,7 @@ static void take_in(struct tls_session *session, struct str records, struct buff
 {
 	session->input = records;
 	if (session->status == TLS_HANDSHAKING)
-		handshake(session);
+		session_shake_hands(session);
 	// Asking only while there is something spares an idle session its 16 KiB of `plain`.
 	while (session->status == TLS_OPEN && (session->input.len || SSL_has_pending(session->ssl)))
 		if (!receive_once(session, plain))
@@ -195,7 +215,9 @@ enum tls_status tls_feed(struct tls_session *session, struct str ciphertext, str
 {
 	if (is_over(session))
 		return session->status;
-	enum guard_verdict verdict = guard_look(&session->guard, ciphertext);
+	enum guard_verdict verdict = GUARD_PASS;
+	if (!session->server_name)
+		verdict = guard_look(&session->guard, ciphertext);
 	if (verdict != GUARD_PASS)
 		fail_guard(session, verdict);
 	while (ciphertext.len && !is_over(session)) {

@@ -18,6 +18,7 @@ struct tls_session {
 	struct tls_context *context;
 	SSL *ssl;
 	struct buffer *out;
+	char *server_name;  // whom it dials, owned; NULL where it serves
 	struct str input;
 	tls_judge judge;
 	void *owner;
@@ -28,6 +29,7 @@ struct tls_session {
 	struct records records;
 	enum tls_status status;
 	bool said_close_notify, sent_no_renegotiation, h2;
+	bool wants_h2;                   // and nothing else will do
 	bool judged_again;               // not by `context` any more
 	int alert_sent, alert_received;  // fatal ones, or ALERT_NONE
 	uint64_t received;               // bytes of plaintext
@@ -35,5 +37,11 @@ struct tls_session {
 	enum reason fault;
 	struct str fault_detail;  // in the arena of `peer`, or the verdict's
 };
+
+// Either side's beginning; to be freed with tls_session_free.
+struct tls_session *session_new(
+        struct tls_context *context, struct buffer *out, tls_judge judge, void *owner);
+// What a step of the handshake gave.
+void session_shake_hands(struct tls_session *session);
 
 #endif

@@ -40,6 +40,18 @@ enum reason svid_check_usage(X509 *leaf, const char **why)
 	return *why ? REASON_certificate_wrong_usage : REASON_NONE;
 }
 
+enum reason svid_check_server_usage(X509 *leaf, const char **why)
+{
+	// All bits are set where there is no such extension.
+	uint32_t usage = X509_get_key_usage(leaf);
+	*why = NULL;
+	if (X509_get_extension_flags(leaf) & EXFLAG_CA)
+		*why = "the leaf is a CA certificate";
+	else if (!(usage & KU_DIGITAL_SIGNATURE))
+		*why = "the leaf's key usage lacks digitalSignature";
+	return *why ? REASON_certificate_wrong_usage : REASON_NONE;
+}
+
 static bool has_control_byte(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)

@@ -11,6 +11,8 @@
 enum reason svid_check_readable(
         X509 *leaf, const struct facts_totals *totals, const char **why);  // before the chain
 enum reason svid_check_usage(X509 *leaf, const char **why);
+// Of a server that needs no SVID: less is asked for, and what is there has to fit.
+enum reason svid_check_server_usage(X509 *leaf, const char **why);
 enum reason svid_check_names(const struct tls_certificate_facts *facts,
         const struct facts_totals *totals, const char **why);
 

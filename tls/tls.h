@@ -1,13 +1,14 @@
 // TLS as a byte machine over OpenSSL: ciphertext in, plaintext out, and back. No sockets, no loop,
 // no policy. This is the only folder that includes OpenSSL; base/ and gateway/ see these types
 // alone.
-//   tls_context   one listener's certificates, trust and settings; immutable once built; counted;
-//                 any thread
-//   tls_session   one connection's server side; owned by its link; that link's thread
-//   tls_peer      what the client's certificate says and whether its chain verified; its session's
+//   tls_context   one listener's, or backend's, certificates, trust and settings; immutable once
+//                 built; counted; any thread
+//   tls_session   one connection's side of ours; owned by its link; that link's thread
+//   tls_peer      what the peer's certificate says and whether its chain verified; its session's
 // A session never decides who may pass: it verifies the chain, reads the names and reports. In
-// `alert` mode it asks the judge inside the handshake and fails it with the right alert. A session
-// taken up again is held to the same verdict, while it holds (resume.h).
+// `alert` mode, and towards servers always, it asks the judge inside the handshake and fails it
+// with the right alert. A session taken up again is held to the same verdict, while it holds
+// (resume.h).
 #ifndef TLS_TLS_H
 #define TLS_TLS_H
 
@@ -58,14 +59,27 @@ struct tls_peer {
 	int64_t begins_s, expires_s;
 };
 
-// For `alert` mode, which needs one: may this peer pass? Called at most once, in the handshake, on
-// the session's thread, and only for a peer whose own reason is REASON_NONE.
+// For `alert` mode, which needs one, and for servers: may this peer pass? Called at most once, in
+// the handshake, on the session's thread, and only for a peer whose own reason is REASON_NONE.
 typedef enum reason (*tls_judge)(void *owner, const struct tls_peer *peer);
 
 // `out` receives ciphertext; it belongs to the caller and outlives the session.
 MUST_USE struct tls_session *tls_session_new(
         struct tls_context *context, struct buffer *out, tls_judge judge, void *owner);
 void tls_session_free(struct tls_session *session);
+
+// Whom a session dials.
+struct tls_server {
+	struct str name;  // host name or IP address, maybe empty; a name is sent as SNI
+	bool h2;          // what is to be spoken; where it is, ALPN has to agree on it
+};
+// The client's side, of a backend's context; the ClientHello is in `out` already. It opens only
+// behind a server that is whom the context says: by its certificate's SPIFFE ID, on which `judge`
+// has the last word, or by the server's name; then `judge` is NULL.
+MUST_USE struct tls_session *tls_session_dial(struct tls_context *context, struct buffer *out,
+        const struct tls_server *server, tls_judge judge, void *owner);
+// Whether servers are known by their certificate's SPIFFE ID.
+bool tls_context_asks_judge(const struct tls_context *context);
 
 enum tls_status {
 	TLS_HANDSHAKING,  // wants more bytes

@@ -42,7 +42,7 @@ static void set_rules(X509_STORE_CTX *store, const struct tls_context *context)
 	if (context->trust.has_lone_intermediate)
 		flags |= X509_V_FLAG_PARTIAL_CHAIN;
 	CHECK(X509_VERIFY_PARAM_set_flags(rules, flags) == 1);
-	// The library's own purpose refuses anyExtendedKeyUsage; check_usages asks instead.
+	// The library's own purposes refuse anyExtendedKeyUsage; check_usages asks instead.
 	CHECK(X509_VERIFY_PARAM_set_purpose(rules, X509_PURPOSE_ANY) == 1);
 	X509_VERIFY_PARAM_set_auth_level(rules, STRENGTH_LEVEL);
 	X509_VERIFY_PARAM_set_depth(rules, VERIFY_DEPTH);
@@ -85,15 +85,21 @@ static void say(struct tls_peer *peer, const char *why, int depth, X509 *at)
 	        &peer->arena, "%s at depth %d, subject %.*s", why, depth, STR_FMT(subject));
 }
 
-// RFC 5280, 4.2.1.12: where there is such an extension, in the leaf or above, it has to permit
-// client authentication, by its name or by permitting any. Without the extension all bits are set.
-static enum reason check_usages(struct tls_peer *peer, STACK_OF(X509) * chain)
+// RFC 5280, 4.2.1.12: where there is such an extension, in the leaf or above, it has to permit what
+// the peer does, by its name or by permitting any. Without the extension all bits are set.
+static enum reason check_usages(
+        struct tls_peer *peer, STACK_OF(X509) * chain, const struct tls_context *context)
 {
+	bool server = context->side == TLS_OF_BACKEND;
+	uint32_t usage = server ? XKU_SSL_SERVER : XKU_SSL_CLIENT;
 	for (int i = 0; i < sk_X509_num(chain); i++) {
 		X509 *certificate = sk_X509_value(chain, i);
-		if (X509_get_extended_key_usage(certificate) & (XKU_SSL_CLIENT | XKU_ANYEKU))
+		if (X509_get_extended_key_usage(certificate) & (usage | XKU_ANYEKU))
 			continue;
-		say(peer, "the extended key usage lacks clientAuth", i, certificate);
+		say(peer,
+		        server ? "the extended key usage lacks serverAuth"
+		               : "the extended key usage lacks clientAuth",
+		        i, certificate);
 		return REASON_certificate_wrong_usage;
 	}
 	return REASON_NONE;
@@ -139,7 +145,7 @@ static enum reason judge_chain(
 	}
 	enum reason reason = check_keys(peer, chain);
 	if (reason == REASON_NONE)
-		reason = check_usages(peer, chain);
+		reason = check_usages(peer, chain, context);
 	if (reason == REASON_NONE)
 		note_dates(peer, chain);
 	return reason;
@@ -213,9 +219,10 @@ static enum reason check_leaf(struct tls_peer *peer, X509_STORE_CTX *store,
 		reason = check_chain(peer, store, context);
 		if (reason != REASON_NONE)
 			return reason;
-		reason = svid_check_usage(leaf, &why);
+		reason = context->by_name ? svid_check_server_usage(leaf, &why)
+		                          : svid_check_usage(leaf, &why);
 	}
-	if (reason == REASON_NONE)
+	if (reason == REASON_NONE && !context->by_name)
 		reason = svid_check_names(&peer->leaf, totals, &why);
 	if (reason != REASON_NONE)
 		say(peer, why, 0, leaf);
@@ -252,13 +259,34 @@ void verify_peer(
 		session->verdict = verdict_keep(verdicts, key, &session->peer);
 }
 
+// Whether the certificate is for that server, by its DNS and IP names alone (RFC 9525).
+static void check_server_name(struct tls_session *session, X509 *leaf)
+{
+	enum { NO_ADDRESS = -2 };
+	struct tls_peer *peer = &session->peer;
+	const struct tls_certificate_facts *facts = &peer->leaf;
+	const char *name = session->server_name;
+	int good = X509_check_ip_asc(leaf, name, 0);
+	if (good == NO_ADDRESS)
+		good = X509_check_host(leaf, name, strlen(name),
+		        X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+		        NULL);
+	if (good == 1)
+		return;
+	struct str first = facts->dns_san_count ? facts->dns_sans[0] : STR("no DNS name");
+	peer->reason = REASON_identity_not_allowed;
+	peer->detail = arena_printf(&peer->arena,
+	        "the certificate is not for %s; its subject is %.*s, its first name %.*s", name,
+	        STR_FMT(facts->subject), STR_FMT(first));
+}
+
 // `alert` mode: the verdict ends the handshake.
 static int answer(struct tls_session *session, X509_STORE_CTX *store)
 {
 	const struct tls_peer *peer = tls_session_peer(session);
 	session->fault = peer->reason;
 	session->fault_detail = peer->detail;
-	if (peer->reason == REASON_NONE) {
+	if (peer->reason == REASON_NONE && session->judge) {
 		session->fault = session->judge(session->owner, peer);
 		session->fault_detail = peer->uri;
 	}
@@ -268,11 +296,31 @@ static int answer(struct tls_session *session, X509_STORE_CTX *store)
 	return 0;
 }
 
+static struct tls_session *session_of(X509_STORE_CTX *store)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	return SSL_get_app_data(ssl);
+}
+
+int verify_server(X509_STORE_CTX *store, void *unused)
+{
+	(void)unused;
+	struct tls_session *session = session_of(store);
+	CHECK(!session->peer.presented);
+	examine(&session->peer, session->context, store);
+	if (session->peer.reason == REASON_NONE && session->context->by_name)
+		check_server_name(session, X509_STORE_CTX_get0_cert(store));
+	ERR_clear_error();
+	if (!answer(session, store))
+		return 0;
+	X509_STORE_CTX_set_error(store, X509_V_OK);
+	return 1;
+}
+
 int verify_client(X509_STORE_CTX *store, void *unused)
 {
 	(void)unused;
-	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct tls_session *session = SSL_get_app_data(ssl);
+	struct tls_session *session = session_of(store);
 	// Sessions are not renegotiated, so an identity never changes under its connection.
 	CHECK(!session->peer.presented && !session->verdict);
 	verify_peer(session, session->context, store);

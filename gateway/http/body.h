@@ -17,6 +17,7 @@ enum {
 
 struct body {
 	struct buffer bytes;
+	size_t held;             // of them, the last so many are not to be sent yet
 	bool ended;              // nothing more will be added; trailers are final
 	struct fields trailers;  // in an arena that outlives the body
 	uint64_t total_in, total_taken;
@@ -42,6 +43,12 @@ static inline void body_take(struct body *body, size_t count)
 {
 	buffer_take(&body->bytes, count);
 	body_credit(body, count);
+}
+
+// Bytes that may be sent now.
+static inline size_t body_ready(const struct body *body)
+{
+	return buffer_len(&body->bytes) - body->held;
 }
 
 static inline bool body_done(const struct body *body)

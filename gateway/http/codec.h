@@ -41,6 +41,8 @@ enum stream_abort {
 	ABORT_CLOSED,       // the connection ended in the middle
 	ABORT_BROKEN,       // the peer broke the protocol
 	ABORT_DEADLINE,     // the connection was not made in time
+	ABORT_EXHAUSTED,    // by us: more was sent than may pass
+	ABORT_TLS_FAILED,   // it failed before the backend had said anything over TLS
 };
 
 struct codec_events {

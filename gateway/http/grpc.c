@@ -80,3 +80,21 @@ struct str grpc_message_encode(struct str message, struct arena *arena)
 	}
 	return str_of(out, len);
 }
+
+size_t grpc_scan_message(struct grpc_scan *scan, struct str bytes)
+{
+	enum { PREFIX = 5 };
+	size_t at = 0;
+	for (; scan->prefix < PREFIX && at < bytes.len; at++, scan->prefix++)
+		scan->length = scan->prefix ? scan->length << 8 | (unsigned char)bytes.at[at] : 0;
+	if (scan->prefix < PREFIX)
+		return at;
+	if (at)
+		scan->left = scan->length;
+	uint64_t rest = bytes.len - at;
+	uint64_t own = rest < scan->left ? rest : scan->left;
+	scan->left -= own;
+	if (!scan->left)
+		scan->prefix = 0;
+	return at + (size_t)own;
+}

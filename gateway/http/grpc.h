@@ -22,6 +22,22 @@ MUST_USE bool grpc_timeout_parse(struct str text, int64_t *timeout_ns);
 struct str grpc_timeout_format(
         int64_t timeout_ns, struct arena *arena);  // rounded down, at least 1n
 
+// Where in a body one message ends and the next begins: before each stand a byte of flags and four
+// of its length (doc/PROTOCOL-HTTP2.md). Zeroed: between two.
+struct grpc_scan {
+	uint64_t left;    // bytes of the message, once its length is known
+	uint32_t length;  // as far as it has come
+	uint8_t prefix;   // bytes of the five that have come
+};
+
+static inline bool grpc_scan_between(const struct grpc_scan *scan)
+{
+	return scan->prefix == 0;
+}
+
+// Passes over the message that goes on or begins with these bytes; how many of them are its own.
+size_t grpc_scan_message(struct grpc_scan *scan, struct str bytes);
+
 // The status a gRPC client infers from an HTTP status (doc/http-grpc-status-mapping.md).
 int grpc_status_of_http(int status);
 

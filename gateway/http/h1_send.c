@@ -215,7 +215,7 @@ static bool length_broken(const struct h1 *h1, const struct body *source)
 // (RFC 9113, 8.1.1) must not look whole first.
 static size_t sendable(const struct h1 *h1, const struct body *source)
 {
-	size_t len = buffer_len(&source->bytes);
+	size_t len = body_ready(source);
 	bool last = h1->send_framing == H1_LENGTH && !source->ended && len == h1->send_left;
 	return last && len ? len - 1 : len;
 }

@@ -98,10 +98,14 @@ static void fail_session(struct h2 *h2, const char *why)
 static enum stream_abort loss_of(
         const struct h2 *h2, const struct h2_stream *own, enum stream_abort why)
 {
-	if (h2->codec.server || why != ABORT_CLOSED)
+	// TLS that failed behind the handshake: what had not left yet never will have been read.
+	bool refused = why == ABORT_TLS_FAILED && h2->asked;
+	if (h2->codec.server || (why != ABORT_CLOSED && !refused))
 		return why;
 	if (!own->on_wire)
 		return ABORT_UNPROCESSED;
+	if (refused)
+		return why;
 	return h2->answered && !own->final_head && !own->interims ? ABORT_UNANSWERED : ABORT_CLOSED;
 }
 
@@ -269,8 +273,10 @@ static void h2_credit(struct stream *stream, size_t count)
 
 static void h2_reset(struct stream *stream, enum stream_abort why)
 {
-	h2_reset_with(h2_stream_of(stream),
-	        why == ABORT_CANCELLED ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR);
+	// For gRPC the last is RESOURCE_EXHAUSTED (doc/PROTOCOL-HTTP2.md, Errors).
+	h2_reset_with(h2_stream_of(stream), why == ABORT_CANCELLED   ? NGHTTP2_CANCEL
+	                                    : why == ABORT_EXHAUSTED ? NGHTTP2_ENHANCE_YOUR_CALM
+	                                                             : NGHTTP2_INTERNAL_ERROR);
 }
 
 static void h2_release(struct stream *stream)

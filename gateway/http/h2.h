@@ -30,6 +30,7 @@ struct h2 {
 	bool goaway_final;    // the last GOAWAY is queued: finish when the streams are done
 	bool violated;
 	bool answered;   // client: this connection has served before
+	bool asked;      // client: some request has left
 	bool own_frame;  // h2_memory.h
 	bool gone;       // the connection ended or is past mending: the session never runs again
 };

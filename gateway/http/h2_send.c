@@ -11,12 +11,11 @@ static ssize_t read_source(nghttp2_session *session, int32_t id, uint8_t *out, s
 	struct h2_stream *stream = from->ptr;
 	struct body *source = stream->stream.source;
 	(void)user, (void)out;
-	size_t len = source ? buffer_len(&source->bytes) : 0;
+	size_t len = source ? body_ready(source) : 0;
 	if (len > capacity)
 		len = capacity;
-	if (!source ||
-	        (len == 0 &&
-	                !source->ended)) {  // none yet; or none any more, and its reset is queued
+	// None yet; or none any more, and its reset is queued.
+	if (!source || (len == 0 && !body_done(source))) {
 		stream->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
@@ -51,7 +50,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 	struct buffer *out = h2->codec.out;
 	(void)session, (void)frame;  // no padding: nobody asked for any
 	// Room for all that will follow, not frame by frame.
-	size_t rest = len ? buffer_len(&source->bytes) - len : 0;
+	size_t rest = len ? body_ready(source) - len : 0;
 	char *room = buffer_room(out, FRAME_HEADER + len + (rest < h2->mark ? rest : h2->mark));
 	memcpy(room, header, FRAME_HEADER);
 	if (len)
@@ -156,7 +155,7 @@ static void weigh(struct h2 *h2, const nghttp2_frame *frame)
 	uint32_t code = frame->hd.type == NGHTTP2_RST_STREAM ? frame->rst_stream.error_code
 	                                                     : NGHTTP2_NO_ERROR;
 	bool our_own = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL ||
-	               code == NGHTTP2_INTERNAL_ERROR;
+	               code == NGHTTP2_INTERNAL_ERROR || code == NGHTTP2_ENHANCE_YOUR_CALM;
 	if (!our_own)
 		h2_calm_spend(&h2->calm,
 		        code == NGHTTP2_REFUSED_STREAM ? H2_PRICE_REFUSED : H2_PRICE_RESET);
@@ -188,7 +187,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	        frame->hd.type == NGHTTP2_RST_STREAM)  // ours, or nghttp2's for what it found wrong
 		own->reset_sent = true;
 	if (own && frame->hd.type == NGHTTP2_HEADERS)
-		own->on_wire = true;
+		own->on_wire = h2->asked = true;
 	bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
 	            (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
 	if (!own || !ends)

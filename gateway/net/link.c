@@ -67,12 +67,15 @@ static void on_connect(uv_connect_t *request, int status)
 	}
 	if (link->handle.any.type == UV_TCP)
 		uv_tcp_nodelay(&link->handle.tcp, 1);
-	link_start(link, NULL);
+	struct tls_session *tls = link->dials;
+	link->dials = NULL;
+	link_start(link, tls);
 	link_mark_dirty(link);
 }
 
-int link_connect(struct link *link, const struct config_address *address)
+int link_connect(struct link *link, const struct config_address *address, struct tls_session *tls)
 {
+	link->dials = tls;
 	link->traffic = &link->turn->dialled;
 	if (address->kind == ADDRESS_UNIX) {
 		const struct sockaddr_un *path = (const struct sockaddr_un *)&address->socket;
@@ -88,6 +91,7 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct link *link = handle->data;
 	struct tls_session *tls = link->tls;  // the last records still tell of the peer by it
+	tls_session_free(link->dials);
 	buffer_fini(&link->plain);
 	buffer_fini(&link->wire);
 	buffer_fini(&link->flight);
@@ -111,6 +115,18 @@ static void close_with(struct link *link, bool reset)
 void link_close(struct link *link)
 {
 	close_with(link, link->cut_short);
+}
+
+void link_part(struct link *link)
+{
+	if (link->tls && !link->closing && !link->writing && !link->mute) {
+		tls_close_notify(link->tls);  // nothing where it failed: there is an alert then
+		uv_buf_t words = uv_buf_init(
+		        buffer_data(&link->wire), (unsigned)buffer_len(&link->wire));
+		if (words.len)
+			(void)uv_try_write(&link->handle.stream, &words, 1);
+	}
+	link_close(link);
 }
 
 // A slow peer frees the kernel's buffer in large steps, with seconds between them.

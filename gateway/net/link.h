@@ -27,6 +27,8 @@ enum link_end {
 struct link;
 
 struct link_events {
+	// What comes before TLS, while `prefaced`: gives what is left of `raw` once that is whole.
+	struct str (*preface)(struct link *link, struct str raw);
 	void (*opened)(struct link *link);  // connected, or the handshake is over
 	void (*data)(struct link *link, struct str plain);
 	void (*ended)(
@@ -51,15 +53,17 @@ struct link {
 	} request;
 	struct turn *turn;
 	const struct link_events *events;
-	struct tls_session *tls;  // owned; NULL: plaintext
-	struct buffer plain;      // from the owner, to be encrypted or sent
-	struct buffer wire;       // ciphertext to be sent (TLS only)
-	struct buffer flight;     // being written by libuv
+	struct tls_session *tls;    // owned; NULL: plaintext
+	struct tls_session *dials;  // owned; what `tls` is once it is connected
+	struct buffer plain;        // from the owner, to be encrypted or sent
+	struct buffer wire;         // ciphertext to be sent (TLS only)
+	struct buffer flight;       // being written by libuv
 	struct dirty dirty, pause;
 	struct timer linger;
 	bool open, writing, reading, wants_reading, ended, finishing, shut, closing;
 	bool last_words;  // by the owner, at init: what the peer said before a write failed still
 	                  // counts
+	bool prefaced;    // by the owner: something comes first that is for `preface` alone
 	bool sated;       // brought much, as others did: nothing more is read in this turn
 	bool waits;       // what is in `wire` goes with the first answer: it is but a ticket
 	bool mute;  // a write failed: nothing more is written, the rest is heard out, then BROKEN
@@ -76,7 +80,9 @@ void link_init(
 MUST_USE int link_accept(struct link *link, int descriptor);  // 0 or a libuv error
 // `tls` is handed over; with it the link opens once the handshake is over.
 void link_start(struct link *link, struct tls_session *tls);
-MUST_USE int link_connect(struct link *link, const struct config_address *address);
+// `tls` likewise, of the client's side; NULL: plaintext.
+MUST_USE int link_connect(
+        struct link *link, const struct config_address *address, struct tls_session *tls);
 
 void link_mark_dirty(struct link *link);  // there is something to pull or to write
 // Off takes effect at once, but is told to the kernel at the end of the turn: a reader that waits
@@ -85,6 +91,9 @@ void link_set_reading(struct link *link, bool on);
 void link_finish(
         struct link *link);  // send what is there, announce the end, wait for the peer's, close
 void link_close(struct link *link);  // now; idempotent
+// Likewise, but what TLS has left to say, an alert or close_notify, goes out first if the kernel
+// takes it at once.
+void link_part(struct link *link);
 
 bool link_pending(const struct link *link);  // bytes are still waiting for the kernel
 

@@ -75,6 +75,10 @@ static void receive(struct link *link, struct str bytes)
 		return;  // lingering: only the end matters
 	if (link->mute)
 		hear_out(link);
+	if (link->prefaced)
+		bytes = link->events->preface(link, bytes);
+	if (link->closing || !bytes.len)
+		return;
 	if (link->tls)
 		receive_tls(link, bytes);
 	else if (!link->finishing)
@@ -240,5 +244,7 @@ void link_flush(struct dirty *dirty)
 bool link_pending(const struct link *link)
 {
 	bool wire = buffer_len(&link->wire) && !link->waits;
-	return wire || link->writing || buffer_len(&link->plain);
+	// What is there before a handshake is over waits for that, not for the kernel.
+	bool plain = buffer_len(&link->plain) && (link->open || !link->tls);
+	return wire || link->writing || plain;
 }

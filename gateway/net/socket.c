@@ -1,25 +1,57 @@
 #include "gateway/net/socket.h"
 
 #include <stdio.h>
+#include <string.h>
+
+void socket_peer(const uv_handle_t *handle, struct sockaddr_storage *peer)
+{
+	int len = sizeof(*peer);
+	memset(peer, 0, sizeof(*peer));
+	if (handle->type != UV_TCP)
+		peer->ss_family = AF_UNIX;
+	else if (uv_tcp_getpeername((const uv_tcp_t *)handle, (struct sockaddr *)peer, &len) < 0)
+		peer->ss_family = AF_UNSPEC;
+}
+
+void socket_own(const uv_handle_t *handle, struct sockaddr_storage *own)
+{
+	int len = sizeof(*own);
+	memset(own, 0, sizeof(*own));
+	if (handle->type != UV_TCP)
+		own->ss_family = AF_UNIX;
+	else if (uv_tcp_getsockname((const uv_tcp_t *)handle, (struct sockaddr *)own, &len) < 0)
+		own->ss_family = AF_UNSPEC;
+}
+
+void socket_host_text(const struct sockaddr_storage *address, char text[SOCKET_ADDRESS_SIZE])
+{
+	if (address->ss_family == AF_INET6)
+		uv_ip6_name((const struct sockaddr_in6 *)address, text, SOCKET_ADDRESS_SIZE);
+	else if (address->ss_family == AF_INET)
+		uv_ip4_name((const struct sockaddr_in *)address, text, SOCKET_ADDRESS_SIZE);
+	else
+		snprintf(text, SOCKET_ADDRESS_SIZE, "unix");
+}
+
+void socket_address_text(const struct sockaddr_storage *address, char text[SOCKET_ADDRESS_SIZE])
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
+	char host[SOCKET_ADDRESS_SIZE];
+	socket_host_text(address, host);
+	if (address->ss_family == AF_INET6)
+		snprintf(text, SOCKET_ADDRESS_SIZE, "[%.45s]:%d", host, ntohs(six->sin6_port));
+	else if (address->ss_family == AF_INET)
+		snprintf(text, SOCKET_ADDRESS_SIZE, "%.45s:%d", host, ntohs(four->sin_port));
+	else
+		memcpy(text, host, sizeof(host));
+}
 
 void socket_peer_text(const uv_handle_t *handle, char text[SOCKET_ADDRESS_SIZE])
 {
-	struct sockaddr_storage address;
-	int len = sizeof(address);
-	char host[INET6_ADDRSTRLEN] = "";
-	snprintf(text, SOCKET_ADDRESS_SIZE, "unix");
-	if (handle->type != UV_TCP ||
-	        uv_tcp_getpeername((const uv_tcp_t *)handle, (struct sockaddr *)&address, &len) < 0)
-		return;
-	if (address.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address;
-		uv_ip6_name(six, host, sizeof(host));
-		snprintf(text, SOCKET_ADDRESS_SIZE, "[%s]:%d", host, ntohs(six->sin6_port));
-	} else {
-		const struct sockaddr_in *four = (const struct sockaddr_in *)&address;
-		uv_ip4_name(four, host, sizeof(host));
-		snprintf(text, SOCKET_ADDRESS_SIZE, "%s:%d", host, ntohs(four->sin_port));
-	}
+	struct sockaddr_storage peer;
+	socket_peer(handle, &peer);
+	socket_address_text(&peer, text);
 }
 
 bool socket_ended_orderly(const uv_handle_t *handle)

@@ -8,7 +8,13 @@
 
 enum { SOCKET_ADDRESS_SIZE = 64 };
 
-// "127.0.0.1:51512", "[::1]:80" or "unix".
+// Who is at the other end; AF_UNSPEC where nobody can say any more.
+void socket_peer(const uv_handle_t *handle, struct sockaddr_storage *peer);
+// And at this one.
+void socket_own(const uv_handle_t *handle, struct sockaddr_storage *own);
+// "127.0.0.1", "::1" or "unix"; and "127.0.0.1:51512", "[::1]:80" or "unix".
+void socket_host_text(const struct sockaddr_storage *address, char text[SOCKET_ADDRESS_SIZE]);
+void socket_address_text(const struct sockaddr_storage *address, char text[SOCKET_ADDRESS_SIZE]);
 void socket_peer_text(const uv_handle_t *handle, char text[SOCKET_ADDRESS_SIZE]);
 
 // After UV_EOF: did the peer end in good order? libuv (1.44, uv__stream_io) takes a hang-up behind

@@ -216,6 +216,13 @@ function urgencyOf(days, notAfter, now) {
 	return days < 30 ? { level: "warn", text: text + ": renew soon" } : { level: "good", text };
 }
 
+// An endpoint that is ejected, or that checks find unwell, gets no requests from some workers. Null: it does from all.
+function standingOf(takers, all) {
+	if (!(takers < all))
+		return null;
+	return takers > 0 ? { level: "warn", text: "out for " + (all - takers) + " of " + all } : { level: "bad", text: "out" };
+}
+
 function healthOf(requests, failures) {
 	if (!Number.isFinite(requests) || requests === 0)
 		return { level: "soft", text: "no traffic" };

@@ -182,10 +182,11 @@ function endpointValues(one, status, minute) {
 	const requests = rate(minute, (sample) => seen(sample).requests);
 	const failures = rate(minute, (sample) => seen(sample).failures);
 	const times = quantiles(minute, (sample) => sample.backends.get(one.backend), status.bucket_upper_seconds.map(Number));
-	const open = sumOf(seriesOf(status, "upstream_connections_active").filter((series) =>
-		series.backend === one.backend && series.endpoint === one.endpoint), (series) => series.value);
+	const own = (name) => seriesOf(status, name).filter((series) => series.backend === one.backend && series.endpoint === one.endpoint);
+	const open = sumOf(own("upstream_connections_active"), (series) => series.value);
+	const standing = standingOf(own("upstream_endpoint_healthy").map((series) => series.value)[0], status.workers * one.addresses);
 	const all = seen(minute ? minute.last : { endpoints: new Map() });
-	return [one.endpoint, word(healthOf(requests, failures)), textOfRate(requests),
+	return [one.endpoint, word(standing || healthOf(requests, failures)), textOfRate(requests),
 		grouped(all.failures) + " of " + grouped(all.requests), grouped(open),
 		Number.isNaN(times.p50) ? "–" : textOfSeconds(times.p50) + " · " + textOfSeconds(times.p99)];
 }
@@ -193,14 +194,15 @@ function endpointValues(one, status, minute) {
 function showBackends(status, samples) {
 	const minute = recentPair(samples, 60);
 	const rows = status.backends.flatMap((backend) => [{ head: backend, key: backend.name },
-		...backend.endpoints.map((endpoint) => ({ backend: backend.name, endpoint, key: endpointKey(backend.name, endpoint) }))]);
+		...[...new Set(backend.endpoints)].map((endpoint) => ({ backend: backend.name, endpoint, key: endpointKey(backend.name, endpoint),
+			addresses: backend.endpoints.filter((other) => other === endpoint).length }))]);
 	byId("backends-none").hidden = rows.length > 0;
 	byId("backends").closest("table").hidden = rows.length === 0;
 	keep(byId("backends"), rows, (one) => one.key,
 		(one) => (one.head ? backendHead(one.head) : tableRow("backends", "mono")),
 		(row, one) => {
 			if (one.head)
-				row.querySelector("small").textContent = one.head.protocol === "h2" ? "HTTP/2" : "HTTP/1.1";
+				row.querySelector("small").textContent = (one.head.protocol === "h2" ? "HTTP/2" : "HTTP/1.1") + (one.head.tls ? " over TLS" : "");
 			else
 				fill(row, endpointValues(one, status, minute));
 		});

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/encoding/gzip" // registers the compressor
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -35,17 +36,17 @@ type GRPC struct {
 	server  *grpc.Server
 }
 
-// StartGRPC serves on the address, which may have port 0.
-func StartGRPC(address string) (*GRPC, error) {
+// StartGRPC serves on the address, which may have port 0; options are the likes of grpc.Creds.
+func StartGRPC(address string, options ...grpc.ServerOption) (*GRPC, error) {
 	listener, err := listen(address)
 	if err != nil {
 		return nil, err
 	}
 	b := &GRPC{Address: listener.Addr().String(), Journal: NewJournal(), Wire: listener.wire,
 		Health: health.NewServer()}
-	b.server = grpc.NewServer(
+	b.server = grpc.NewServer(append(options,
 		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(1<<30),
-		grpc.ChainUnaryInterceptor(b.recordUnary), grpc.ChainStreamInterceptor(b.recordStream))
+		grpc.ChainUnaryInterceptor(b.recordUnary), grpc.ChainStreamInterceptor(b.recordStream))...)
 	for _, name := range []string{"user.UserService", "order.OrderService"} {
 		b.server.RegisterService(b.describe(name), b)
 	}
@@ -94,6 +95,9 @@ func (b *GRPC) begin(ctx context.Context, method string) (context.Context, *Call
 	call.Metadata, _ = metadata.FromIncomingContext(ctx)
 	if from, ok := peer.FromContext(ctx); ok {
 		call.Peer = from.Addr.String()
+		if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
+			call.TLS = &info.State
+		}
 	}
 	call.Remaining, call.HasDeadline = remaining(ctx)
 	b.Journal.add(call)

@@ -1,10 +1,13 @@
 package backend
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,12 +19,13 @@ import (
 
 // HTTP is a net/http server: HTTP/1.1, or h2c with prior knowledge.
 type HTTP struct {
-	Address string
-	Journal *Journal
-	Wire    *Wire
-	server  *http.Server
-	release chan struct{}
-	desks   chan struct{}
+	Address  string
+	Journal  *Journal
+	Wire     *Wire
+	listener net.Listener
+	server   *http.Server
+	release  chan struct{}
+	desks    chan struct{}
 }
 
 // A fixed capacity, behind /served: so many requests at a time, each for so long, the others wait.
@@ -32,18 +36,39 @@ const (
 
 // StartHTTP serves on the address, which may have port 0.
 func StartHTTP(address string, h2c bool) (*HTTP, error) {
+	b, err := newHTTP(address)
+	if err != nil {
+		return nil, err
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!h2c)
+	protocols.SetUnencryptedHTTP2(h2c)
+	b.server.Protocols = protocols
+	go func() { _ = b.server.Serve(b.listener) }()
+	return b, nil
+}
+
+// StartHTTPS is StartHTTP over TLS: HTTP/2 for whoever agrees on that by ALPN, else HTTP/1.1.
+func StartHTTPS(address string, config *tls.Config) (*HTTP, error) {
+	b, err := newHTTP(address)
+	if err != nil {
+		return nil, err
+	}
+	// By callback, or net/http would add to its ALPN protocols.
+	b.server.TLSConfig = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return config, nil }}
+	b.server.ErrorLog = log.New(io.Discard, "", 0)
+	go func() { _ = b.server.ServeTLS(b.listener, "", "") }()
+	return b, nil
+}
+
+func newHTTP(address string) (*HTTP, error) {
 	listener, err := listen(address)
 	if err != nil {
 		return nil, err
 	}
-	b := &HTTP{Address: listener.Addr().String(), Journal: NewJournal(), Wire: listener.wire,
+	b := &HTTP{Address: listener.Addr().String(), Journal: NewJournal(), Wire: listener.wire, listener: listener,
 		release: make(chan struct{}), desks: make(chan struct{}, Desks)}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(!h2c)
-	protocols.SetUnencryptedHTTP2(h2c)
-	b.server = &http.Server{Handler: b.recorded(b.routes()), Protocols: protocols,
-		ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 20}
-	go func() { _ = b.server.Serve(listener) }()
+	b.server = &http.Server{Handler: b.recorded(b.routes()), ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 20}
 	return b, nil
 }
 
@@ -116,7 +141,7 @@ func (r *recordedWriter) Unwrap() http.ResponseWriter { return r.ResponseWriter 
 func (b *HTTP) recorded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		call := b.Journal.add(&Call{Method: r.Method + " " + r.URL.Path, Peer: r.RemoteAddr,
-			Metadata: metadata.MD(r.Header)})
+			Metadata: metadata.MD(r.Header), TLS: r.TLS})
 		r.Body = &recordedBody{r.Body, b.Journal, call}
 		defer func() {
 			cancelled := r.Context().Err() != nil

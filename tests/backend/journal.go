@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ type Call struct {
 	Metadata    metadata.MD
 	HasDeadline bool
 	Remaining   time.Duration // to the deadline, when the call began
+
+	TLS *tls.ConnectionState // nil: clear text; over HTTP/2 also where :scheme is not https
 
 	Received, ReceivedBytes int // messages and bytes taken from the client
 	Sent, SentBytes         int // messages and bytes given to the client

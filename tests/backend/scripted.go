@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -34,6 +35,7 @@ type Peer struct {
 	Number int // of the connection, from 1
 	Reader *bufio.Reader
 	server *Scripted
+	raw    net.Conn // below TLS
 }
 
 // StartScripted serves the script on the address.
@@ -78,12 +80,42 @@ func (s *Scripted) serve() {
 		if err != nil {
 			return
 		}
-		peer := &Peer{Conn: conn, Number: number, server: s}
+		peer := &Peer{Conn: conn, Number: number, server: s, raw: conn}
 		peer.Reader = bufio.NewReader(io.TeeReader(conn, s))
 		go func() {
 			defer func() { _ = conn.Close() }()
 			(*s.script.Load())(peer)
 		}()
+	}
+}
+
+// Secure shakes hands; what is read and said from then on is plain text, and Received is that alone. The end of the
+// script cuts the connection without a close_notify: Farewell says that.
+func (p *Peer) Secure(config *tls.Config) error {
+	conn := tls.Server(p.raw, config)
+	if err := conn.Handshake(); err != nil {
+		return err
+	}
+	p.Conn, p.Reader = conn, bufio.NewReader(io.TeeReader(conn, p.server))
+	return nil
+}
+
+// Farewell says close_notify.
+func (p *Peer) Farewell() {
+	if conn, ok := p.Conn.(*tls.Conn); ok {
+		_ = conn.CloseWrite()
+	}
+}
+
+// Below is the connection under TLS, for those who break into it.
+func (p *Peer) Below() net.Conn { return p.raw }
+
+// OverTLS plays the script over TLS.
+func OverTLS(config *tls.Config, script Script) Script {
+	return func(p *Peer) {
+		if p.Secure(config) == nil {
+			script(p)
+		}
 	}
 }
 
@@ -109,11 +141,11 @@ func (p *Peer) Answer(body string) {
 }
 
 // Reset ends the connection with a TCP reset.
-func (p *Peer) Reset() { kill(p.Conn, true) }
+func (p *Peer) Reset() { kill(p.raw, true) }
 
 // HalfClose says that nothing more will be sent; what comes in can still be read.
 func (p *Peer) HalfClose() {
-	if counted, ok := p.Conn.(*countedConn); ok {
+	if counted, ok := p.raw.(*countedConn); ok {
 		_ = counted.Conn.(*net.TCPConn).CloseWrite()
 	}
 }

@@ -83,6 +83,28 @@ static void an_emptied_arena_is_usable_again(void **state)
 	arena_fini(&arena);
 }
 
+static void letters_of_every_length_and_place_become_small_ones(void **state)
+{
+	(void)state;
+	for (size_t len = 0; len < 20; len++)
+		for (size_t at = 0; at < len; at++)
+			for (int byte = 0; byte < 256; byte++) {
+				struct arena arena = {0};
+				char text[20];
+				memset(text, 'Q', sizeof(text));
+				text[at] = (char)byte;
+				struct str lower = arena_lower(&arena, str_of(text, len));
+				bool letter = byte >= 'A' && byte <= 'Z';
+				assert_int_equal(lower.len, len);
+				for (size_t i = 0; i < len; i++)
+					assert_int_equal(lower.at[i], i != at  ? 'q'
+					                              : letter ? byte + 32
+					                                       : (char)byte);
+				assert_int_equal(lower.at[len], 0);
+				arena_fini(&arena);
+			}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -91,6 +113,7 @@ int main(void)
 	        cmocka_unit_test(zalloc_zeroes_memory_that_was_used_before),
 	        cmocka_unit_test(copies_end_in_a_nul_and_keep_inner_ones),
 	        cmocka_unit_test(an_emptied_arena_is_usable_again),
+	        cmocka_unit_test(letters_of_every_length_and_place_become_small_ones),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

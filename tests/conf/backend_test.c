@@ -1,6 +1,5 @@
 #include <stdio.h>
 
-#include "tests/conf/loading.h"
 #include "tests/conf/malformed.h"
 #include "tests/conf/resolver.h"
 
@@ -65,12 +64,7 @@ static void every_mistake_is_told(void **state)
 
 static struct config *parse(const char *backend)
 {
-	struct buffer text = {0};
-	const struct malformed row = {.from = "    endpoints: [127.0.0.1:8080]\n", .to = backend};
-	malformed_text(&row, &text);
-	struct config *config = assert_parses(buffer_str(&text), "/etc");
-	buffer_fini(&text);
-	return config;
+	return parse_changed("    endpoints: [127.0.0.1:8080]\n", backend);
 }
 
 static void endpoints_go_round_robin_and_weigh_the_same_unless_told(void **state)

@@ -115,8 +115,8 @@ static void the_limits_of_the_contracts_example_are_understood(void **state)
 	struct config *config = edge();
 	const struct config_route *routes = config->listeners[0].routes;
 	const struct config_rate_limit *login = &routes[0].rate_limits[0];
-	assert_int_equal(login->rate_count, 5);
-	assert_int_equal(login->rate_period_ns, SECOND);
+	assert_int_equal(login->rate.count, 5);
+	assert_int_equal(login->rate.period_ns, SECOND);
 	assert_int_equal(login->burst, 10);
 	assert_int_equal(login->split.per_count, 1);
 	assert_int_equal(login->split.per[0].kind, PER_IDENTITY);
@@ -177,7 +177,7 @@ static void every_form_of_per_is_understood(void **state)
 	const struct config_rate_limit *limit = &config->listeners[0].routes[2].rate_limits[0];
 	assert_int_equal(limit->split.per[0].kind, PER_HEADER);
 	assert_text(limit->split.per[0].header, "x-tenant");
-	assert_int_equal(limit->rate_period_ns, 60 * SECOND);
+	assert_int_equal(limit->rate.period_ns, 60 * SECOND);
 	assert_int_equal(limit->split.max_keys, 50000);
 	assert_true(config->listeners[0].routes[1].upgrade_websocket);
 	assert_false(config->listeners[0].routes[2].upgrade_websocket);

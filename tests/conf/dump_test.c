@@ -38,7 +38,8 @@ static const char file[] =
         "        respond: {status: 503, body: \"q\\\" b\\\\ n\\n t\\t e\\e \\u00e9 \\U0001F600 "
         "\\u2028\"}\n"
         "        rate_limits: [{rate: 7/h, burst: 3, per: [method, 'header:X-A', source_ip],"
-        " max_keys: 9, store: redis, on_failure: deny, lease: 2}]\n";
+        " max_keys: 9, store: redis, on_failure: deny, lease: 2, cost: {header: X-Cost, max: 3}},"
+        " {rate: 7/s, burst: 9, cost: {max: 9, body: 1500}}, {rate: 8/s, burst: 8}]\n";
 
 static struct config *parse_odd(void)
 {
@@ -78,6 +79,8 @@ static void the_dump_fills_in_what_is_in_force(void **state)
 	        "      body_bytes: 1048577\n",
 	        "          hosts: [\"[::1]\", example.com]\n",
 	        "            per: [method, \"header:x-a\", source_ip]\n",
+	        "            cost:\n              header: x-cost\n              max: 3\n",
+	        "            cost:\n              body: 1500\n              max: 9\n",
 	};
 	struct config *config = parse_odd();
 	struct buffer out = {0};
@@ -85,6 +88,22 @@ static void the_dump_fills_in_what_is_in_force(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
 		if (!memmem(buffer_data(&out), buffer_len(&out), lines[i], strlen(lines[i])))
 			fail_msg("no '%s' in\n%.*s", lines[i], STR_FMT(buffer_str(&out)));
+	buffer_fini(&out);
+	config_free(config);
+}
+
+static void a_limit_without_cost_is_dumped_without(void **state)
+{
+	(void)state;
+	struct config *config = parse_odd();
+	struct buffer out = {0};
+	size_t costs = 0;
+	config_dump(config, &out);
+	buffer_append(&out, "", 1);
+	for (const char *at = buffer_data(&out); (at = strstr(at, "cost:")); at++)
+		costs++;
+	assert_int_equal(config->listeners[0].routes[0].rate_limit_count, 3);
+	assert_int_equal(costs, 2);
 	buffer_fini(&out);
 	config_free(config);
 }
@@ -108,6 +127,7 @@ int main(void)
 	        cmocka_unit_test(every_example_parses_and_its_dump_reads_back_the_same),
 	        cmocka_unit_test(odd_values_survive_the_dump),
 	        cmocka_unit_test(the_dump_fills_in_what_is_in_force),
+	        cmocka_unit_test(a_limit_without_cost_is_dumped_without),
 	        cmocka_unit_test(secrets_stay_out_of_the_dump),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

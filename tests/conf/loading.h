@@ -38,6 +38,31 @@ static inline struct config *assert_loads(const char *path)
 	return config;
 }
 
+// Whether those words stand in the dump, which is a good file in any case.
+static inline bool dump_holds(const struct config *config, const char *words)
+{
+	struct buffer dump = {0};
+	config_dump(config, &dump);
+	bool holds = memmem(buffer_data(&dump), buffer_len(&dump), words, strlen(words));
+	config_free(assert_parses(buffer_str(&dump), "/elsewhere"));
+	buffer_fini(&dump);
+	return holds;
+}
+
+// Of a row of a table of mistakes: that one problem, at that key, with these words. Empties them.
+static inline void assert_one_problem(
+        struct config_problems *problems, size_t row, const char *key, const char *what)
+{
+	const struct config_problem *first = problems->items;
+	if (problems->count == 0)
+		fail_msg("row %zu is taken", row);
+	if (problems->count != 1 || !str_eq(first->key, str_from(key)) ||
+	        !memmem(first->what.at, first->what.len, what, strlen(what)))
+		fail_msg("row %zu: %zu problems, the first %.*s: %.*s", row, problems->count,
+		        STR_FMT(first->key), STR_FMT(first->what));
+	config_problems_fini(problems);
+}
+
 // What the dump says is what was read, wherever it is read.
 static inline void assert_dump_reads_back(const struct config *config)
 {

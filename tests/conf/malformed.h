@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "conf/config.h"
+#include "tests/conf/loading.h"
 
 // clang-format off
 static const char malformed_good[] =
@@ -62,6 +63,16 @@ static inline void malformed_text(const struct malformed *row, struct buffer *te
 	buffer_append(text, malformed_good, (size_t)(from - malformed_good));
 	buffer_append_str(text, str_from(row->to));
 	buffer_append_str(text, str_from(from + strlen(row->from)));
+}
+
+// The good file with a change that leaves it good.
+static inline struct config *parse_changed(const char *from, const char *to)
+{
+	struct buffer text = {0};
+	malformed_text(&(const struct malformed){.from = from, .to = to}, &text);
+	struct config *config = assert_parses(buffer_str(&text), "/etc");
+	buffer_fini(&text);
+	return config;
 }
 
 static inline bool malformed_told(const struct malformed *row, const struct config_problem *problem)

@@ -102,6 +102,52 @@ static void rates_are_a_number_and_a_unit(void **state)
 	}
 }
 
+static void rates_of_bytes_are_a_size_and_a_unit(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool good;
+		uint64_t bytes;
+		int64_t period_ns;
+		const char *written;  // NULL: as it was
+	} table[] = {{"5/s", true, 5, 1000000000, NULL}, {"64KiB/s", true, 65536, 1000000000, NULL},
+	        {"100MiB/m", true, 104857600, 60000000000, NULL},
+	        {"1GiB/h", true, 1073741824, 3600000000000, NULL},
+	        {"1024GiB/s", true, UINT64_C(1) << 40, 1000000000, NULL},
+	        {"1024KiB/s", true, 1048576, 1000000000, "1MiB/s"},
+	        {"65536/h", true, 65536, 3600000000000, "64KiB/h"},
+	        {"1025/m", true, 1025, 60000000000, NULL}, {"0/s", true, 0, 1000000000, NULL},
+	        {"0KiB/s", true, 0, 1000000000, "0/s"},
+	        {"99999999999999999999GiB/s", true, UINT64_MAX, 1000000000,
+	                "18446744073709551615/s"},
+	        {"64KiB", false, 0, 0, NULL}, {"64KiB/", false, 0, 0, NULL},
+	        {"/s", false, 0, 0, NULL}, {"KiB/s", false, 0, 0, NULL},
+	        {"64KiBs", false, 0, 0, NULL}, {"64KB/s", false, 0, 0, NULL},
+	        {"64kib/s", false, 0, 0, NULL}, {"64K/s", false, 0, 0, NULL},
+	        {"64 KiB/s", false, 0, 0, NULL}, {"64KiB /s", false, 0, 0, NULL},
+	        {"64KiB/ s", false, 0, 0, NULL}, {"64KiB/ms", false, 0, 0, NULL},
+	        {"64KiB/S", false, 0, 0, NULL}, {"64KiB/d", false, 0, 0, NULL},
+	        {"64KiB/s/s", false, 0, 0, NULL}, {"64/KiB/s", false, 0, 0, NULL},
+	        {"0.5MiB/s", false, 0, 0, NULL}, {"-5/s", false, 0, 0, NULL},
+	        {"+5/s", false, 0, 0, NULL}, {"5s", false, 0, 0, NULL}, {"", false, 0, 0, NULL}};
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		uint64_t bytes = 0;
+		int64_t period_ns = 0;
+		struct buffer out = {0};
+		bool good = value_byte_rate(str_from(table[i].text), &bytes, &period_ns);
+		if (good != table[i].good || bytes != table[i].bytes ||
+		        period_ns != table[i].period_ns)
+			fail_msg("'%s': %d %" PRIu64 " %" PRId64, table[i].text, good, bytes,
+			        period_ns);
+		value_write_byte_rate(bytes, good ? period_ns : 1000000000, &out);
+		if (good)
+			assert_text(buffer_str(&out),
+			        table[i].written ? table[i].written : table[i].text);
+		buffer_fini(&out);
+	}
+}
+
 static void numbers_are_written_in_the_unit_that_fits(void **state)
 {
 	(void)state;
@@ -173,6 +219,7 @@ int main(void)
 	        cmocka_unit_test(numbers_are_read_exactly_and_never_wrap),
 	        cmocka_unit_test(what_is_no_number_is_refused_and_changes_nothing),
 	        cmocka_unit_test(rates_are_a_number_and_a_unit),
+	        cmocka_unit_test(rates_of_bytes_are_a_size_and_a_unit),
 	        cmocka_unit_test(numbers_are_written_in_the_unit_that_fits),
 	        cmocka_unit_test(text_is_quoted_where_yaml_would_take_it_for_something_else),
 	        cmocka_unit_test(what_a_file_holds_is_quoted_harmlessly),

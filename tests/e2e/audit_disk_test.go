@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tollgate/tests/harness"
 )
 
 // Disks that refuse, and callers that repeat themselves.
@@ -42,6 +44,7 @@ func (g *gateway) metric(t *testing.T, series string) float64 {
 	if status != http.StatusOK {
 		t.Fatalf("/metrics: %d %s", status, text)
 	}
+	harness.WantMetric(t, text, series)
 	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(text)
 	if found == nil {
 		return 0
@@ -56,9 +59,7 @@ func TestFullDiskLetsNobodyInWhereSaidSo(t *testing.T) {
 		got := g.client(t, protocol, common().web).get("/x")
 		wantRefusal(t, got, http.StatusServiceUnavailable, "overloaded")
 	}
-	if !strings.Contains(g.stderr.String(), "level=error") {
-		t.Errorf("nothing is shouted:\n%s", g.stderr)
-	}
+	g.wantSaid("level=error")
 	g.makeRoom(t)
 	waitFor(t, "service to be back with the disk", 10*time.Second, func() bool {
 		return g.client(t, "h1", common().web).get("/x").status == http.StatusOK
@@ -72,9 +73,7 @@ func TestFullDiskIsCountedAndShoutedOtherwise(t *testing.T) {
 	for _, protocol := range []string{"h1", "h2"} {
 		wantStatus(t, g.client(t, protocol, common().web).get("/x"), http.StatusOK)
 	}
-	if !strings.Contains(g.stderr.String(), "level=error") {
-		t.Errorf("nothing is shouted:\n%s", g.stderr)
-	}
+	g.wantSaid("level=error")
 	g.makeRoom(t)
 	g.holdsEveryRefusal(t)
 }

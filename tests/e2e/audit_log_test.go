@@ -32,6 +32,7 @@ type auditRecord struct {
 	} `json:"answer"`
 	Client struct {
 		Address     string `json:"address"`
+		Proxy       string `json:"proxy"`
 		Certificate *struct {
 			Subject   string   `json:"subject"`
 			Issuer    string   `json:"issuer"`

@@ -18,7 +18,7 @@ func TestVersionNamesTheLibraries(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	for _, want := range []string{"tollgate", "openssl", "libuv", "llhttp", "nghttp2", "hiredis"} {
+	for _, want := range []string{"tollgate", "openssl", "libuv", "llhttp", "nghttp2", "hiredis", "c-ares"} {
 		if !strings.Contains(strings.ToLower(output), want) {
 			t.Errorf("no %s in %q", want, output)
 		}

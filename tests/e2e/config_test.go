@@ -222,3 +222,14 @@ func waitFor(t *testing.T, what string, within time.Duration, condition func() b
 		}
 	}
 }
+
+// wantSaid waits for words of the log: what they tell of may be seen before they are read here.
+func (g *gateway) wantSaid(words string) {
+	g.t.Helper()
+	for deadline := time.Now().Add(slow(2 * time.Second)); !g.said(words); time.Sleep(3 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.t.Errorf("it does not say %q:\n%s", words, tail(g.stderr.String()))
+			return
+		}
+	}
+}

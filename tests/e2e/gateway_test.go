@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tollgate/tests/harness"
 )
 
 // binary is the program under test.
@@ -28,6 +30,10 @@ func binary() string {
 	}
 	return must(filepath.Abs("../../build/tollgate"))
 }
+
+// verifier is who reads the audit logs that gateways left: the program under test, or one that starts sooner than that with a
+// sanitizer.
+func verifier() string { return must(filepath.Abs(or(os.Getenv("TOLLGATE_VERIFIER"), binary()))) }
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv("TOLLGATE_INTEROP_CASE"); name != "" {
@@ -188,7 +194,7 @@ func (g *gateway) exitCode(within time.Duration) int {
 	select {
 	case <-g.exited:
 	case <-time.After(slow(within)):
-		g.t.Errorf("gateway still runs after %v:\n%s", within, g.stderr)
+		g.t.Errorf("gateway still runs after %v:\n%s%s", within, harness.Threads(g.command.Process.Pid), g.stderr)
 		_ = g.command.Process.Signal(syscall.SIGABRT)
 		g.kill()
 	}
@@ -210,7 +216,7 @@ func (g *gateway) stop() {
 func (g *gateway) endsWell() {
 	g.t.Helper()
 	g.stop()
-	if output, code := tollgate(g.t, "audit", "verify", g.auditPath()); code != 0 {
+	if output, code := command(g.t, verifier(), "audit", "verify", g.auditPath()); code != 0 {
 		g.t.Errorf("audit verify: exit %d: %s", code, output)
 	}
 	if g.t.Failed() {
@@ -233,7 +239,12 @@ func tail(text string) string { return text[max(0, len(text)-8000):] }
 // tollgate runs a command of the program to its end.
 func tollgate(t *testing.T, arguments ...string) (output string, code int) {
 	t.Helper()
-	command := exec.Command(binary(), arguments...)
+	return command(t, binary(), arguments...)
+}
+
+func command(t *testing.T, program string, arguments ...string) (output string, code int) {
+	t.Helper()
+	command := exec.Command(program, arguments...)
 	combined := &lockedBuffer{}
 	command.Stdout, command.Stderr = combined, combined
 	timer := time.AfterFunc(slow(30*time.Second), func() { _ = command.Process.Kill() })

@@ -30,17 +30,18 @@ func busy(t *testing.T) (*gateway, func()) {
 		routes: []string{
 			route("grpc: user.UserService/Login", "backend: users, rate_limits: [{rate: 1/h, burst: 1, per: [identity]}]"),
 			route("grpc: user.UserService/*", "backend: users"),
-			route("path: /dead", "backend: dead"),
+			route("path: /dead", "backend: dead"), route("path: /sealed", "backend: sealed"),
 			route("path: /others", `allow: ["spiffe://cluster.local/ns/other/*"], backend: web`),
 			route("path: /healthz", `respond: {status: 200, body: "ok\n"}`),
 			route("path: /shared", "respond: {status: 204}, rate_limits: [{rate: 9/s, burst: 9, store: redis, on_failure: allow}]"),
 			route("path: /web/*", "backend: web"), route("path: /status/*", "backend: web")},
-		backends: []string{h2("users", users.Address), narrow(http1("web", web.Address), "{limit: 1000}"), http1("dead", freeAddress(t))}})
+		backends: []string{h2("users", users.Address), narrow(http1("web", web.Address), "{limit: 1000}"), http1("dead", freeAddress(t)),
+			fmt.Sprintf("{name: sealed, endpoints: [%q], tls: {trusted_ca: ca.pem}}", web.Address)}})
 	h1, h2, conn := g.client(t, "h1", common().web), g.client(t, "h2", common().web), g.rpc(t, common().web)
 	stranger := newRoot("stranger").svid(webID)
 	return g, func() {
 		for _, c := range []*client{h1, h2} {
-			for path, want := range map[string]int{"/web/x": 200, "/healthz": 200, "/shared": 204, "/dead": 503, "/others": 403,
+			for path, want := range map[string]int{"/web/x": 200, "/healthz": 200, "/shared": 204, "/dead": 503, "/sealed": 503, "/others": 403,
 				"/nowhere": 404, "/web/%2f": 400, "/status/500": 500, "/status/404": 404} {
 				wantStatus(t, c.get(path), want)
 			}

@@ -149,9 +149,7 @@ func TestRootIsGivenUpInEveryThread(t *testing.T) {
 	if owner := ownerOf(t, fmt.Sprintf("/proc/%d/mem", g.pid())); owner != 0 { // what no dumps means, proc(5)
 		t.Errorf("user %d may look into the process", owner)
 	}
-	if !g.said(`msg="root is given up" user=nobody`) {
-		t.Errorf("it does not say so:\n%s", g.stderr)
-	}
+	g.wantSaid(`msg="root is given up" user=nobody`)
 	wantStatus(t, g.client(t, "h2", common().web).get("/x"), http.StatusOK)
 }
 
@@ -262,6 +260,7 @@ func TestWhatTheNewUserMayNotDoIsSaidAtOnce(t *testing.T) {
 	})
 	for what, file := range map[string]string{"may not read this file: reloads will be refused": "gateway.key",
 		"may not open this log again": "access.jsonl"} {
+		g.wantSaid(what)
 		if !slices.ContainsFunc(strings.Split(g.stderr.String(), "\n"), func(line string) bool {
 			return strings.Contains(line, what) && strings.Contains(line, "/"+file) && strings.Contains(line, "level=warn")
 		}) {

@@ -232,15 +232,17 @@ func TestMirrorsThatFailCostCallersNothing(t *testing.T) {
 			g := mirroring(t, setup{workers: 1}, "", http1("main", main.Address),
 				fmt.Sprintf("{name: copies, endpoints: [%q], connect_timeout: 1m}", row.address))
 			c := g.client(t, "h2", common().web)
-			before := time.Now()
+			longest := time.Duration(0)
 			for i := range 300 {
+				before := time.Now()
 				got := c.do(request("POST", "/sink", "12345"))
+				longest = max(longest, time.Since(before))
 				if got.status != http.StatusOK || got.body != "5" {
 					t.Fatalf("request %d: %+v", i, got)
 				}
 			}
-			if took := time.Since(before); took > slow(5*time.Second) {
-				t.Errorf("300 requests took %v", took)
+			if longest > slow(5*time.Second) { // a copy is waited for twice as long
+				t.Errorf("a request took %v", longest)
 			}
 			want := map[string]int{"dropped": 300 - 256, "failed": 300}[row.result]
 			g.mirrored(t, row.result, want)
@@ -266,7 +268,8 @@ func TestAnswersOfMirrorsAreThrownAway(t *testing.T) {
 		c := g.client(t, "h2", common().web)
 		wantStatus(t, c.get("/x"), http.StatusOK)
 		before := g.memory()
-		if got := c.get("/big?n=40000000"); len(got.body) != 40000000 {
+		size := int(40e6 / slowness()) // a copy has ten seconds
+		if got := c.get(fmt.Sprint("/big?n=", size)); len(got.body) != size {
 			t.Errorf("%d bytes, %v", len(got.body), got.err)
 		}
 		g.mirrored(t, "answered", 2)

@@ -109,9 +109,9 @@ func TestWhileDrainingOnlyLogsAreReloaded(t *testing.T) {
 	for range 8 { // none of them waits for a gateway that does not accept
 		wantStatus(t, inner.once(t, inner.trusting(common().web, "http/1.1")), http.StatusOK)
 	}
-	if !strings.Contains(g.allSaid(), "draining: the logs are reopened, nothing else is reloaded") {
-		t.Error("the old gateway does not say that it only reopened its logs")
-	}
+	waitFor(t, "the old gateway to say what it does", 2*time.Second, func() bool {
+		return strings.Contains(g.allSaid(), "draining: the logs are reopened, nothing else is reloaded")
+	})
 	letGo()
 }
 
@@ -171,6 +171,7 @@ func TestReloadDuringAnUpgradeBeginsItAgain(t *testing.T) {
 	if got := g.client(t, "h1", common().web).get("/x"); got.body != "new" {
 		t.Errorf("not the new configuration: %+v", got)
 	}
+	waitFor(t, "it to be told", 2*time.Second, func() bool { return strings.Contains(g.allSaid(), "it begins again") })
 	if n := strings.Count(g.allSaid(), "it begins again"); n != 1 {
 		t.Errorf("it began again %d times", n)
 	}

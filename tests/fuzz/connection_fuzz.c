@@ -30,14 +30,37 @@ static const char config_text[] =
         "      - match: {path: /limited/*}\n"
         "        backend: web\n"
         "        rate_limits: [{rate: 1/m, burst: 2, per: [identity]}]\n"
+        "      - match: {path: /slow/*}\n"
+        "        backend: rpc\n"
+        "        flow_limits: [{bytes: 2000/s, burst: 3000}, {bytes: 2000/s, burst: 2000,\n"
+        "          direction: responses}]\n"
+        "      - match: {path: /tight/*}\n"
+        "        backend: rpc\n"
+        "        retry: {on: [reset, 500], tries: 3, non_idempotent: true}\n"
+        "        flow_limits: [{bytes: 1/s, burst: 4, on_excess: reject}, {bytes: 1/s, burst: 4,\n"
+        "          direction: responses, on_excess: reject}]\n"
+        "      - match: {grpc: c.D/*}\n"
+        "        backend: rpc\n"
+        "        flow_limits: [{messages: 1000/s, burst: 500}, {messages: 1/s, burst: 3,\n"
+        "          direction: responses, on_excess: reject}]\n"
         "      - match: {grpc: a.B/*}\n"
         "        backend: rpc\n"
         "        timeout: 2s\n"
+        "        retry: {tries: 3, backoff: 50ms, buffer: 1KiB}\n"
         "      - match: {path: /rpc/*}\n"
         "        backend: rpc\n"
+        "        retry: {on: [reset, timeout, 500, 404], tries: 4, per_try_timeout: 500ms,\n"
+        "          non_idempotent: true, backoff: 0s, budget: 100}\n"
         "      - {match: {path: /dead/*}, backend: dead}\n"
-        "      - {match: {path: /ws/*}, backend: web, upgrade: [websocket]}\n"
-        "      - {match: {path: /web/*}, backend: web}\n"
+        "      - match: {path: /ws/*}\n"
+        "        backend: web\n"
+        "        upgrade: [websocket]\n"
+        "        flow_limits: [{bytes: 100/s, burst: 8}, {bytes: 100/s, burst: 3, direction: "
+        "responses}]\n"
+        "      - match: {path: /web/*}\n"
+        "        backend: web\n"
+        "        retry: {on: [reset, timeout, 503, 404], tries: 4, per_try_timeout: 500ms,\n"
+        "          non_idempotent: true, backoff: 20ms, buffer: 4KiB}\n"
         "      - match: {path: /hello}\n"
         "        respond: {status: 200, body: \"hello\\n\"}\n"
         "backends:\n"
@@ -64,6 +87,9 @@ static const char *const requests[] = {
         "POST /web/x" A_HOST "content-length: 99999\r\n\r\n",
         "POST /a.B/C" A_HOST "content-type: application/grpc\r\ntransfer-encoding: chunked\r\n\r\n",
         "GET /web/x HTTP/1.0\r\nhost: a\r\n",
+        "POST /slow/x" A_HOST "content-length: 9\r\n\r\n123456789",
+        "POST /tight/x" A_HOST "transfer-encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n",
+        "GET /slow/x HTTP/1.0\r\nhost: a\r\n\r\n",
 };
 
 static const char *const heads[] = {
@@ -79,6 +105,10 @@ static const char *const heads[] = {
         ":method: GET\n:scheme: https\n:authority: a\n:path: /web/%2e%2e/shop/x\n",
         ":method: GET\n:scheme: https\n:authority: a\nconnection: close\n:path: /web/x\n",
         "x-sum: 1\n",
+        ":method: POST\n:scheme: https\n:authority: a\n:path: /slow/x\n",
+        ":method: POST\n:scheme: https\n:authority: a\n:path: /tight/x\n",
+        (":method: POST\n:scheme: https\n:path: /c.D/E\n"
+         "content-type: application/grpc\n"),
 };
 
 static const char *const answers[] = {
@@ -278,6 +308,7 @@ static void act_fate(struct scene *scene)
 {
 	struct worker *worker = &scene->house.worker;
 	unsigned which = dice(&scene->play.dice, 5);
+	scene->house.stricter |= which == 0;
 	if (which == 4)
 		street.memory.level = (enum memory_level)dice(&scene->play.dice, 3);
 	else if (which == 0)
@@ -334,7 +365,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	house_close(house);
 	check_backends(house, limited_at_most);
 	for (size_t i = 0; i < house->client_count; i++)
-		check_client(&house->clients[i], drained);
+		check_client(&house->clients[i], drained || lost_trust(house, &house->clients[i]));
 	check_audit(house, drained);
 	house_forget(house);
 	buffer_fini(&scene.play.wire);

@@ -42,6 +42,7 @@ struct house {
 	struct backend backends[BACKENDS_MAX];
 	size_t backend_count;
 	bool helpful, moved;
+	bool stricter;  // the stricter patterns were in force for a while
 	int64_t now_ns;
 };
 

@@ -34,7 +34,9 @@ static inline void check_passage(struct str certificate, struct str path)
 	CHECK(shop || !str_starts(path, STR("/shop/")));
 	CHECK(str_starts(path, STR("/shop/")) || str_starts(path, STR("/web/")) ||
 	        str_starts(path, STR("/limited/")) || str_starts(path, STR("/ws/")) ||
-	        str_starts(path, STR("/rpc/")) || str_starts(path, STR("/a.B/")));
+	        str_starts(path, STR("/rpc/")) || str_starts(path, STR("/a.B/")) ||
+	        str_starts(path, STR("/slow/")) || str_starts(path, STR("/tight/")) ||
+	        str_starts(path, STR("/c.D/")));
 }
 
 // All that came over an HTTP/1.1 connection, to a strict reader; how many asked for /limited/.
@@ -86,7 +88,8 @@ static inline void check_backends(const struct house *house, size_t limited_at_m
 }
 
 // The frames a client got: whole ones, and every stream that was answered came to an end unless the
-// connection was cut, which a drain does that has no time left.
+// connection was cut, which a drain does that has no time left: of the gateway, or of whoever is no
+// longer let in.
 static inline void check_frames(const struct client *client, bool drained)
 {
 	struct str left = buffer_str(&client->got);
@@ -114,6 +117,11 @@ static inline void check_frames(const struct client *client, bool drained)
 	CHECK(cut || left.len == 0);
 	for (size_t i = 0; !cut && i < sizeof(open); i++)
 		CHECK(!open[i]);
+}
+
+static inline bool lost_trust(const struct house *house, const struct client *client)
+{
+	return house->stricter && !str_eq(client->caller.uri, STR(SHOP_ID));
 }
 
 static inline void check_client(const struct client *client, bool drained)
@@ -198,7 +206,9 @@ static inline void check_audit(const struct house *house, bool drained)
 
 static inline size_t check_ages(const struct house *house, int64_t since_ns)
 {
-	enum { LONGEST_S = 80 };  // stream_idle, the answer that says so, and stream_idle for that
+	// stream_idle, the answer that says so, and stream_idle for that; who is paused gets on
+	// with each step of ours.
+	enum { LONGEST_S = 80, PAUSED_S = 1000 };
 	const struct worker *worker = &house->worker;
 	size_t count = 0;
 	for (const struct list *d = worker->downstreams.next; d != &worker->downstreams;
@@ -206,9 +216,11 @@ static inline size_t check_ages(const struct house *house, int64_t since_ns)
 		const struct downstream *downstream = LIST_ITEM(d, struct downstream, node);
 		const struct list *e = downstream->exchanges.next;
 		for (; e != &downstream->exchanges; e = e->next, count++) {
-			int64_t start_ns = LIST_ITEM(e, struct exchange, node)->time.start_ns;
+			const struct exchange *exchange = LIST_ITEM(e, struct exchange, node);
+			int64_t start_ns = exchange->time.start_ns;
 			int64_t from_ns = start_ns > since_ns ? start_ns : since_ns;
-			CHECK(house->now_ns - from_ns <= (int64_t)LONGEST_S * NS_PER_S);
+			int64_t most_s = exchange->flow ? PAUSED_S : LONGEST_S;
+			CHECK(house->now_ns - from_ns <= most_s * NS_PER_S);
 		}
 	}
 	return count;

@@ -35,7 +35,7 @@ static struct limit_id neighbour(unsigned number)
 static uint64_t take_all(struct limit_stock *stock, const struct limit_id *id, int64_t now_ns)
 {
 	uint64_t count = 0;
-	while (limit_stock_take(stock, id, now_ns))
+	while (limit_stock_take(stock, id, 1, now_ns))
 		count++;
 	return count;
 }
@@ -45,10 +45,30 @@ static void a_lease_is_taken_token_by_token_and_by_nobody_else(void **state)
 	struct limit_stock *stock = limit_stock_new();
 	struct limit_id id = neighbour(0), other = neighbour(1);
 	(void)state;
-	assert_false(limit_stock_take(stock, &id, 0));
+	assert_false(limit_stock_take(stock, &id, 1, 0));
 	limit_stock_add(stock, &id, 3, 10, 0, second_ns);
 	assert_int_equal(take_all(stock, &other, 0), 0);
 	assert_int_equal(take_all(stock, &id, 0), 3);
+	limit_stock_free(stock);
+}
+
+static void several_tokens_are_taken_together_or_not_at_all(void **state)
+{
+	struct limit_stock *stock = limit_stock_new();
+	struct limit_id id = neighbour(0);
+	(void)state;
+	limit_stock_add(stock, &id, 7, 10, 0, second_ns);
+	assert_false(limit_stock_take(stock, &id, 8, 0));
+	assert_false(limit_stock_take(stock, &id, UINT64_MAX, 0));
+	assert_int_equal(limit_stock_tokens(stock, &id, 0), 7);
+	assert_true(limit_stock_take(stock, &id, 4, 0));
+	assert_false(limit_stock_take(stock, &id, 4, 0));
+	assert_int_equal(limit_stock_tokens(stock, &id, 0), 3);
+	assert_true(limit_stock_take(stock, &id, 3, 0));
+	assert_false(limit_stock_take(stock, &id, 1, 0));
+	limit_stock_add(stock, &id, 5, 10, 0, second_ns);
+	assert_false(limit_stock_take(stock, &id, 5, second_ns));  // they have lapsed
+	assert_int_equal(limit_stock_tokens(stock, &id, second_ns), 0);
 	limit_stock_free(stock);
 }
 
@@ -58,7 +78,7 @@ static void a_lease_lapses_and_leaves_nothing_for_the_next(void **state)
 	struct limit_id id = neighbour(0);
 	(void)state;
 	limit_stock_add(stock, &id, 5, 10, 0, second_ns);
-	assert_true(limit_stock_take(stock, &id, second_ns - 1));
+	assert_true(limit_stock_take(stock, &id, 1, second_ns - 1));
 	assert_int_equal(take_all(stock, &id, second_ns), 0);
 	limit_stock_add(stock, &id, 2, 10, second_ns, 2 * second_ns);
 	assert_int_equal(take_all(stock, &id, second_ns), 2);
@@ -93,14 +113,50 @@ static void a_refusal_is_remembered_until_it_is_over_and_for_a_second_at_most(vo
 	struct limit_stock *stock = limit_stock_new();
 	struct limit_id brief = neighbour(0), lasting = neighbour(1);
 	(void)state;
-	assert_int_equal(limit_stock_wait(stock, &brief, 0), 0);
-	limit_stock_refuse(stock, &brief, 7, 0);
-	assert_int_equal(limit_stock_wait(stock, &brief, 0), 7);
-	assert_int_equal(limit_stock_wait(stock, &brief, 6), 1);
-	assert_int_equal(limit_stock_wait(stock, &brief, 7), 0);
-	limit_stock_refuse(stock, &lasting, hour_ns, 0);
-	assert_int_equal(limit_stock_wait(stock, &lasting, second_ns - 1), hour_ns - second_ns + 1);
-	assert_int_equal(limit_stock_wait(stock, &lasting, second_ns), 0);
+	assert_int_equal(limit_stock_wait(stock, &brief, 1, 0), 0);
+	limit_stock_refuse(stock, &brief, 1, 7, 0);
+	assert_int_equal(limit_stock_wait(stock, &brief, 1, 0), 7);
+	assert_int_equal(limit_stock_wait(stock, &brief, 1, 6), 1);
+	assert_int_equal(limit_stock_wait(stock, &brief, 1, 7), 0);
+	limit_stock_refuse(stock, &lasting, 1, hour_ns, 0);
+	assert_int_equal(
+	        limit_stock_wait(stock, &lasting, 1, second_ns - 1), hour_ns - second_ns + 1);
+	assert_int_equal(limit_stock_wait(stock, &lasting, 1, second_ns), 0);
+	limit_stock_free(stock);
+}
+
+// Cheaper calls may pass meanwhile, and dearer ones wait longer.
+static void a_refusal_is_remembered_for_just_that_cost(void **state)
+{
+	struct limit_stock *stock = limit_stock_new();
+	struct limit_id id = neighbour(0);
+	(void)state;
+	limit_stock_refuse(stock, &id, 5, hour_ns, 0);
+	assert_int_equal(limit_stock_wait(stock, &id, 5, 0), hour_ns);
+	for (uint64_t other = 1; other < 10; other++)
+		if (other != 5)
+			assert_int_equal(limit_stock_wait(stock, &id, other, 0), 0);
+	// The last word counts.
+	limit_stock_refuse(stock, &id, 8, 2 * hour_ns, 1);
+	assert_int_equal(limit_stock_wait(stock, &id, 8, 1), 2 * hour_ns - 1);
+	assert_int_equal(limit_stock_wait(stock, &id, 5, 1), 0);
+	limit_stock_free(stock);
+}
+
+// Three leased, and Redis has less than five: calls of up to three pass.
+static void what_was_leased_is_no_help_to_who_needs_more(void **state)
+{
+	struct limit_stock *stock = limit_stock_new();
+	struct limit_id id = neighbour(0);
+	(void)state;
+	limit_stock_add(stock, &id, 3, 10, 0, second_ns);
+	limit_stock_refuse(stock, &id, 5, hour_ns, 0);
+	assert_int_equal(limit_stock_wait(stock, &id, 5, 0), hour_ns);
+	assert_int_equal(limit_stock_wait(stock, &id, 3, 0), 0);
+	assert_true(limit_stock_take(stock, &id, 3, 0));
+	limit_stock_add(stock, &id, 4, 10, 0, second_ns);  // given back: ask again
+	assert_int_equal(limit_stock_wait(stock, &id, 5, 0), 0);
+	assert_false(limit_stock_take(stock, &id, 5, 0));
 	limit_stock_free(stock);
 }
 
@@ -111,12 +167,12 @@ static void what_was_leased_passes_whoever_was_refused_meanwhile(void **state)
 	struct limit_id id = neighbour(0);
 	(void)state;
 	limit_stock_add(stock, &id, 2, 5, 0, second_ns);
-	limit_stock_refuse(stock, &id, hour_ns, 0);
+	limit_stock_refuse(stock, &id, 1, hour_ns, 0);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(limit_stock_wait(stock, &id, 0), 0);
-		assert_true(limit_stock_take(stock, &id, 0));
+		assert_int_equal(limit_stock_wait(stock, &id, 1, 0), 0);
+		assert_true(limit_stock_take(stock, &id, 1, 0));
 	}
-	assert_int_equal(limit_stock_wait(stock, &id, 0), hour_ns);
+	assert_int_equal(limit_stock_wait(stock, &id, 1, 0), hour_ns);
 	limit_stock_free(stock);
 }
 
@@ -125,11 +181,11 @@ static void a_token_given_back_ends_a_refusal(void **state)
 	struct limit_stock *stock = limit_stock_new();
 	struct limit_id id = neighbour(0);
 	(void)state;
-	limit_stock_refuse(stock, &id, hour_ns, 0);
+	limit_stock_refuse(stock, &id, 1, hour_ns, 0);
 	limit_stock_add(stock, &id, 1, 1, 0, second_ns);
-	assert_int_equal(limit_stock_wait(stock, &id, 0), 0);
-	assert_true(limit_stock_take(stock, &id, 0));
-	assert_int_equal(limit_stock_wait(stock, &id, 0), 0);  // ask: others may have given, too
+	assert_int_equal(limit_stock_wait(stock, &id, 1, 0), 0);
+	assert_true(limit_stock_take(stock, &id, 1, 0));
+	assert_int_equal(limit_stock_wait(stock, &id, 1, 0), 0);  // ask: others may have given, too
 	limit_stock_free(stock);
 }
 
@@ -157,17 +213,17 @@ static void a_full_set_forgets_what_is_over_soonest(void **state)
 	for (unsigned i = 0; i < WAYS + 2; i++)
 		ids[i] = neighbour(i);
 	limit_stock_add(stock, &ids[0], 1, 1, 0, 4 * second_ns);
-	limit_stock_refuse(stock, &ids[1], second_ns / 2, 0);
+	limit_stock_refuse(stock, &ids[1], 1, second_ns / 2, 0);
 	limit_stock_add(stock, &ids[2], 1, 1, 0, 3 * second_ns);
 	assert_true(limit_stock_order(stock, &ids[3], 0, 5 * second_ns));
 	limit_stock_add(stock, &ids[4], 1, 1, 0, 6 * second_ns);  // the refusal goes
-	assert_int_equal(limit_stock_wait(stock, &ids[1], 0), 0);
-	assert_true(limit_stock_take(stock, &ids[4], 0));         // used up: needed no more
+	assert_int_equal(limit_stock_wait(stock, &ids[1], 1, 0), 0);
+	assert_true(limit_stock_take(stock, &ids[4], 1, 0));      // used up: needed no more
 	limit_stock_add(stock, &ids[5], 1, 1, 0, 2 * second_ns);  // so its place is free
 	assert_false(limit_stock_order(stock, &ids[3], 0, 1));
-	assert_true(limit_stock_take(stock, &ids[0], 0));
-	assert_true(limit_stock_take(stock, &ids[2], 0));
-	assert_true(limit_stock_take(stock, &ids[5], 0));
+	assert_true(limit_stock_take(stock, &ids[0], 1, 0));
+	assert_true(limit_stock_take(stock, &ids[2], 1, 0));
+	assert_true(limit_stock_take(stock, &ids[5], 1, 0));
 	limit_stock_free(stock);
 }
 
@@ -178,7 +234,7 @@ static void a_hundred_thousand_callers_gain_no_token(void **state)
 	enum { CALLERS = 100000, ACTS = 400000 };
 	struct limit_stock *stock = limit_stock_new();
 	uint32_t *owed = calloc(CALLERS, sizeof(*owed));
-	uint64_t schedule = 42, taken = 0;
+	uint64_t schedule = 42, taken = 0, tokens;
 	(void)state;
 	assert_non_null(owed);
 	for (int64_t act = 0; act < ACTS; act++) {
@@ -192,13 +248,15 @@ static void a_hundred_thousand_callers_gain_no_token(void **state)
 			owed[caller] += 3;
 			break;
 		case 1:
-			limit_stock_refuse(stock, &id, now_ns + second_ns, now_ns);
+			tokens = 1 + random_below(&schedule, 3);
+			limit_stock_refuse(stock, &id, tokens, now_ns + second_ns, now_ns);
 			break;
 		default:
-			if (!limit_stock_take(stock, &id, now_ns))
+			tokens = 1 + random_below(&schedule, 3);
+			if (!limit_stock_take(stock, &id, tokens, now_ns))
 				break;
-			assert_true(owed[caller] > 0);
-			owed[caller]--;
+			assert_true(owed[caller] >= tokens);
+			owed[caller] -= (uint32_t)tokens;
 			taken++;
 		}
 	}
@@ -219,9 +277,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(a_lease_is_taken_token_by_token_and_by_nobody_else),
+	        cmocka_unit_test(several_tokens_are_taken_together_or_not_at_all),
 	        cmocka_unit_test(a_lease_lapses_and_leaves_nothing_for_the_next),
 	        cmocka_unit_test(no_more_than_a_lease_is_kept),
 	        cmocka_unit_test(a_refusal_is_remembered_until_it_is_over_and_for_a_second_at_most),
+	        cmocka_unit_test(a_refusal_is_remembered_for_just_that_cost),
+	        cmocka_unit_test(what_was_leased_is_no_help_to_who_needs_more),
 	        cmocka_unit_test(what_was_leased_passes_whoever_was_refused_meanwhile),
 	        cmocka_unit_test(a_token_given_back_ends_a_refusal),
 	        cmocka_unit_test(one_lease_is_on_its_way_at_a_time),

@@ -36,7 +36,7 @@ static void another_server_takes_over_once_it_has_greeted(void **state)
 	bench_connect(&bench, "timeout: 10s");
 	assert_true(bench.another);
 	begin(&bench, &call, "a");
-	bench_use(&bench, "database: 2");
+	bench_use(&bench, "timeout: 10s, database: 2");
 	begin(&bench, &meanwhile, "b");
 	int former = another_server_accepts(&bench);
 	server_hears(&bench, "SCRIPT LOAD the script");
@@ -63,7 +63,7 @@ static void the_former_server_goes_when_the_other_one_does_not_greet(void **stat
 	(void)state;
 	bench_connect(&bench, "timeout: 10s");
 	begin(&bench, &call, "a");
-	bench_use(&bench, "database: 2");
+	bench_use(&bench, "timeout: 10s, database: 2");
 	int former = another_server_accepts(&bench);
 	server_says(&bench, "-ERR DB index is out of range\r\n");
 	until(&bench, call.heard);

@@ -89,7 +89,7 @@ func (g *Gateway) run() {
 
 func (g *Gateway) waitReady() {
 	g.t.Helper()
-	WaitFor(g.t, "the gateway to be ready", 20*time.Second, func() bool {
+	WaitFor(g.t, "the gateway to be ready", time.Minute, func() bool {
 		if !g.Running() {
 			g.t.Fatalf("the gateway did not start:\n%s", g.output)
 		}

@@ -26,6 +26,17 @@ func (g *Gateway) Pid() int { return g.command.Process.Pid }
 // Said returns what the process wrote to stdout and stderr so far.
 func (g *Gateway) Said() string { return g.output.String() }
 
+// WantSaid waits for words that the process writes: what it tells of may be seen before they are read here.
+func (g *Gateway) WantSaid(words string) {
+	g.t.Helper()
+	for deadline := time.Now().Add(Slow(2 * time.Second)); !strings.Contains(g.Said(), words); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.t.Errorf("it does not say %q:\n%s", words, g.Said())
+			return
+		}
+	}
+}
+
 // Signal sends one.
 func (g *Gateway) Signal(signal syscall.Signal) {
 	g.t.Helper()
@@ -40,7 +51,7 @@ func (g *Gateway) Exit(within time.Duration) int {
 	select {
 	case <-g.exited:
 	case <-time.After(Slow(within)):
-		g.t.Errorf("the gateway still runs after %v:\n%s", within, g.output)
+		g.t.Errorf("the gateway still runs after %v:\n%s%s", within, Threads(g.Pid()), g.output)
 		_ = g.command.Process.Signal(syscall.SIGKILL)
 		<-g.exited
 	}
@@ -86,6 +97,7 @@ func (g *Gateway) Metric(series string) (sum float64) {
 	if status != http.StatusOK {
 		g.t.Fatalf("/metrics: %d %s", status, text)
 	}
+	WantMetric(g.t, text, series)
 	rest := `.*`
 	if !strings.Contains(series, "{") {
 		rest = `(?:\{.*)?`
@@ -94,6 +106,21 @@ func (g *Gateway) Metric(series string) (sum float64) {
 		sum += Must(strconv.ParseFloat(found[1], 64))
 	}
 	return sum
+}
+
+var histogramPart = regexp.MustCompile(`_(bucket|sum|count)$`)
+
+// WantMetric ends a test that asks the exposition for what is no metric: a series that has not begun is 0, and so would be
+// every misspelt one.
+func WantMetric(t *testing.T, exposition, series string) {
+	t.Helper()
+	name, _, _ := strings.Cut(series, "{")
+	for _, family := range []string{name, histogramPart.ReplaceAllString(name, "")} {
+		if strings.Contains(exposition, "# TYPE "+family+" ") {
+			return
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
 }
 
 // Tollgate runs a command of the program to its end.

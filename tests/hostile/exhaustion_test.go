@@ -59,12 +59,12 @@ func TestThousandsOfHalfOpenHandshakes(t *testing.T) {
 	}
 	good()
 	idle := g.Descriptors()
-	before, peaks := g.Memory(), [2]int64{}
+	before, peaks, held := g.Memory(), [2]int64{}, [2]int64{}
 	for wave := range peaks {
 		began := time.Now()
 		conns := halfHandshakes(t, g, halfOpen, hello)
-		peaks[wave] = g.Memory() - before
-		t.Logf("wave %d: %d held after %v, %d KiB in all, %d bytes each", wave+1, g.Descriptors()-idle,
+		peaks[wave], held[wave] = g.Memory()-before, int64(g.Descriptors()-idle)
+		t.Logf("wave %d: %d held after %v, %d KiB in all, %d bytes each", wave+1, held[wave],
 			time.Since(began).Round(time.Millisecond), peaks[wave]>>10, peaks[wave]/halfOpen)
 		good()
 		harness.WaitFor(t, "the handshakes to be given up", 9*time.Second, func() bool { return g.Descriptors() <= idle+5 })
@@ -78,7 +78,8 @@ func TestThousandsOfHalfOpenHandshakes(t *testing.T) {
 	if peaks[0] > halfOpen*48<<10 {
 		t.Errorf("%d bytes each", peaks[0]/halfOpen)
 	}
-	if peaks[1] > peaks[0]+peaks[0]/4+8<<20 {
+	// On a busy machine the first of a wave are given up before the last have come.
+	if like := peaks[0] * max(held[0], held[1]) / held[0]; peaks[1] > like+like/4+8<<20 {
 		t.Errorf("the second wave grew the gateway from %d to %d KiB", peaks[0]>>10, peaks[1]>>10)
 	}
 }

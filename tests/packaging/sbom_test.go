@@ -149,12 +149,11 @@ func TestTheBillSaysWhatTheSystemHas(t *testing.T) {
 		if version != component.Version {
 			t.Errorf("%s: version %q, dpkg says %q", component.Name, component.Version, version)
 		}
-		if len(component.Licenses) > 0 {
+		if len(component.Licenses) > 0 || match[1] == "libc6" { // whose copyright file is prose
 			licensed++
 		}
 	}
-	// glibc's copyright file is prose.
-	if licensed < len(b.Components)-1 {
+	if licensed < len(b.Components) {
 		t.Errorf("the licence of %d of %d is told", licensed, len(b.Components))
 	}
 }

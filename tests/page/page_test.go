@@ -43,8 +43,11 @@ func newTown(t *testing.T) *town {
 			harness.Route("path: /api/*", "backend: orders, rate_limits: [{rate: 1000/s, burst: 2000, per: [identity]}]"),
 			harness.Route("path: /login", "backend: orders, rate_limits: [{rate: 5/h, burst: 3, per: [identity]}]"),
 			harness.Route("path: /search/*", "backend: search"),
+			harness.Route("path: /archive/*", "backend: archive"),
 			harness.Route("path: /healthz", `respond: {status: 200, body: "ok\n"}`)},
-		Backends: []string{harness.HTTP1("orders", back.Listener.Addr().String()), harness.HTTP1("search", harness.FreeAddress(t))}})
+		Backends: []string{harness.HTTP1("orders", back.Listener.Addr().String()), harness.HTTP1("search", harness.FreeAddress(t)),
+			fmt.Sprintf("{name: archive, endpoints: [%q], tls: {trusted_ca: ca.pem}, health_check: {tcp: true, interval: 20ms, unhealthy: 1}}",
+				harness.FreeAddress(t))}})
 	return &town{g, g.Client(t, "h1"), g.Client(t, "h2")}
 }
 
@@ -145,6 +148,7 @@ func TestThePageShowsWhatHappens(t *testing.T) {
 	g.attack(t)
 	b.until("a refusal", "document.getElementById('audit').textContent.includes('rate_limited')")
 	b.until("a stranger's", "document.getElementById('audit').textContent.includes('certificate_untrusted')")
+	b.until("an endpoint to be out", "document.getElementById('backends').textContent.includes('archiveHTTP/1.1 over TLS') && [...document.querySelectorAll('#backends .is-bad')].some((one) => one.textContent === 'out')")
 	b.until("what a reason's row says", "document.getElementById('reasons').textContent.includes('no_route')")
 	for id, words := range map[string][]string{
 		"backends":     {"orders", "some failures", "search", "failing"},
@@ -303,10 +307,13 @@ func TestFiguresOfThePage(t *testing.T) {
 		"decadeScale([0.002, 0.3]).marks.map(textOfDecade)": "1 s,100 ms,10 ms,1 ms",
 		"decadeScale([]).marks.map(textOfDecade)":           "100 ms,10 ms,1 ms",
 		"textOfMark(0.3)":                                   "0.3/s",
-		"urgencyOf(0, '2030-01-01T00:00:00Z', Date.parse('2031-01-01')).text":                                                                "expired",
-		"urgencyOf(3, '2030-01-05T00:00:00Z', Date.parse('2030-01-01')).level":                                                               "bad",
-		"urgencyOf(20, '2030-01-21T00:00:00Z', Date.parse('2030-01-01')).text":                                                               "20 days: renew soon",
-		"urgencyOf(90, '2030-04-01T00:00:00Z', Date.parse('2030-01-01')).level":                                                              "good",
+		"urgencyOf(0, '2030-01-01T00:00:00Z', Date.parse('2031-01-01')).text":   "expired",
+		"urgencyOf(3, '2030-01-05T00:00:00Z', Date.parse('2030-01-01')).level":  "bad",
+		"urgencyOf(20, '2030-01-21T00:00:00Z', Date.parse('2030-01-01')).text":  "20 days: renew soon",
+		"urgencyOf(90, '2030-04-01T00:00:00Z', Date.parse('2030-01-01')).level": "good",
+		"standingOf(2, 2) === null && standingOf(undefined, 2) === null":        "true",
+		"standingOf(1, 4).text":                          "out for 3 of 4",
+		"standingOf(0, 2).level + standingOf(0, 2).text": "badout",
 		"isFailure('http1', '503') && !isFailure('http1', '429') && isFailure('grpc', '14') && !isFailure('grpc', '8')":                      "true",
 		"isBackendFailure('502') && isBackendFailure('connect_failed') && !isBackendFailure('404') && !isBackendFailure('client_cancelled')": "true",
 		"rate({first: {n: 5}, last: {n: 25}, seconds: 10}, (one) => one.n)":                                                                  "2",

@@ -31,14 +31,20 @@ static inline uint64_t random_below(uint64_t *state, uint64_t bound)
 	return random_next(state) % bound;
 }
 
-static inline int64_t take(struct bucket_limit *limit, struct str key, int64_t now_ns)
+static inline int64_t take_tokens(
+        struct bucket_limit *limit, struct str key, uint64_t tokens, int64_t now_ns)
 {
 	size_t refused_by = 99;
-	struct bucket_claim claim = {limit, key};
+	struct bucket_claim claim = {limit, key, tokens};
 	int64_t wait_ns = bucket_take_all(&claim, 1, now_ns, &refused_by);
 	assert_int_equal(refused_by, 0);
 	assert_true(wait_ns >= 0);
 	return wait_ns;
+}
+
+static inline int64_t take(struct bucket_limit *limit, struct str key, int64_t now_ns)
+{
+	return take_tokens(limit, key, 1, now_ns);
 }
 
 static inline bool allow(struct bucket_limit *limit, int64_t now_ns)

@@ -25,18 +25,23 @@ static void exact_advance(struct exact *exact, int64_t now_ns)
 	exact->last_ns = now_ns;
 }
 
-static int64_t exact_take(struct exact *exact, int64_t now_ns)
+static unsigned __int128 exact_missing(const struct exact *exact, uint64_t tokens)
+{
+	unsigned __int128 price = (unsigned __int128)tokens * (uint64_t)exact->rate.period_ns;
+	return exact->tokens < price ? price - exact->tokens : 0;
+}
+
+static int64_t exact_take(struct exact *exact, uint64_t tokens, int64_t now_ns)
 {
 	exact_advance(exact, now_ns);
-	uint64_t one = (uint64_t)exact->rate.period_ns;
-	if (exact->tokens < one)
-		return (int64_t)((one - (uint64_t)exact->tokens + exact->rate.count - 1) /
-		                 exact->rate.count);
-	exact->tokens -= one;
+	unsigned __int128 missing = exact_missing(exact, tokens);
+	if (missing)
+		return (int64_t)((missing + exact->rate.count - 1) / exact->rate.count);
+	exact->tokens -= (unsigned __int128)tokens * (uint64_t)exact->rate.period_ns;
 	return 0;
 }
 
-// golang.org/x/time/rate, Limiter.reserveN with n = 1 and maxFutureReserve = 0, word for word.
+// golang.org/x/time/rate, Limiter.reserveN with n <= burst and maxFutureReserve = 0, word for word.
 struct go_limiter {
 	double limit;
 	uint64_t burst;
@@ -55,13 +60,13 @@ static double go_seconds(int64_t duration_ns)
 	return (double)(duration_ns / NS_PER_S) + (double)(duration_ns % NS_PER_S) / 1e9;
 }
 
-static bool go_allow(struct go_limiter *go, int64_t now_ns)
+static bool go_allow(struct go_limiter *go, uint64_t n, int64_t now_ns)
 {
 	int64_t last_ns = now_ns < go->last_ns ? now_ns : go->last_ns;
 	double tokens = go->tokens + go_seconds(now_ns - last_ns) * go->limit;
 	if (tokens > (double)go->burst)
 		tokens = (double)go->burst;
-	tokens -= 1;
+	tokens -= (double)n;
 	int64_t wait_ns = tokens < 0 ? (int64_t)(1e9 * (-tokens / go->limit)) : 0;
 	if (wait_ns > 0)
 		return false;
@@ -91,12 +96,11 @@ static const struct bucket_rate rates[] = {
 
 // From one call to the next: at once, on the very border, near it, far from it, or after so long
 // that the bucket's clock has wrapped many times.
-static int64_t gap_ns(uint64_t *seed, struct bucket_rate rate, const struct exact *exact)
+static int64_t gap_ns(uint64_t *seed, const struct exact *exact, uint64_t tokens)
 {
+	struct bucket_rate rate = exact->rate;
 	uint64_t token_ns = (uint64_t)rate.period_ns / rate.count + 1;
-	unsigned __int128 missing = exact->tokens < (uint64_t)rate.period_ns
-	                                    ? (uint64_t)rate.period_ns - exact->tokens
-	                                    : 0;
+	unsigned __int128 missing = exact_missing(exact, tokens);
 	int64_t border_ns = (int64_t)((missing + rate.count - 1) / rate.count);
 	switch (random_below(seed, 16)) {
 	case 0:
@@ -117,6 +121,8 @@ static int64_t gap_ns(uint64_t *seed, struct bucket_rate rate, const struct exac
 	case 7:
 		return random_below(seed, 500) ? 0 : (int64_t)random_below(seed, 7200) * NS_PER_S;
 	case 8:
+		// Many tokens take long: they are there, and not just so.
+		return tokens > 1 ? border_ns + 2 + (int64_t)random_below(seed, token_ns + 1) : 0;
 	case 9:
 	case 10:
 		return 0;
@@ -125,21 +131,39 @@ static int64_t gap_ns(uint64_t *seed, struct bucket_rate rate, const struct exac
 	}
 }
 
-static void decisions_and_waits_equal_exact_arithmetic_over_random_schedules(void **state)
+// What calls ask for: a token each, or any number up to all.
+enum asking { ASKING_ONE, ASKING_ANY };
+
+static uint64_t tokens_asked(uint64_t *seed, enum asking asking, uint64_t burst)
 {
-	(void)state;
+	if (asking == ASKING_ONE)
+		return 1;
+	switch (random_below(seed, 4)) {
+	case 0:
+		return 1;
+	case 1:
+		return burst;
+	default:
+		return 1 + random_below(seed, burst);
+	}
+}
+
+static void hold_against_exact_arithmetic(enum asking asking)
+{
 	uint64_t seed = 20261123;
 	struct bucket_store *store = bucket_store_new();
 	for (size_t r = 0; r < ARRAY_LEN(rates); r++)
 		for (int keyed = 0; keyed < 2; keyed++) {
+			struct str key = keyed ? STR("key") : STR("");
 			int64_t now_ns = (int64_t)random_below(&seed, 1u << 30);
 			struct bucket_limit *limit = bucket_limit_get(
 			        store, STR("limit"), rates[r], keyed, 10, now_ns);
 			struct exact exact = exact_new(rates[r], now_ns);
 			for (int call = 0; call < 20000; call++) {
-				now_ns += gap_ns(&seed, rates[r], &exact);
-				int64_t expected_ns = exact_take(&exact, now_ns);
-				int64_t wait_ns = take(limit, keyed ? STR("key") : STR(""), now_ns);
+				uint64_t tokens = tokens_asked(&seed, asking, rates[r].burst);
+				now_ns += gap_ns(&seed, &exact, tokens);
+				int64_t expected_ns = exact_take(&exact, tokens, now_ns);
+				int64_t wait_ns = take_tokens(limit, key, tokens, now_ns);
 				if (wait_ns != expected_ns)
 					fail_msg("rate %zu, call %d: waits %lld instead of %lld", r,
 					        call, (long long)wait_ns, (long long)expected_ns);
@@ -149,23 +173,34 @@ static void decisions_and_waits_equal_exact_arithmetic_over_random_schedules(voi
 	bucket_store_free(store);
 }
 
+static void decisions_and_waits_equal_exact_arithmetic_over_random_schedules(void **state)
+{
+	(void)state;
+	hold_against_exact_arithmetic(ASKING_ONE);
+}
+
+static void any_number_of_tokens_is_given_as_by_exact_arithmetic(void **state)
+{
+	(void)state;
+	hold_against_exact_arithmetic(ASKING_ANY);
+}
+
 // Go counts in floating point and cuts waits to whole nanoseconds. Calls whose exact answer hangs
 // on less than that are left out; all others must be answered alike.
-static bool is_border(const struct exact *exact, int64_t now_ns)
+static bool is_border(const struct exact *exact, uint64_t tokens, int64_t now_ns)
 {
 	struct exact then = *exact;
 	exact_advance(&then, now_ns);
 	if (then.tokens == (unsigned __int128)then.rate.burst * (uint64_t)then.rate.period_ns)
 		return false;  // full: both know it exactly
-	double missing_ns = ((double)exact->rate.period_ns - (double)then.tokens) /
-	                    (double)exact->rate.count;
+	double price = (double)tokens * (double)exact->rate.period_ns;
+	double missing_ns = (price - (double)then.tokens) / (double)exact->rate.count;
 	double token_ns = (double)exact->rate.period_ns / (double)exact->rate.count;
 	return fabs(missing_ns) < 2 + token_ns * 1e-6;
 }
 
-static void decisions_are_those_of_x_time_rate(void **state)
+static void hold_against_x_time_rate(enum asking asking)
 {
-	(void)state;
 	uint64_t seed = 7;
 	struct bucket_store *store = bucket_store_new();
 	for (size_t r = 0; r < ARRAY_LEN(rates); r++) {
@@ -178,19 +213,33 @@ static void decisions_are_those_of_x_time_rate(void **state)
 		struct go_limiter go = go_new(rates[r], now_ns);
 		uint64_t asked = 0, granted = 0;
 		for (int call = 0; call < 20000; call++) {
-			now_ns += gap_ns(&seed, rates[r], &exact);
-			if (is_border(&exact, now_ns))
+			uint64_t tokens = tokens_asked(&seed, asking, rates[r].burst);
+			now_ns += gap_ns(&seed, &exact, tokens);
+			if (is_border(&exact, tokens, now_ns))
 				continue;
-			bool expected = go_allow(&go, now_ns);
+			bool expected = go_allow(&go, tokens, now_ns);
 			asked++;
 			granted += expected;
-			assert_int_equal(exact_take(&exact, now_ns) == 0, expected);
-			assert_int_equal(allow(limit, now_ns), expected);
+			assert_int_equal(exact_take(&exact, tokens, now_ns) == 0, expected);
+			assert_int_equal(
+			        take_tokens(limit, STR(""), tokens, now_ns) == 0, expected);
 		}
 		assert_true(asked > 5000 && granted > 1000 && granted < asked - 1000);
 		bucket_limit_unref(limit);
 	}
 	bucket_store_free(store);
+}
+
+static void decisions_are_those_of_x_time_rate(void **state)
+{
+	(void)state;
+	hold_against_x_time_rate(ASKING_ONE);
+}
+
+static void any_number_of_tokens_is_given_as_by_x_time_rate(void **state)
+{
+	(void)state;
+	hold_against_x_time_rate(ASKING_ANY);
 }
 
 // 3/s is 333333333.3 ns a token: whoever rounds is wrong after a while.
@@ -273,7 +322,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(decisions_and_waits_equal_exact_arithmetic_over_random_schedules),
+	        cmocka_unit_test(any_number_of_tokens_is_given_as_by_exact_arithmetic),
 	        cmocka_unit_test(decisions_are_those_of_x_time_rate),
+	        cmocka_unit_test(any_number_of_tokens_is_given_as_by_x_time_rate),
 	        cmocka_unit_test(no_rate_drifts_over_years),
 	        cmocka_unit_test(a_clock_that_stands_or_goes_back_neither_gives_nor_takes),
 	        cmocka_unit_test(rates_that_cannot_be_counted_exactly_are_told_apart),

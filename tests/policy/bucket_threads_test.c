@@ -1,52 +1,4 @@
-#include <pthread.h>
-#include <stdatomic.h>
-
-#include "tests/policy/bucket_fixture.h"
-
-// Threads come to life together and count what they were granted; the sums are checked afterwards.
-enum { THREADS_MAX = 8, NOW_S = 1000 };
-
-struct worker {
-	pthread_t thread;
-	struct scene *scene;
-	unsigned number;
-	uint64_t granted, refused;
-};
-
-struct scene {
-	struct bucket_store *store;
-	struct bucket_limit *limits[3];
-	_Atomic int64_t *clock_ns;
-	_Atomic unsigned waiting;
-	unsigned threads;
-	uint64_t calls;
-	void (*play)(struct worker *worker);
-};
-
-static void *run(void *argument)
-{
-	struct worker *worker = argument;
-	atomic_fetch_sub(&worker->scene->waiting, 1);
-	while (atomic_load(&worker->scene->waiting))
-		sched_yield();
-	worker->scene->play(worker);
-	return NULL;
-}
-
-static uint64_t play(struct scene *scene, struct worker workers[THREADS_MAX])
-{
-	uint64_t granted = 0;
-	atomic_store(&scene->waiting, scene->threads);
-	for (unsigned i = 0; i < scene->threads; i++) {
-		workers[i] = (struct worker){.scene = scene, .number = i};
-		assert_int_equal(pthread_create(&workers[i].thread, NULL, run, &workers[i]), 0);
-	}
-	for (unsigned i = 0; i < scene->threads; i++) {
-		pthread_join(workers[i].thread, NULL);
-		granted += workers[i].granted;
-	}
-	return granted;
-}
+#include "tests/policy/bucket_scene.h"
 
 static void call(struct worker *worker, struct bucket_claim *claims, size_t count, int64_t now_ns)
 {
@@ -55,13 +7,6 @@ static void call(struct worker *worker, struct bucket_claim *claims, size_t coun
 		worker->granted++;
 	else
 		worker->refused++;
-}
-
-static struct bucket_limit *limit_of(struct bucket_store *store, const char *name,
-        uint64_t per_second, uint64_t burst, uint64_t max_keys)
-{
-	return bucket_limit_get(store, str_from(name),
-	        (struct bucket_rate){per_second, NS_PER_S, burst}, max_keys > 0, max_keys, 0);
 }
 
 // Clocks of threads differ: each is a little behind the others.
@@ -124,6 +69,87 @@ static void burst_and_refill_are_granted_to_the_token(void **state)
 		        scene.limits[0], STR("key"), NOW_S * second_ns + (int64_t)passed_ns);
 		assert_int_equal(granted, 500 + passed_ns * 3 / 1000);
 		bucket_limit_unref(scene.limits[0]);
+		bucket_store_free(store);
+	}
+}
+
+// Any number of tokens up to the burst at once.
+static void take_any_number_while_time_passes(struct worker *worker)
+{
+	uint64_t seed = worker->number;
+	struct bucket_claim claim = {worker->scene->limits[0], STR("key")};
+	for (uint64_t i = 0; i < worker->scene->calls; i++) {
+		uint64_t before = worker->granted;
+		claim.tokens = 1 + random_below(&seed, 500);
+		call(worker, &claim, 1, atomic_fetch_add(worker->scene->clock_ns, 100));
+		worker->tokens[0] += (worker->granted - before) * claim.tokens;
+	}
+}
+
+static void calls_of_many_tokens_get_burst_and_refill_to_the_token(void **state)
+{
+	(void)state;
+	for (uint64_t max_keys = 0; max_keys < 2; max_keys++) {
+		struct worker workers[THREADS_MAX];
+		struct bucket_store *store = bucket_store_new();
+		_Atomic int64_t clock_ns = NOW_S * second_ns;
+		struct scene scene = {.store = store,
+		        .threads = 4,
+		        .calls = 20000,
+		        .play = take_any_number_while_time_passes,
+		        .clock_ns = &clock_ns,
+		        .limits = {limit_of(store, "limit", 3000000, 500, max_keys)}};
+		uint64_t taken = drain(scene.limits[0], STR("key"), NOW_S * second_ns);
+		assert_true(play(&scene, workers) > 50);
+		for (unsigned i = 0; i < scene.threads; i++)
+			taken += workers[i].tokens[0];
+		uint64_t passed_ns = 100 * (4 * 20000 - 1);
+		assert_true(taken <= 500 + passed_ns * 3 / 1000);
+		taken += drain(scene.limits[0], STR("key"), NOW_S * second_ns + (int64_t)passed_ns);
+		assert_int_equal(taken, 500 + passed_ns * 3 / 1000);
+		bucket_limit_unref(scene.limits[0]);
+		bucket_store_free(store);
+	}
+}
+
+// Both limits at once, in either order, of each another number.
+static void take_any_numbers_of_two(struct worker *worker)
+{
+	const struct scene *scene = worker->scene;
+	uint64_t seed = worker->number;
+	for (uint64_t i = 0; i < scene->calls; i++) {
+		size_t first = random_below(&seed, 2), count = 1 + random_below(&seed, 2);
+		uint64_t before = worker->granted;
+		struct bucket_claim claims[] = {
+		        {scene->limits[first], STR("key"), 1 + random_below(&seed, 9)},
+		        {scene->limits[!first], STR("key"), 1 + random_below(&seed, 9)}};
+		call(worker, claims, count, NOW_S * second_ns);
+		for (size_t c = 0; worker->granted > before && c < count; c++)
+			worker->tokens[c ? !first : first] += claims[c].tokens;
+	}
+}
+
+static void calls_of_many_tokens_of_two_limits_lose_and_gain_none(void **state)
+{
+	(void)state;
+	for (int kinds = 0; kinds < 4; kinds++) {
+		struct worker workers[THREADS_MAX];
+		struct bucket_store *store = bucket_store_new();
+		struct scene scene = {.store = store,
+		        .threads = 4,
+		        .calls = 2000,
+		        .play = take_any_numbers_of_two,
+		        .limits = {limit_of(store, "first", 1, 3000, kinds & 1),
+		                limit_of(store, "second", 1, 5000, kinds & 2)}};
+		assert_true(play(&scene, workers) > 300);
+		for (size_t limit = 0; limit < 2; limit++) {
+			uint64_t taken = 0;
+			for (unsigned i = 0; i < scene.threads; i++)
+				taken += workers[i].tokens[limit];
+			taken += drain(scene.limits[limit], STR("key"), NOW_S * second_ns);
+			assert_int_equal(taken, limit ? 5000 : 3000);
+			bucket_limit_unref(scene.limits[limit]);
+		}
 		bucket_store_free(store);
 	}
 }
@@ -247,15 +273,7 @@ static void call_through_reloads(struct worker *worker)
 {
 	const struct scene *scene = worker->scene;
 	if (worker->number == 0) {
-		struct bucket_limit *held = NULL;
-		for (uint64_t i = 0; i < 200; i++) {
-			struct bucket_rate rate = {1 + i % 3, NS_PER_S, 5000 + i % 7};
-			struct bucket_limit *next = bucket_limit_get(scene->store, STR("limit"),
-			        rate, scene->limits[1] != NULL, 10 + i % 5, NOW_S * second_ns);
-			bucket_limit_unref(held);
-			held = next;
-		}
-		bucket_limit_unref(held);
+		change_numbers(scene);
 		return;
 	}
 	char text[32];
@@ -295,6 +313,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(a_burst_is_granted_to_the_token_over_any_threads),
 	        cmocka_unit_test(burst_and_refill_are_granted_to_the_token),
+	        cmocka_unit_test(calls_of_many_tokens_get_burst_and_refill_to_the_token),
+	        cmocka_unit_test(calls_of_many_tokens_of_two_limits_lose_and_gain_none),
 	        cmocka_unit_test(refused_calls_hold_no_token_even_for_a_moment),
 	        cmocka_unit_test(many_keys_on_full_tables_neither_hang_nor_gain),
 	        cmocka_unit_test(buckets_are_forgotten_across_shards_within_the_bound),

@@ -297,8 +297,8 @@ static void more_than_16_limits_on_a_route_are_refused(void **state)
 	fixture_parse(&fixture, NAMES_ALL, "- {match: {path: /a}" OK, "");
 	fixture_fail_on_problems(&fixture);
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
-		limits[i] = (struct config_rate_limit){.rate_count = 100 + i,
-		        .rate_period_ns = 1000000000,
+		limits[i] = (struct config_rate_limit){.rate.count = 100 + i,
+		        .rate.period_ns = 1000000000,
 		        .burst = 100 - i,
 		        .split.max_keys = 1};
 	fixture.config->listeners[0].routes[0].rate_limits = limits;

@@ -1,5 +1,5 @@
 // For the tests of this folder: a directory of its own, papers and lists written into it, and the
-// config of a listener that names them.
+// config of a listener, or of a backend, that names them.
 #ifndef TESTS_TLS_DESK_H
 #define TESTS_TLS_DESK_H
 
@@ -15,6 +15,7 @@ struct desk {
 	struct arena arena;
 	char directory[64];
 	struct config_certificate certificates[8];
+	struct config_text pattern;
 	struct config_tls tls;
 	struct config_problems problems;
 	int line;  // of the next mark
@@ -113,10 +114,25 @@ static inline void desk_revoke(struct desk *desk, X509_CRL *const *lists, size_t
 	desk->tls.crl = desk_lists(desk, "ca.crl", lists, count);
 }
 
+// From here on it is a backend's; its servers are known by name. What it serves it shows to them.
+static inline void desk_dial(struct desk *desk)
+{
+	desk->tls.side = TLS_OF_BACKEND;
+	desk->tls.require_client_certificate = false;
+}
+
+// By their SPIFFE IDs; which of them may is the judge's to say.
+static inline void desk_know_by_id(struct desk *desk)
+{
+	desk->pattern = (struct config_text){STR("spiffe://cluster.local/*"), {desk->line++, 7}};
+	desk->tls.match_subject_alt_names = (struct config_texts){&desk->pattern, 1};
+}
+
 static inline struct tls_context *desk_context(struct desk *desk)
 {
-	struct tls_context *context = tls_context_new(
-	        &desk->tls, STR("listeners[0].tls"), &desk->problems);
+	bool dials = desk->tls.side == TLS_OF_BACKEND;
+	struct tls_context *context = tls_context_new(&desk->tls,
+	        dials ? STR("backends[0].tls") : STR("listeners[0].tls"), &desk->problems);
 	if (!context)
 		config_problems_print(&desk->problems, STDERR_FILENO);
 	return context;

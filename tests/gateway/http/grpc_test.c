@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "gateway/http/grpc.h"
 
@@ -168,6 +169,113 @@ static void a_message_is_percent_encoded(void **state)
 	arena_fini(&arena);
 }
 
+// Messages by their lengths as one body, each byte told apart.
+static void add_message(struct buffer *body, uint32_t length, size_t content)
+{
+	const char prefix[] = {
+	        1, (char)(length >> 24), (char)(length >> 16), (char)(length >> 8), (char)length};
+	buffer_append(body, prefix, sizeof(prefix));
+	for (size_t i = 0; i < content; i++)
+		buffer_append(body, &(char){(char)(i * 7)}, 1);
+}
+
+// Passes over the body in these pieces; writes down where each message ended.
+static size_t scan_pieces(
+        struct grpc_scan *scan, struct str body, size_t first, size_t piece, size_t *ends)
+{
+	size_t count = 0, at = 0;
+	while (at < body.len) {
+		size_t len = at ? piece : first;
+		struct str rest = str_of(body.at + at, len < body.len - at ? len : body.len - at);
+		while (rest.len) {
+			size_t own = grpc_scan_message(scan, rest);
+			assert_true(own > 0 && own <= rest.len);
+			at += own;
+			rest = str_skip(rest, own);
+			if (grpc_scan_between(scan))
+				ends[count++] = at;
+			else
+				assert_int_equal(rest.len, 0);
+		}
+	}
+	return count;
+}
+
+static void messages_are_told_apart_however_they_are_cut(void **state)
+{
+	(void)state;
+	static const uint32_t lengths[] = {0, 1, 5, 0, 0, 300, 4, 70000, 0};
+	size_t ends[ARRAY_LEN(lengths)], found[ARRAY_LEN(lengths) + 1];
+	struct buffer body = {0};
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+		add_message(&body, lengths[i], lengths[i]);
+		ends[i] = buffer_len(&body);
+	}
+	for (size_t cut = 1; cut <= buffer_len(&body); cut += cut < 400 ? 1 : 997)
+		for (size_t piece = 1; piece <= buffer_len(&body); piece = piece * 3 + 1) {
+			struct grpc_scan scan = {0};
+			assert_true(grpc_scan_between(&scan));
+			assert_int_equal(scan_pieces(&scan, buffer_str(&body), cut, piece, found),
+			        ARRAY_LEN(lengths));
+			assert_memory_equal(found, ends, sizeof(ends));
+		}
+	buffer_fini(&body);
+}
+
+static void a_message_that_is_not_whole_goes_on(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t length;
+		size_t prefix, content, own;  // bytes there are; those that are the message's
+		bool whole;
+	} rows[] = {
+	        {0, 0, 0, 0, true},  // nothing has begun
+	        {0, 1, 0, 1, false},
+	        {0, 4, 0, 4, false},
+	        {0, 5, 0, 5, true},
+	        {0, 5, 9, 5, true},
+	        {1, 5, 0, 5, false},
+	        {1, 5, 1, 6, true},
+	        {1, 5, 2, 6, true},
+	        {256, 5, 255, 260, false},
+	        {256, 5, 256, 261, true},
+	        {UINT32_MAX, 4, 0, 4, false},
+	        {UINT32_MAX, 5, 0, 5, false},
+	        {UINT32_MAX, 5, 100000, 100005, false},
+	        {UINT32_MAX / 2 + 1, 5, 100000, 100005, false},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct buffer body = {0};
+		struct grpc_scan scan = {0};
+		add_message(&body, rows[i].length, rows[i].content);
+		struct str bytes = str_of(buffer_data(&body), rows[i].prefix + rows[i].content);
+		assert_int_equal(grpc_scan_message(&scan, bytes), rows[i].own);
+		assert_int_equal(grpc_scan_between(&scan), rows[i].whole);
+		// Nothing more changes nothing.
+		struct grpc_scan before = scan;
+		assert_int_equal(grpc_scan_message(&scan, STR("")), 0);
+		assert_memory_equal(&scan, &before, sizeof(scan));
+		buffer_fini(&body);
+	}
+}
+
+// 4 GiB of content, byte for byte what was announced.
+static void the_longest_message_ends_where_it_says(void **state)
+{
+	(void)state;
+	enum { PIECE = 1 << 20 };
+	char *piece = calloc(1, PIECE);
+	struct grpc_scan scan = {0};
+	assert_int_equal(grpc_scan_message(&scan, str_of("\0\xff\xff\xff\xff", 5)), 5);
+	for (int i = 0; i < 4095; i++)
+		assert_int_equal(grpc_scan_message(&scan, str_of(piece, PIECE)), PIECE);
+	assert_false(grpc_scan_between(&scan));
+	assert_int_equal(grpc_scan_message(&scan, str_of(piece, PIECE)), PIECE - 1);
+	assert_true(grpc_scan_between(&scan));
+	free(piece);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +285,9 @@ int main(void)
 	                a_timeout_is_written_in_the_finest_unit_that_fits_and_never_longer),
 	        cmocka_unit_test(http_statuses_map_as_grpc_says),
 	        cmocka_unit_test(a_message_is_percent_encoded),
+	        cmocka_unit_test(messages_are_told_apart_however_they_are_cut),
+	        cmocka_unit_test(a_message_that_is_not_whole_goes_on),
+	        cmocka_unit_test(the_longest_message_ends_where_it_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,38 @@
+// The addresses of a backend: what its names stand for, at load and whenever DNS says otherwise.
+// The configuration that changes is another one, which shares all else with the one before and
+// holds it: no thread sees one change.
+#ifndef CONF_ENDPOINTS_H
+#define CONF_ENDPOINTS_H
+
+#include "base/arena.h"
+#include "base/check.h"
+#include "conf/config.h"
+
+enum { ENDPOINT_ADDRESSES_MAX = 4096 };  // of a backend
+
+struct endpoints_of_name {
+	struct config_address *addresses;
+	size_t count;
+	bool *refused;  // NULL, or set where there was no place for them
+};
+
+// One element for each of the backend's names. Each address of a name has the name's weight, times
+// that of its SRV record where the name is a service.
+void endpoints_set(
+        struct config_backend *backend, const struct endpoints_of_name *found, struct arena *arena);
+uint32_t endpoints_weight(const struct config_backend *backend, size_t name);
+// The same addresses with the same weights, in the same order.
+bool endpoints_alike(const struct config_address a[], size_t a_count,
+        const struct config_address b[], size_t b_count);
+
+// The addresses, as lookup.h gives them, of the name that `present` is one of; false: those there
+// are stay.
+typedef bool (*endpoints_find)(
+        const struct config_address *present, struct endpoints_of_name *found, void *argument);
+// The configuration with the addresses that `find` tells. A name for which there would be no place
+// keeps what it has; a backend that keeps all of its addresses keeps its edition. To be freed as
+// any other.
+MUST_USE struct config *endpoints_readdress(
+        struct config *config, endpoints_find find, void *argument);
+
+#endif
