@@ -108,6 +108,14 @@ static void send_interim(struct h1 *h1, const struct head *head)
 	buffer_append_str(h1->codec.out, STR("\r\n"));
 }
 
+// The answer is whole, and so much of the request is still to come that it will not be read.
+static bool leaves_too_much(const struct h1 *h1)
+{
+	const struct stream *stream = h1->stream;
+	return stream->source && stream->source->ended && !stream->receive_done &&
+	       h1->body.framing == H1_LENGTH && h1->body.left > H1_DISCARD_MAX;
+}
+
 static void send_answer(struct h1 *h1, const struct head *head, bool end)
 {
 	struct buffer *out = h1->codec.out;
@@ -126,7 +134,8 @@ static void send_answer(struct h1 *h1, const struct head *head, bool end)
 	// A client told to wait and answered without a 100 may send its body or not: only closing
 	// is unambiguous. And one told that it was too slow is not waited for (RFC 9110, 15.5.9).
 	if (h1->awaits_continue || h1->codec.shutting_down || h1->receive == H1_RECEIVE_NOTHING ||
-	        h1->peer_ended || h1->codec.limits.refused || head->status == 408)
+	        h1->peer_ended || h1->codec.limits.refused || head->status == 408 ||
+	        leaves_too_much(h1))
 		h1->keep_alive = false;
 	bool no_body = h1->to_head || head->status == 204 || head->status == 304;
 	frame(h1, head, end, no_body, !h1->peer_1_0);

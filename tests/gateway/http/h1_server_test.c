@@ -37,16 +37,36 @@ static void a_refused_body_without_end_closes_the_connection(void **state)
 	memset(block, 'G', sizeof(block));
 	struct side side;
 	side_open(&side, SERVER | H1, HABIT_REFUSE);
-	side_say(&side, POST "Content-Length: 10000000\r\n\r\n");
+	side_say(&side, POST "Transfer-Encoding: chunked\r\n\r\nffffffff\r\n");
 	side_settle(&side);
+	assert_null(strstr(c_string(&side.out), "connection: close\r\n"));  // it may be short
 	for (size_t sent = 0; sent <= H1_DISCARD_MAX; sent += sizeof(block)) {
 		assert_false(side.codec->finished);
 		side_feed(&side, str_of(block, sizeof(block)));
 		side_settle(&side);
 	}
 	assert_true(side.codec->finished && side.codec->lingering);
-	assert_string_equal(transcript(&side), "1 head POST a / length=10000000\n1 sent\n");
+	assert_string_equal(transcript(&side), "1 head POST a /\n1 sent\n");
 	side_close(&side);
+}
+
+// Its client knows then that no further request goes this way, and may stop sending.
+static void a_refused_body_said_to_be_too_long_to_skip_closes_with_the_answer(void **state)
+{
+	(void)state;
+	for (size_t over = 0; over < 2; over++) {
+		struct side side;
+		struct buffer bytes = {0};
+		side_open(&side, SERVER | H1, HABIT_REFUSE);
+		buffer_printf(&bytes, POST "Content-Length: %zu\r\n\r\n", H1_DISCARD_MAX + over);
+		side_feed(&side, buffer_str(&bytes));
+		side_settle(&side);
+		bool said = strstr(c_string(&side.out), "connection: close\r\n");
+		assert_int_equal(said, over);
+		assert_int_equal(side.codec->finished, over);
+		side_close(&side);
+		buffer_fini(&bytes);
+	}
 }
 
 // The exchange answers while the body still arrives; whoever closes need not wait for the rest.
@@ -367,6 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(the_body_of_a_refused_request_is_skipped),
 	        cmocka_unit_test(a_refused_body_without_end_closes_the_connection),
+	        cmocka_unit_test(a_refused_body_said_to_be_too_long_to_skip_closes_with_the_answer),
 	        cmocka_unit_test(a_refused_request_that_closes_does_not_wait_for_its_body),
 	        cmocka_unit_test(expect_100_continue_is_answered_before_the_body),
 	        cmocka_unit_test(a_refused_expectation_closes_for_nobody_knows_what_comes_next),
