@@ -103,6 +103,10 @@ func (d *depot) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		_ = http.NewResponseController(w).Flush()
 		_, _ = w.Write(d.content)
+		if r.URL.Query().Has("endless") {
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
 		return
 	}
 	var to io.Writer = io.Discard
