@@ -3,7 +3,8 @@
 #include "base/clock.h"
 
 enum {
-	START_LIMIT = 32,  // of each worker: room for what was there before a restart
+	START_LIMIT = 32,  // of all workers: room for what was there before a restart
+	START_LEAST = 8,   // of one
 	COHORT = 20,       // calls to judge by, at least
 	COHORT_FEW = 10,   // where they are rare
 	PROBE_COHORT = 8,  // likewise, or twice as many as a probe lets through
@@ -86,12 +87,13 @@ static int64_t next_probe_ns(const struct concurrency *concurrency, int64_t now_
 	return (now_ns / every_ns + 1) * every_ns;
 }
 
-void concurrency_init(
-        struct concurrency *concurrency, const struct config_concurrency *config, int64_t now_ns)
+void concurrency_init(struct concurrency *concurrency, const struct config_concurrency *config,
+        size_t workers, int64_t now_ns)
 {
+	double start = greater(START_LEAST, START_LIMIT / (double)workers);
 	*concurrency = (struct concurrency){.config = *config, .born_ns = now_ns};
 	concurrency->limit = fixed(concurrency) ? (double)config->limit
-	                                        : within(concurrency, START_LIMIT);
+	                                        : within(concurrency, start);
 	concurrency->probe.due_ns = next_probe_ns(concurrency, now_ns);
 	open_cohort(concurrency, now_ns);
 }
@@ -199,6 +201,15 @@ static void learn(struct concurrency *concurrency, double mean_ns)
 		concurrency->unloaded_ns += above_ns * learn_up;
 }
 
+// How many were under way as a cohort's calls began, those counting most who had most beside them.
+// Only of so many have their answers told: as a rush begins, a cohort is half of calls that had the
+// backend to themselves, whatever has come since.
+static double level_of(const struct concurrency *concurrency)
+{
+	const struct concurrency_cohort *cohort = &concurrency->cohort;
+	return cohort->level > 0 ? cohort->level_squared / cohort->level : 0;
+}
+
 static void adapt(struct concurrency *concurrency, double slowness)
 {
 	double factor = lesser(greater(1 / slowness, shrink_most), tolerance_of(concurrency));
@@ -208,7 +219,7 @@ static void adapt(struct concurrency *concurrency, double slowness)
 	if (concurrency->peak < concurrency->limit / 2)
 		return;
 	if (factor > 1)
-		limit = greater(lesser(limit, 2.0 * concurrency->peak), concurrency->limit);
+		limit = greater(lesser(limit, 2 * level_of(concurrency)), concurrency->limit);
 	concurrency->shrunk = factor < 0.9 && concurrency->limit > (double)concurrency->config.min;
 	concurrency->limit = within(concurrency, limit);
 }
@@ -306,8 +317,12 @@ uint64_t concurrency_begin(struct concurrency *concurrency, int64_t now_ns)
 {
 	if (!fixed(concurrency))
 		step(concurrency, now_ns);
-	if (!concurrency->cohort.closed_ns)
+	if (!concurrency->cohort.closed_ns) {
 		concurrency->cohort.begun++;
+		concurrency->cohort.level += concurrency->active;
+		concurrency->cohort.level_squared += (double)concurrency->active *
+		                                     concurrency->active;
+	}
 	return ++concurrency->tickets;
 }
 

@@ -32,7 +32,8 @@ struct concurrency_cohort {
 	uint64_t first;  // ticket; its members' are this one and the following
 	unsigned begun, ended;
 	unsigned counted, unavailable;
-	double sum_ns;  // of those counted
+	double sum_ns;                // of those counted
+	double level, level_squared;  // sums over those begun: how many were under way then
 	int64_t opened_ns;
 	int64_t closed_ns;  // 0: still open
 };
@@ -61,8 +62,9 @@ struct concurrency {
 	} probe;
 };
 
-void concurrency_init(
-        struct concurrency *concurrency, const struct config_concurrency *config, int64_t now_ns);
+// One of so many `workers` that share the backend, and what the limits begin with.
+void concurrency_init(struct concurrency *concurrency, const struct config_concurrency *config,
+        size_t workers, int64_t now_ns);
 // Whether a call of this priority may come; where not, it is taken as refused.
 MUST_USE bool concurrency_room(
         struct concurrency *concurrency, enum config_priority priority, int64_t now_ns);

@@ -60,7 +60,7 @@ static inline void sim_init(
 	sim->waiting = must_alloc(WAITING_MAX * sizeof(*sim->waiting));
 	sim->took_ms = must_alloc(ANSWERS_MAX * sizeof(*sim->took_ms));
 	for (unsigned i = 0; i < workers; i++)
-		concurrency_init(&sim->workers[i], config, sim->now_ns);
+		concurrency_init(&sim->workers[i], config, workers, sim->now_ns);
 }
 
 static inline void sim_fini(struct simulation *sim)
