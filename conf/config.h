@@ -145,6 +145,13 @@ struct config_concurrency {
 	uint64_t tolerance_percent;
 };
 
+// Of a backend's connections, all workers together.
+struct config_circuit_breaker {
+	uint64_t connections;  // to each endpoint; 0: no block was given, and there is no ceiling
+	uint64_t pending;      // calls waiting for one
+	int64_t pending_timeout_ns;
+};
+
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
@@ -165,6 +172,7 @@ struct config_backend {
 	struct config_health_check health_check;
 	int64_t slow_start_ns;  // 0 = off
 	struct config_concurrency concurrency;
+	struct config_circuit_breaker circuit_breaker;
 };
 
 // How names of backends are looked up.

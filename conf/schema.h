@@ -98,6 +98,7 @@ extern const struct schema_object schema_backend;           // schema_backend.c
 extern const struct schema_object schema_health_check;      // schema_health_check.c
 extern const struct schema_object schema_backend_tls;       // schema_backend_tls.c
 extern const struct schema_object schema_concurrency;       // schema_concurrency.c
+extern const struct schema_object schema_circuit_breaker;   // schema_circuit_breaker.c
 void schema_run_as_spread(struct config *config);  // to the private keys, once the file is read
 
 // `forbid or alert`, `from 1ms to 5m`: what is allowed of the type; nothing where all is.

@@ -250,6 +250,9 @@ static const struct schema_key backend_keys[] = {
                 OBJECT(schema_concurrency), AT(config_backend, concurrency),
                 DOC("Calls under way at once; no limit unless given. `{}` is one that adapts "
                     "itself, with the defaults.")},
+        {"circuit_breaker", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_circuit_breaker), AT(config_backend, circuit_breaker),
+                DOC("Connections open at once; no ceiling unless given.")},
         {"connect_timeout", TYPE(type_duration), AT(config_backend, connect_timeout_ns),
                 RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s",
                 DOC("Connecting to a server, its TLS handshake included.")},

@@ -97,8 +97,7 @@ void admissions_use(struct worker *worker, const struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->config->backend_count; i++)
 		if (snapshot->config->backends[i].concurrency.mark.line &&
 		        !find(worker, snapshot->backends[i].label))
-			open_admission(
-			        worker, &snapshot->config->backends[i], snapshot->config->workers);
+			open_admission(worker, &snapshot->config->backends[i], worker->peers);
 }
 
 void admissions_free(struct worker *worker)
@@ -150,12 +149,10 @@ static void give_up_slow_ones(struct admission *admission, int64_t now_ns)
 	}
 }
 
-bool admission_room(const struct exchange *exchange)
+static bool may_be_called(const struct exchange *exchange)
 {
 	const struct config_route *route = exchange_route(exchange);
-	struct admission *admission = route->backend < 0
-	                                      ? NULL
-	                                      : admission_of(exchange, exchange->backend_index);
+	struct admission *admission = admission_of(exchange, exchange->backend_index);
 	if (!admission)
 		return true;
 	int64_t now_ns = clock_monotonic_ns();
@@ -163,6 +160,18 @@ bool admission_room(const struct exchange *exchange)
 	bool room = concurrency_room(&admission->concurrency, route->priority, now_ns);
 	tell_limit(admission, (unsigned)admission->concurrency.limit);
 	return room;
+}
+
+enum policy_crowd admission_room(const struct exchange *exchange)
+{
+	const struct worker *worker = exchange->downstream->worker;
+	if (exchange_route(exchange)->backend < 0)
+		return POLICY_UNCROWDED;
+	// Of a configuration that was replaced the queue is asked for when it comes to that.
+	if (exchange->snapshot == worker->snapshot &&
+	        pool_queue_is_full(worker->pools_in_force[exchange->backend_index]))
+		return POLICY_QUEUED;
+	return may_be_called(exchange) ? POLICY_UNCROWDED : POLICY_CALLS;
 }
 
 static void begin(struct exchange *exchange, int64_t now_ns)

@@ -9,6 +9,7 @@
 #define GATEWAY_ADMISSION_H
 
 #include "gateway/concurrency.h"
+#include "policy/policy.h"
 
 struct admission;  // opaque: of one backend
 struct exchange;
@@ -20,8 +21,9 @@ struct worker;
 void admissions_use(struct worker *worker, const struct snapshot *snapshot);
 void admissions_free(struct worker *worker);
 
-// Whether the backend that was chosen takes one more call; none chosen: the gateway answers itself.
-MUST_USE bool admission_room(const struct exchange *exchange);
+// Whether the backend that was chosen takes one more call, or why not; none chosen: the gateway
+// answers itself.
+MUST_USE enum policy_crowd admission_room(const struct exchange *exchange);
 // It takes this one, which is being forwarded.
 void admission_enter(struct exchange *exchange);
 // The rest does nothing where there is no place.

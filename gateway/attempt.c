@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
+#include "gateway/pending.h"
 #include "gateway/retry.h"
 #include "gateway/upstream.h"
 
@@ -36,21 +37,34 @@ static void choose_by_caller(struct exchange *exchange, const struct config_back
 	exchange->choice.hash = str_hash(key, 0);  // the same on every gateway of a fleet
 }
 
+static void note(struct exchange *exchange, const char *cause)
+{
+	bool again = exchange->attempts++ > 0, waited = exchange->choice.queued;
+	exchange->choice.queued = false;
+	exchange->time.tried_ns = again || waited ? clock_monotonic_ns()
+	                                          : exchange->time.forwarded_ns;
+	exchange->time.connected_ns = 0;
+	if (again || waited)
+		forward_deadline(exchange, &exchange->request);
+	if (!again)
+		return;
+	exchange->retries[exchange->attempts - 2].at_ns = exchange->time.tried_ns;
+	exchange->retries[exchange->attempts - 2].cause = cause;
+}
+
 bool attempt_begin(struct exchange *exchange, const char *cause, bool anew)
 {
 	struct pool *pool = attempt_pool(exchange);
-	bool again = exchange->attempts++ > 0;
-	exchange->time.tried_ns = again ? clock_monotonic_ns() : exchange->time.forwarded_ns;
-	exchange->time.connected_ns = 0;
-	if (again) {
-		exchange->retries[exchange->attempts - 2].at_ns = exchange->time.tried_ns;
-		exchange->retries[exchange->attempts - 2].cause = cause;
-		forward_deadline(exchange, &exchange->request);
-	} else {
+	if (!exchange->attempts) {
 		exchange->choice.client = exchange->downstream;
 		choose_by_caller(exchange, pool_config(pool));
 	}
 	exchange->backend = upstream_open(pool, &exchange->choice, anew, &exchange->endpoint);
+	if (exchange->choice.full) {
+		pending_begin(exchange, pool, cause, anew);
+		return true;
+	}
+	note(exchange, cause);
 	if (!exchange->backend)
 		return false;
 	exchange->backend->user = exchange;
@@ -60,6 +74,18 @@ bool attempt_begin(struct exchange *exchange, const char *cause, bool anew)
 	retry_attempt_begun(exchange);
 	stream_send_head(exchange->backend, &exchange->request, end);
 	return true;
+}
+
+void attempt_insist(struct exchange *exchange, const char *cause, bool anew)
+{
+	while (!attempt_begin(exchange, cause, anew)) {
+		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
+			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
+			return;
+		}
+		cause = "connect_failed";
+		anew = true;
+	}
 }
 
 bool attempt_is_idempotent(struct str method)

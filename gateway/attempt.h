@@ -10,8 +10,11 @@ struct pool *attempt_pool(const struct exchange *exchange);  // of the backend t
 bool attempt_is_idempotent(struct str method);               // RFC 9110, 9.2.2, but for TRACE
 
 // `cause`: why the attempt before failed; not looked at for the first. `anew`: with its connection,
-// and where one was stale others may be. False when the connection could not even be begun.
+// and where one was stale others may be. Where there is no connection for it the call waits
+// (pending.h), or is refused by now. False when a connection could not even be begun.
 MUST_USE bool attempt_begin(struct exchange *exchange, const char *cause, bool anew);
+// The same until one could, or the call has failed.
+void attempt_insist(struct exchange *exchange, const char *cause, bool anew);
 // After an attempt ended so; false when there is no other, or it could not be begun.
 MUST_USE bool attempt_again(struct exchange *exchange, enum stream_abort why, const char *cause);
 

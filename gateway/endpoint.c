@@ -15,6 +15,7 @@ static void count_in(const struct endpoint *endpoint, int change)
 static void note(const struct endpoint *endpoint, bool was_in)
 {
 	endpoint->worker->health_changes++;
+	worker_has_room(endpoint->worker);
 	count_in(endpoint, (int)health_in(&endpoint->health) - (int)was_in);
 }
 

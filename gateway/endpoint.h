@@ -15,6 +15,7 @@ struct endpoint {
 	const char *backend, *label;    // interned; the holders' snapshots keep them
 	struct config_address address;  // without its text
 	uint32_t active;                // requests under way
+	uint32_t connections, closing;  // open or being opened; of them, being closed
 	struct health health;
 	struct timer back;  // the ejection's end
 };

@@ -8,6 +8,7 @@
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
 #include "gateway/mirror.h"
+#include "gateway/pending.h"
 #include "gateway/record.h"
 #include "gateway/reject.h"
 #include "gateway/retry.h"
@@ -88,12 +89,9 @@ void exchange_forward(struct exchange *exchange)
 	forward_request(exchange, &exchange->request);
 	admission_enter(exchange);
 	retry_begin(exchange);
-	while (!attempt_begin(exchange, "connect_failed", exchange->attempts > 0))
-		if (exchange->attempts >= EXCHANGE_TRIES_MAX) {
-			exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
-			return;
-		}
-	if (!exchange->client->head.expects_continue || exchange->client->head_sent)
+	attempt_insist(exchange, "connect_failed", false);
+	if (exchange->state != EXCHANGE_FORWARDED || !exchange->client->head.expects_continue ||
+	        exchange->client->head_sent)
 		return;
 	struct head head;
 	head_answer(&head, 100);
@@ -151,6 +149,7 @@ void exchange_answer(struct exchange *exchange, struct head *head, struct str bo
 void exchange_let_go_of_backend(struct exchange *exchange)
 {
 	struct stream *backend = exchange->backend;
+	pending_end(exchange, "left");
 	if (!backend)
 		return;
 	exchange->backend = NULL;

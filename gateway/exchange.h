@@ -49,11 +49,12 @@ struct exchange {
 	size_t listener;  // which of the snapshot's
 	struct arena arena;
 	enum exchange_state state;
-	struct stream *client;   // NULL once cut
-	struct stream *backend;  // NULL before forwarding and once cut
-	struct body up, down;    // the request's body, the answer's
-	struct mirror *mirror;   // gathers a copy of the request; NULL: none is made
-	struct flow *flow;       // NULL: what comes passes at once
+	struct stream *client;    // NULL once cut
+	struct stream *backend;   // NULL before forwarding and once cut
+	struct body up, down;     // the request's body, the answer's
+	struct pending *pending;  // waits for a connection; NULL: it does not
+	struct mirror *mirror;    // gathers a copy of the request; NULL: none is made
+	struct flow *flow;        // NULL: what comes passes at once
 	bool grpc;
 	bool tunnel;  // after a 101
 	bool request_whole, answer_whole;

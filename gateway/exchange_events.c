@@ -7,6 +7,7 @@
 #include "gateway/forward.h"
 #include "gateway/http/grpc.h"
 #include "gateway/mirror.h"
+#include "gateway/pending.h"
 #include "gateway/quota_fields.h"
 #include "gateway/reject.h"
 #include "gateway/retry.h"
@@ -96,6 +97,8 @@ static void forward(struct exchange *exchange)
 	exchange_forward(exchange);
 	if (exchange->state == EXCHANGE_FORWARDED)
 		flow_begin(exchange);
+	if (exchange->refused)
+		return;
 	mirror_begin(exchange, exchange->up.ended && !exchange->up.total_in);
 	if (!exchange->up.total_in)
 		return;
@@ -130,8 +133,10 @@ static bool verdict_allows(struct exchange *exchange)
 	exchange_count_limits(exchange);
 	if (exchange->decision.shadow_count)
 		reject_shadows(exchange);
-	if (exchange->decision.crowded)
+	if (exchange->decision.crowd == POLICY_CALLS)
 		count_shed(exchange);
+	if (exchange->decision.crowd == POLICY_QUEUED)
+		pending_refused(exchange);
 	if (exchange->decision.reason != REASON_NONE)
 		return refuse(exchange, exchange->decision.reason, exchange->decision.detail);
 	return true;
@@ -145,7 +150,7 @@ static void on_verdict(void *user)
 }
 
 // The policy asks once it knows the route, before the call pays.
-static bool backend_has_room(void *user)
+static enum policy_crowd backend_has_room(void *user)
 {
 	struct exchange *exchange = user;
 	exchange_choose_backend(exchange);
@@ -193,7 +198,7 @@ void exchange_client_head(struct stream *stream, bool end)
 
 static bool awaited(const struct exchange *exchange)
 {
-	return exchange->backend || retry_waits(exchange) ||
+	return exchange->backend || exchange->pending || retry_waits(exchange) ||
 	       (exchange->state == EXCHANGE_ASKING && exchange_route(exchange)->backend >= 0);
 }
 

@@ -12,10 +12,11 @@ static void settle(struct exchange *exchange)
 	struct policy_decision *decision = &exchange->decision;
 	struct worker *worker = exchange->downstream->worker;
 	// While the fleet was asked, others came.
-	if (admission_room(exchange))
+	enum policy_crowd crowd = admission_room(exchange);
+	if (crowd == POLICY_UNCROWDED)
 		policy_settle(decision, worker->turn.now_ns, &exchange->arena);
 	else
-		policy_refuse_crowded(decision);
+		policy_refuse_crowded(decision, crowd);
 	if (decision->reason == REASON_NONE)
 		return;
 	limit_store_give_back(worker->limits, decision->claims, decision->claim_count);

@@ -358,6 +358,17 @@ void metrics_shed(
 	add(series_of(metrics, &key)->values, calls);
 }
 
+void metrics_pending_calls(struct metrics *metrics, const char *backend, int change)
+{
+	const struct key key = {METRIC_upstream_pending_calls, {backend}};
+	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
+}
+
+void metrics_pending(struct metrics *metrics, const char *backend, const char *outcome)
+{
+	count(metrics, &(struct key){METRIC_upstream_pending_total, {backend, outcome}});
+}
+
 void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)
 {
 	struct series **series = metrics->network[side];

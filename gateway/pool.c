@@ -67,7 +67,7 @@ static void note_panic(struct pool *pool, bool panic)
 	        "backend=%s worker=%zu", pool_labels(pool)->label, pool->worker->index);
 }
 
-static void weigh(struct pool *pool)
+void pool_weigh(struct pool *pool)
 {
 	const struct config_backend *config = pool_config(pool);
 	int64_t now_ns = pool->worker->turn.now_ns;
@@ -97,7 +97,7 @@ static void fill(struct pool *pool, const struct pool *before)
 		list_init(&pool->endpoints[i].roomy);
 		pool->balance[i].active = &pool->endpoints[i].endpoint->active;
 	}
-	weigh(pool);
+	pool_weigh(pool);
 	// Workers begin at different endpoints.
 	for (size_t i = 0; i < pool->worker->index % pool->endpoint_count; i++)
 		(void)balance_round_robin(pool->balance, pool->endpoint_count);
@@ -125,6 +125,13 @@ static void stop_checks(struct pool *pool)
 	}
 }
 
+// This worker's part of what all workers have together; of something at least one.
+static size_t share_of(const struct worker *worker, uint64_t whole)
+{
+	uint64_t share = whole / worker->peers + (worker->index < whole % worker->peers);
+	return whole && !share ? 1 : (size_t)share;
+}
+
 // `before`: the one in force until now, of which it takes over what is known of endpoints; or NULL.
 static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, size_t backend,
         enum pool_use use, const struct pool *before)
@@ -139,6 +146,9 @@ static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, 
 	pool->retired = snapshot != worker->snapshot;
 	pool->endpoint_count = count;
 	list_init(&pool->connections);
+	list_init(&pool->pending);
+	pool->ceiling = share_of(worker, pool_config(pool)->circuit_breaker.connections);
+	pool->pending_most = share_of(worker, pool_config(pool)->circuit_breaker.pending);
 	fill(pool, before);
 	if (!pool->retired && use == POOL_OF_CALLS)
 		take_charge(pool);
@@ -169,54 +179,6 @@ struct pool *pool_of(
 	        find_namesake(worker, snapshot->backends[backend].label));
 }
 
-static int pick(struct pool *pool, const struct pool_request *request)
-{
-	switch (pool_config(pool)->balance) {
-	case BALANCE_LEAST_REQUESTS:
-		return balance_least_requests(
-		        pool->balance, pool->endpoint_count, worker_random(pool->worker));
-	case BALANCE_HASH:
-		if (request->hashed)
-			return balance_hash(pool_labels(pool)->table, pool->balance,
-			        pool->endpoint_count, request->hash);
-		break;
-	case BALANCE_ROUND_ROBIN:
-		break;
-	}
-	return balance_round_robin(pool->balance, pool->endpoint_count);
-}
-
-// Those tried are left out, but for the first `forgiven`.
-static int pick_another(struct pool *pool, const struct pool_request *request, unsigned forgiven)
-{
-	uint32_t weights[POOL_TRIES_MAX];
-	for (unsigned i = forgiven; i < request->tried_count; i++) {
-		uint32_t *weight = &pool->balance[request->tried[i]].weight;
-		weights[i] = *weight;
-		*weight = 0;
-	}
-	int found = pick(pool, request);
-	for (unsigned i = request->tried_count; i-- > forgiven;)
-		pool->balance[request->tried[i]].weight = weights[i];
-	return found;
-}
-
-size_t pool_choose(struct pool *pool, struct pool_request *request)
-{
-	unsigned tried = request->tried_count;
-	if (pool->health_changes != pool->worker->health_changes ||
-	        pool->worker->turn.now_ns >= pool->weigh_ns)
-		weigh(pool);
-	int found = pick_another(pool, request, 0);
-	if (found == BALANCE_NONE && tried > 1)
-		found = pick_another(pool, request, tried - 1);
-	if (found == BALANCE_NONE)
-		found = pick_another(pool, request, tried);
-	CHECK(found != BALANCE_NONE && tried < POOL_TRIES_MAX);
-	request->tried[request->tried_count++] = (uint32_t)found;
-	return (size_t)found;
-}
-
 static bool may_eject(const struct pool *pool)
 {
 	size_t ejected = 0, in = 0;
@@ -240,7 +202,8 @@ void pool_report(struct pool *pool, size_t endpoint, bool good)
 
 bool pool_repeat_begins(struct pool *pool, unsigned budget)
 {
-	uint64_t active = 1 + pool->waiting;  // whoever asks has just failed, and counts too
+	uint64_t active = 1 + pool->waiting +
+	                  pool->pending_count;  // whoever asks has just failed, and counts too
 	for (size_t i = 0; i < pool->endpoint_count; i++)
 		active += pool->endpoints[i].endpoint->active;
 	if (pool->repeats >= POOL_REPEATS_FREE &&
@@ -262,7 +225,7 @@ void pool_repeat_ends(struct pool *pool)
 
 void pool_free_if_empty(struct pool *pool)
 {
-	if (pool->upstream_count || pool->repeats)
+	if (pool->upstream_count || pool->repeats || pool->pending_count || pool->serving)
 		return;
 	list_remove(&pool->node);
 	stop_checks(pool);
@@ -336,6 +299,7 @@ void pools_renew(struct worker *worker)
 		if (pool->snapshot != snapshot && !keep_pool(pool, snapshot))
 			retire(pool);
 	}
+	worker_has_room(worker);
 }
 
 void pools_close(struct worker *worker)

@@ -14,6 +14,7 @@ struct pool_endpoint {
 	struct endpoint *endpoint;
 	struct health_check *check;  // NULL: there is none
 	struct list roomy;           // the connections that may have room, last used last
+	size_t pending;              // calls that wait for this one and no other
 };
 
 struct pool {
@@ -27,11 +28,15 @@ struct pool {
 	size_t upstream_count;             // with those being closed
 	unsigned repeats;                  // calls under way that a route's `retry` made again
 	unsigned waiting;                  // of them, those that are between two attempts
+	size_t ceiling;       // connections to each endpoint of this worker; 0: there is none
+	struct list pending;  // calls that wait for one (pending.h)
+	size_t pending_count, pending_most;
 	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
 	uint64_t health_changes;  // the worker's, when the weights were set
 	int64_t weigh_ns;         // when they change by themselves
 	bool panic;               // all are out, so all are asked
 	bool retired;
+	bool serving;  // those who wait: it stays
 	size_t endpoint_count;
 	struct pool_endpoint endpoints[];
 };
@@ -45,6 +50,11 @@ struct pool_request {
 	uint64_t hash;
 	uint32_t tried[POOL_TRIES_MAX];  // endpoints; the last is that of the attempt under way
 	unsigned tried_count;
+	bool queued;  // has waited for its turn
+	// Said by pool_choose: there is no connection for it now, at an endpoint it is bound to or
+	// not.
+	bool full, bound;
+	size_t busy;
 };
 
 const struct config_backend *pool_config(const struct pool *pool);
@@ -52,8 +62,15 @@ const struct snapshot_backend *pool_labels(const struct pool *pool);
 struct pool *pool_of(
         struct worker *worker, struct snapshot *snapshot, size_t backend, enum pool_use use);
 // The endpoint for the next attempt, also added to those tried: one that was not yet, where there
-// is one, else another than the last.
+// is one, else another than the last. Where the pool has a ceiling, it is one with room; or none
+// has any, nothing was added, and `full` is set.
 size_t pool_choose(struct pool *pool, struct pool_request *request);
+// Whether one that waits would be given a connection now.
+MUST_USE bool pool_has_room(struct pool *pool, const struct pool_request *request);
+// Whether one more call would be refused for want of a connection, as far as that can be said of no
+// call in particular.
+MUST_USE bool pool_queue_is_full(struct pool *pool);
+void pool_weigh(struct pool *pool);  // by what is known now of its endpoints
 // How an attempt at the endpoint ended: what says nothing of it is not told.
 void pool_report(struct pool *pool, size_t endpoint, bool good);
 // Whether one more call may be repeated, when they may be `budget` of a hundred of those under way;

@@ -36,11 +36,17 @@ static bool stuck(const struct upstream *upstream)
 	return upstream->codec->h2 && upstream->link.writing;
 }
 
+static struct endpoint *endpoint_of(const struct upstream *upstream)
+{
+	return upstream->pool->endpoints[upstream->endpoint].endpoint;
+}
+
 void upstream_close(struct upstream *upstream, enum stream_abort why)
 {
 	if (upstream->closing)
 		return;
 	upstream->closing = true;
+	endpoint_of(upstream)->closing++;
 	list_remove(&upstream->node);
 	list_remove(&upstream->roomy);
 	list_remove(&upstream->own);
@@ -53,6 +59,8 @@ void upstream_close(struct upstream *upstream, enum stream_abort why)
 static void sort_in(struct upstream *upstream)
 {
 	bool room = upstream->codec->ops->room(upstream->codec) > 0;
+	if (room)
+		worker_has_room(upstream->pool->worker);
 	if (!room)
 		list_remove(&upstream->roomy);
 	else if (!list_linked(&upstream->roomy))
@@ -210,6 +218,9 @@ static void on_closed(struct link *link)
 {
 	struct upstream *upstream = upstream_of(link);
 	count_connection(upstream, -1);
+	endpoint_of(upstream)->connections--;
+	endpoint_of(upstream)->closing--;
+	worker_has_room(upstream->pool->worker);
 	upstream->grave.bury = bury;
 	turn_mark_dead(&upstream->pool->worker->turn, &upstream->grave);
 }
@@ -307,6 +318,7 @@ static struct upstream *dial(struct pool *pool, size_t endpoint, struct downstre
 	pool->worker->upstream_count++;
 	pool->upstream_count++;
 	count_connection(upstream, 1);
+	endpoint_of(upstream)->connections++;
 	list_push(&pool->connections, &upstream->node);
 	list_push(&pool->endpoints[endpoint].roomy, &upstream->roomy);
 	struct tls_session *tls = backend_tls_begin(
@@ -320,27 +332,17 @@ static struct upstream *dial(struct pool *pool, size_t endpoint, struct downstre
 	return upstream;
 }
 
-static struct upstream *find_roomy(
-        struct pool *pool, size_t endpoint, const struct downstream *client)
-{
-	if (upstream_proxy_wanted(pool))
-		return upstream_proxy_find(pool, endpoint, client);
-	struct list *head = &pool->endpoints[endpoint].roomy;
-	for (struct list *node = head->previous; node != head; node = node->previous) {
-		struct upstream *upstream = LIST_ITEM(node, struct upstream, roomy);
-		if (upstream_welcomes(upstream))
-			return upstream;
-	}
-	return NULL;
-}
-
 struct stream *upstream_open(
         struct pool *pool, struct pool_request *request, bool again, const char **label)
 {
 	size_t endpoint = pool_choose(pool, request);
+	if (request->full)
+		return NULL;
 	bool h2 = pool_config(pool)->protocol == PROTOCOL_H2;
-	struct upstream *upstream = h2 || !again ? find_roomy(pool, endpoint, request->client)
+	struct upstream *upstream = h2 || !again ? upstream_find(pool, endpoint, request->client)
 	                                         : NULL;
+	if (!upstream && upstream_at_ceiling(pool, endpoint))
+		upstream = upstream_find(pool, endpoint, request->client);  // better than none
 	*label = pool_labels(pool)->endpoint_labels[endpoint];
 	if (!upstream)
 		upstream = dial(pool, endpoint, request->client);

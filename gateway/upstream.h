@@ -39,8 +39,19 @@ enum {
 // endpoint's name, which lives as long as the snapshot.
 MUST_USE struct stream *upstream_open(
         struct pool *pool, struct pool_request *request, bool again, const char **label);
-// The same for a copy of a request, over connections that carry nothing else; its user hears of it
-// through the mirror_* events.
+// The connection with room for this client's calls that was used last; NULL: there is none.
+struct upstream *upstream_find(
+        const struct pool *pool, size_t endpoint, const struct downstream *client);
+bool upstream_at_ceiling(const struct pool *pool, size_t endpoint);
+// Whether the endpoint has a connection with room for this client's calls, or may get one more; of
+// a pool with a ceiling.
+MUST_USE bool upstream_has_room(
+        const struct pool *pool, size_t endpoint, const struct downstream *client);
+// Connections to the endpoint that are being closed, so that others may soon be made. Where other
+// pools or other clients keep idle ones, the longest idle is closed to come to `wanted`.
+size_t upstream_make_room(const struct pool *pool, size_t endpoint, size_t wanted);
+// Like upstream_open, for a copy of a request, over connections that carry nothing else; its user
+// hears of it through the mirror_* events.
 MUST_USE struct stream *upstream_open_mirror(
         struct worker *worker, struct snapshot *snapshot, size_t backend);
 // What the attempt says of its endpoint: pool_report.

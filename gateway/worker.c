@@ -9,6 +9,7 @@
 #include "gateway/downstream.h"
 #include "gateway/http/h2_memory.h"
 #include "gateway/limit_store.h"
+#include "gateway/pending.h"
 #include "gateway/pool.h"
 #include "tls/digest.h"
 
@@ -142,6 +143,7 @@ void worker_init(struct worker *worker, size_t index, size_t peers, struct snaps
 	list_init(&worker->downstreams);
 	list_init(&worker->unreviewed);
 	list_init(&worker->pools);
+	worker->room.flush = pending_serve;
 	list_init(&worker->admissions);
 	admissions_use(worker, snapshot);
 	worker->limits = limit_store_new(worker);

@@ -29,6 +29,8 @@ struct worker {
 	struct list pools;
 	struct limit_store *limits;    // those of the fleet
 	uint64_t health_changes;       // of endpoints, by whom pools know that they have to look
+	size_t pending_count;          // calls that wait for a connection to a backend
+	struct dirty room;             // there may be one for them
 	struct pool **pools_in_force;  // the snapshot's, by backend; set once begun
 	struct list admissions;        // of backends with a concurrency limit
 	size_t downstream_count, upstream_count;
@@ -65,6 +67,13 @@ bool worker_has_pulse(struct worker *worker);
 
 // Something ended: when draining and nothing is left the loop winds up.
 void worker_settle(struct worker *worker);
+
+// Some backend may have room for a call that waits: they are looked through at the turn's end.
+static inline void worker_has_room(struct worker *worker)
+{
+	if (worker->pending_count)
+		turn_mark_dirty(&worker->turn, &worker->room);
+}
 
 uint64_t worker_random(struct worker *worker);  // for ids; not for keys
 

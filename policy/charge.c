@@ -67,7 +67,7 @@ static void refuse(struct policy_decision *decision, const struct policy_toll *t
         uint64_t left, int64_t wait_ns)
 {
 	decision->reason = REASON_rate_limited;
-	decision->crowded = false;
+	decision->crowd = POLICY_UNCROWDED;
 	decision->retry_after_ns = wait_ns;
 	decision->limit_index = (int)limit;
 	decision->matched_rule = toll->limits[limit]->rule;

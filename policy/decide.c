@@ -81,7 +81,7 @@ static const struct route *find_route(const struct policy_listener *listener,
 	return number == ROUTE_NONE ? NULL : &listener->routes[number];
 }
 
-void policy_refuse_crowded(struct policy_decision *decision)
+void policy_refuse_crowded(struct policy_decision *decision, enum policy_crowd crowd)
 {
 	static const char *const details[CONFIG_PRIORITIES] = {
 	        [PRIORITY_LOW] = "the backend nears its concurrency limit (priority low)",
@@ -92,8 +92,12 @@ void policy_refuse_crowded(struct policy_decision *decision)
 	decision->reason = REASON_overloaded;
 	decision->matched_rule = STR("concurrency");
 	decision->detail = str_from(details[decision->route->priority]);
+	if (crowd == POLICY_QUEUED) {
+		decision->matched_rule = STR("circuit_breaker");
+		decision->detail = STR(POLICY_QUEUE_DETAIL);
+	}
 	decision->retry_after_ns = retry_after_ns;
-	decision->crowded = true;
+	decision->crowd = crowd;
 }
 
 // What no token buys. Where the limits refuse too, their answer comes first: it holds for whatever
@@ -113,11 +117,12 @@ static bool route_takes(const struct config_route *route, const struct policy_re
 		decision->detail = STR("the route has no `upgrade: [websocket]`");
 		return false;
 	}
-	if (request->room && route->backend >= 0 && !request->room(request->caller)) {
-		policy_refuse_crowded(decision);
-		return false;
-	}
-	return true;
+	enum policy_crowd crowd = POLICY_UNCROWDED;
+	if (request->room && route->backend >= 0)
+		crowd = request->room(request->caller);
+	if (crowd != POLICY_UNCROWDED)
+		policy_refuse_crowded(decision, crowd);
+	return crowd == POLICY_UNCROWDED;
 }
 
 // Each step first says how the call ends if it fails: the one way to REASON_NONE is to pass all.

@@ -48,6 +48,11 @@ void policy_identify(const struct policy *policy, size_t listener, const struct 
 void policy_identify_server(const struct policy *policy, size_t backend,
         const struct policy_peer *peer, struct arena *arena, struct policy_identity *identity);
 
+// Why a backend takes no more calls: it has as many under way as it may, or as many wait already
+// for its connections.
+enum policy_crowd { POLICY_UNCROWDED, POLICY_CALLS, POLICY_QUEUED };
+#define POLICY_QUEUE_DETAIL "the backend's connections are all busy, and as many calls wait as may"
+
 struct policy_request {
 	bool grpc;           // content-type begins with application/grpc
 	struct str method;   // HTTP method
@@ -62,9 +67,9 @@ struct policy_request {
 	// empty when absent.
 	struct str (*header)(const void *headers, struct str name, struct arena *arena);
 	const void *headers;
-	// Whether the backend of the route found takes one more call; NULL: nobody knows of any
-	// limit.
-	bool (*room)(void *caller);
+	// Whether the backend of the route found takes one more call, or why not; NULL: nobody
+	// knows of any limit.
+	enum policy_crowd (*room)(void *caller);
 	void *caller;
 };
 
@@ -127,7 +132,7 @@ struct policy_decision {
 	struct str rpc_method;        // `/pkg.Service/Method` of a gRPC call
 	int64_t retry_after_ns;       // > 0 where reason is rate_limited
 	int limit_index;              // which rate limit refused, -1 otherwise
-	bool crowded;                 // the backend had no room, and no limit refused
+	enum policy_crowd crowd;      // why the backend had no room; no limit refused
 	struct policy_places places;  // policy_leave gives them back
 	struct policy_quota *quotas;  // where the request wants them
 	size_t quota_count;
@@ -168,7 +173,7 @@ MUST_USE struct policy_passage policy_pass(const struct policy_decision *decisio
         int64_t now_ns);
 
 // The verdict that there is no room: where the backend filled up while claims were open.
-void policy_refuse_crowded(struct policy_decision *decision);
+void policy_refuse_crowded(struct policy_decision *decision, enum policy_crowd crowd);
 
 // The call is over, or is refused after all. Idempotent.
 void policy_leave(struct policy_decision *decision);

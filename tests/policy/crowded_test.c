@@ -11,11 +11,11 @@ static const char backends[] =
 static bool room;
 static unsigned asked;
 
-static bool has_room(void *caller)
+static enum policy_crowd has_room(void *caller)
 {
 	assert_ptr_equal(caller, &room);
 	asked++;
-	return room;
+	return room ? POLICY_UNCROWDED : POLICY_CALLS;
 }
 
 static struct policy_decision decide(
@@ -42,7 +42,7 @@ static void a_backend_without_room_refuses_and_takes_no_token(void **state)
 	for (int i = 0; i < 10; i++) {
 		struct policy_decision decision = decide(&fixture, "/paid", &arena);
 		assert_int_equal(decision.reason, REASON_overloaded);
-		assert_true(decision.crowded);
+		assert_int_equal(decision.crowd, POLICY_CALLS);
 		assert_true(str_eq(decision.matched_rule, STR("concurrency")));
 		assert_true(str_eq(decision.detail,
 		        STR("the backend nears its concurrency limit (priority low)")));
@@ -56,7 +56,7 @@ static void a_backend_without_room_refuses_and_takes_no_token(void **state)
 	for (int i = 0; i < 2; i++, room = false) {
 		struct policy_decision decision = decide(&fixture, "/paid", &arena);
 		assert_int_equal(decision.reason, REASON_rate_limited);
-		assert_false(decision.crowded);
+		assert_int_equal(decision.crowd, POLICY_UNCROWDED);
 		assert_true(decision.retry_after_ns > INT64_C(1000000000));
 	}
 	assert_true(str_eq(decide(&fixture, "/free", &arena).detail,

@@ -1,0 +1,149 @@
+#include "gateway/pending.h"
+
+#include "base/clock.h"
+#include "base/spare.h"
+#include "gateway/attempt.h"
+#include "gateway/reject.h"
+#include "gateway/upstream.h"
+
+struct pending {
+	struct list node;  // in pool->pending
+	struct exchange *exchange;
+	struct pool *pool;
+	size_t endpoint;  // the only one it can go to; or SIZE_MAX
+	struct timer timer;
+	const char *cause;
+	bool anew;
+};
+
+static void count_waiting(struct pool *pool, size_t endpoint, int change)
+{
+	pool->pending_count += (size_t)change;
+	pool->worker->pending_count += (size_t)change;
+	if (endpoint != SIZE_MAX)
+		pool->endpoints[endpoint].pending += (size_t)change;
+	metrics_pending_calls(pool->worker->metrics, pool_labels(pool)->label, change);
+}
+
+static void count_outcome(const struct exchange *exchange, const char *outcome)
+{
+	metrics_pending(exchange->downstream->worker->metrics,
+	        exchange->snapshot->backends[exchange->backend_index].label, outcome);
+}
+
+static void refuse(struct exchange *exchange, struct str detail)
+{
+	struct refusal refusal = {.reason = REASON_overloaded,
+	        .detail = detail,
+	        .policy_name = exchange->decision.policy_name,
+	        .matched_rule = STR("circuit_breaker"),
+	        .retry_after_ns = NS_PER_S};
+	reject_exchange(exchange, &refusal);
+}
+
+void pending_refused(const struct exchange *exchange)
+{
+	count_outcome(exchange, "refused");
+}
+
+static void on_timer(struct timer *timer)
+{
+	struct exchange *exchange = CONTAINER_OF(timer, struct pending, timer)->exchange;
+	pending_end(exchange, "timed_out");
+	refuse(exchange, STR("the backend's connections were all busy for pending_timeout"));
+}
+
+// Who wait for the same.
+static size_t rivals(const struct exchange *exchange, const struct pool *pool)
+{
+	const struct pool_request *choice = &exchange->choice;
+	return choice->bound ? pool->endpoints[choice->busy].pending : pool->pending_count;
+}
+
+void pending_begin(struct exchange *exchange, struct pool *pool, const char *cause, bool anew)
+{
+	size_t closing = upstream_make_room(
+	        pool, exchange->choice.busy, rivals(exchange, pool) + 1);
+	if (pool->pending_count >= pool->pending_most + closing) {
+		pending_refused(exchange);
+		refuse(exchange, STR(POLICY_QUEUE_DETAIL));
+		return;
+	}
+	struct pending *pending = must_spare(sizeof(*pending));
+	pending->exchange = exchange;
+	pending->pool = pool;
+	pending->endpoint = exchange->choice.bound ? exchange->choice.busy : SIZE_MAX;
+	pending->cause = cause;
+	pending->anew = anew;
+	timer_init(&pending->timer, on_timer);
+	turn_set_timer(exchange_turn(exchange), &pending->timer,
+	        pool_config(pool)->circuit_breaker.pending_timeout_ns);
+	exchange->pending = pending;
+	list_push(&pool->pending, &pending->node);
+	count_waiting(pool, pending->endpoint, 1);
+}
+
+static void leave(struct exchange *exchange, const char *outcome)
+{
+	struct pending *pending = exchange->pending;
+	exchange->pending = NULL;
+	list_remove(&pending->node);
+	turn_stop_timer(exchange_turn(exchange), &pending->timer);
+	count_waiting(pending->pool, pending->endpoint, -1);
+	count_outcome(exchange, outcome);
+	spare_free(pending);
+}
+
+void pending_end(struct exchange *exchange, const char *outcome)
+{
+	if (!exchange->pending)
+		return;
+	struct pool *pool = exchange->pending->pool;
+	leave(exchange, outcome);
+	if (pool->retired)
+		pool_free_if_empty(pool);
+}
+
+static void go_ahead(struct pending *pending)
+{
+	struct exchange *exchange = pending->exchange;
+	const char *cause = pending->cause;
+	bool anew = pending->anew;
+	leave(exchange, "served");
+	exchange->choice.queued = true;
+	exchange_progress(exchange);
+	attempt_insist(exchange, cause, anew);
+}
+
+// Who is bound to an endpoint waits for that; all others wait for any, so the first tells of all.
+static void serve(struct pool *pool)
+{
+	size_t left = pool->pending_count;
+	pool->serving = true;
+	LIST_EACH (&pool->pending, node) {
+		struct pending *pending = LIST_ITEM(node, struct pending, node);
+		if (!left--)
+			break;
+		struct exchange *exchange = pending->exchange;
+		if (pool_has_room(pool, &exchange->choice)) {
+			go_ahead(pending);
+			continue;
+		}
+		(void)upstream_make_room(pool, exchange->choice.busy, 1);
+		if (pending->endpoint == SIZE_MAX)
+			break;
+	}
+	pool->serving = false;
+	if (pool->retired)
+		pool_free_if_empty(pool);
+}
+
+void pending_serve(struct dirty *room)
+{
+	struct worker *worker = CONTAINER_OF(room, struct worker, room);
+	LIST_EACH (&worker->pools, node) {
+		struct pool *pool = LIST_ITEM(node, struct pool, node);
+		if (pool->pending_count)
+			serve(pool);
+	}
+}

@@ -1,0 +1,112 @@
+// Which endpoint of a pool an attempt goes to.
+#include "gateway/pool.h"
+#include "gateway/upstream.h"
+
+static int pick(struct pool *pool, const struct pool_request *request)
+{
+	switch (pool_config(pool)->balance) {
+	case BALANCE_LEAST_REQUESTS:
+		return balance_least_requests(
+		        pool->balance, pool->endpoint_count, worker_random(pool->worker));
+	case BALANCE_HASH:
+		if (request->hashed)
+			return balance_hash(pool_labels(pool)->table, pool->balance,
+			        pool->endpoint_count, request->hash);
+		break;
+	case BALANCE_ROUND_ROBIN:
+		break;
+	}
+	return balance_round_robin(pool->balance, pool->endpoint_count);
+}
+
+// Those tried are left out, but for the first `forgiven`.
+static int pick_another(struct pool *pool, const struct pool_request *request, unsigned forgiven)
+{
+	uint32_t weights[POOL_TRIES_MAX];
+	for (unsigned i = forgiven; i < request->tried_count; i++) {
+		uint32_t *weight = &pool->balance[request->tried[i]].weight;
+		weights[i] = *weight;
+		*weight = 0;
+	}
+	int found = pick(pool, request);
+	for (unsigned i = request->tried_count; i-- > forgiven;)
+		pool->balance[request->tried[i]].weight = weights[i];
+	return found;
+}
+
+static bool bound(const struct pool *pool, const struct pool_request *request)
+{
+	return pool_config(pool)->balance == BALANCE_HASH && request->hashed;
+}
+
+// Beginning with the one chosen, the first with room; but not where the last attempt failed.
+static int first_with_room(const struct pool *pool, const struct pool_request *request, size_t from)
+{
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		size_t at = (from + i) % pool->endpoint_count;
+		bool failed = at != from && request->tried_count &&
+		              request->tried[request->tried_count - 1] == at;
+		if (pool->balance[at].weight && !failed &&
+		        upstream_has_room(pool, at, request->client))
+			return (int)at;
+	}
+	return BALANCE_NONE;
+}
+
+// Nobody overtakes those who wait already.
+static bool find_room(const struct pool *pool, const struct pool_request *request, int *found)
+{
+	size_t chosen = (size_t)*found;
+	if (bound(pool, request))
+		return (request->queued || !pool->endpoints[chosen].pending) &&
+		       upstream_has_room(pool, chosen, request->client);
+	if (pool->pending_count && !request->queued)
+		return false;
+	int other = first_with_room(pool, request, chosen);
+	if (other != BALANCE_NONE)
+		*found = other;
+	return other != BALANCE_NONE;
+}
+
+bool pool_has_room(struct pool *pool, const struct pool_request *request)
+{
+	struct pool_request asking = *request;
+	if (!bound(pool, request))
+		return first_with_room(pool, request, 0) != BALANCE_NONE;
+	asking.queued = true;
+	(void)pool_choose(pool, &asking);
+	return !asking.full;
+}
+
+bool pool_queue_is_full(struct pool *pool)
+{
+	static const struct pool_request anybody = {0};
+	if (!pool->ceiling || pool->pending_count < pool->pending_most)
+		return false;
+	// A client's own connections are not known here.
+	return pool->pending_most || (pool_config(pool)->proxy_header == PROXY_HEADER_OFF &&
+	                                     pool_config(pool)->balance != BALANCE_HASH &&
+	                                     first_with_room(pool, &anybody, 0) == BALANCE_NONE);
+}
+
+size_t pool_choose(struct pool *pool, struct pool_request *request)
+{
+	unsigned tried = request->tried_count;
+	if (pool->health_changes != pool->worker->health_changes ||
+	        pool->worker->turn.now_ns >= pool->weigh_ns)
+		pool_weigh(pool);
+	int found = pick_another(pool, request, 0);
+	if (found == BALANCE_NONE && tried > 1)
+		found = pick_another(pool, request, tried - 1);
+	if (found == BALANCE_NONE)
+		found = pick_another(pool, request, tried);
+	CHECK(found != BALANCE_NONE && tried < POOL_TRIES_MAX);
+	request->full = pool->ceiling && !find_room(pool, request, &found);
+	if (request->full) {
+		request->bound = bound(pool, request);
+		request->busy = (size_t)found;
+		return request->busy;
+	}
+	request->tried[request->tried_count++] = (uint32_t)found;
+	return (size_t)found;
+}
