@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "gateway/attempt.h"
 #include "gateway/exchange.h"
 #include "gateway/http/grpc.h"
 
@@ -162,14 +163,14 @@ static bool may_be_called(const struct exchange *exchange)
 	return room;
 }
 
-enum policy_crowd admission_room(const struct exchange *exchange)
+enum policy_crowd admission_room(struct exchange *exchange)
 {
 	const struct worker *worker = exchange->downstream->worker;
 	if (exchange_route(exchange)->backend < 0)
 		return POLICY_UNCROWDED;
 	// Of a configuration that was replaced the queue is asked for when it comes to that.
 	if (exchange->snapshot == worker->snapshot &&
-	        pool_queue_is_full(worker->pools_in_force[exchange->backend_index]))
+	        attempt_would_be_refused(exchange, worker->pools_in_force[exchange->backend_index]))
 		return POLICY_QUEUED;
 	return may_be_called(exchange) ? POLICY_UNCROWDED : POLICY_CALLS;
 }

@@ -23,7 +23,7 @@ void admissions_free(struct worker *worker);
 
 // Whether the backend that was chosen takes one more call, or why not; none chosen: the gateway
 // answers itself.
-MUST_USE enum policy_crowd admission_room(const struct exchange *exchange);
+MUST_USE enum policy_crowd admission_room(struct exchange *exchange);
 // It takes this one, which is being forwarded.
 void admission_enter(struct exchange *exchange);
 // The rest does nothing where there is no place.

@@ -37,6 +37,20 @@ static void choose_by_caller(struct exchange *exchange, const struct config_back
 	exchange->choice.hash = str_hash(key, 0);  // the same on every gateway of a fleet
 }
 
+static void prepare(struct exchange *exchange, const struct pool *pool)
+{
+	exchange->choice.client = exchange->downstream;
+	choose_by_caller(exchange, pool_config(pool));
+}
+
+bool attempt_would_be_refused(struct exchange *exchange, struct pool *pool)
+{
+	if (!pool->ceiling)
+		return false;
+	prepare(exchange, pool);
+	return pool_would_refuse(pool, &exchange->choice);
+}
+
 static void note(struct exchange *exchange, const char *cause)
 {
 	bool again = exchange->attempts++ > 0, waited = exchange->choice.queued;
@@ -55,11 +69,11 @@ static void note(struct exchange *exchange, const char *cause)
 bool attempt_begin(struct exchange *exchange, const char *cause, bool anew)
 {
 	struct pool *pool = attempt_pool(exchange);
-	if (!exchange->attempts) {
-		exchange->choice.client = exchange->downstream;
-		choose_by_caller(exchange, pool_config(pool));
-	}
-	exchange->backend = upstream_open(pool, &exchange->choice, anew, &exchange->endpoint);
+	if (!exchange->attempts)
+		prepare(exchange, pool);
+	// Where one connection was stale others may be; over HTTP/2 they say so beforehand.
+	exchange->choice.anew = anew && pool_config(pool)->protocol == PROTOCOL_HTTP1;
+	exchange->backend = upstream_open(pool, &exchange->choice, &exchange->endpoint);
 	if (exchange->choice.full) {
 		pending_begin(exchange, pool, cause, anew);
 		return true;

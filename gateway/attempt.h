@@ -9,6 +9,8 @@
 struct pool *attempt_pool(const struct exchange *exchange);  // of the backend that was chosen
 bool attempt_is_idempotent(struct str method);               // RFC 9110, 9.2.2, but for TRACE
 
+// Whether the first would find no connection, nor a place to wait for one.
+MUST_USE bool attempt_would_be_refused(struct exchange *exchange, struct pool *pool);
 // `cause`: why the attempt before failed; not looked at for the first. `anew`: with its connection,
 // and where one was stale others may be. Where there is no connection for it the call waits
 // (pending.h), or is refused by now. False when a connection could not even be begun.

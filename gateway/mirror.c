@@ -112,9 +112,10 @@ void mirror_whole(struct exchange *exchange)
 		return;
 	}
 	exchange->mirror = NULL;
-	mirror->stream = upstream_open_mirror(worker, mirror->snapshot, mirror->backend);
+	bool full;
+	mirror->stream = upstream_open_mirror(worker, mirror->snapshot, mirror->backend, &full);
 	if (!mirror->stream) {
-		end(mirror, "failed");
+		end(mirror, full ? "dropped" : "failed");
 		return;
 	}
 	struct head head = copy_head(&exchange->request, &mirror->arena);

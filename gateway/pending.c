@@ -53,18 +53,10 @@ static void on_timer(struct timer *timer)
 	refuse(exchange, STR("the backend's connections were all busy for pending_timeout"));
 }
 
-// Who wait for the same.
-static size_t rivals(const struct exchange *exchange, const struct pool *pool)
-{
-	const struct pool_request *choice = &exchange->choice;
-	return choice->bound ? pool->endpoints[choice->busy].pending : pool->pending_count;
-}
-
 void pending_begin(struct exchange *exchange, struct pool *pool, const char *cause, bool anew)
 {
-	size_t closing = upstream_make_room(
-	        pool, exchange->choice.busy, rivals(exchange, pool) + 1);
-	if (pool->pending_count >= pool->pending_most + closing) {
+	size_t to_come = upstream_room_to_come(pool, exchange->choice.busy, &exchange->choice);
+	if (pool->pending_count >= pool->pending_most + to_come) {
 		pending_refused(exchange);
 		refuse(exchange, STR(POLICY_QUEUE_DETAIL));
 		return;
@@ -81,6 +73,9 @@ void pending_begin(struct exchange *exchange, struct pool *pool, const char *cau
 	exchange->pending = pending;
 	list_push(&pool->pending, &pending->node);
 	count_waiting(pool, pending->endpoint, 1);
+	if (!exchange->choice.queued)
+		worker_has_room(pool->worker);  // where an idle connection has to go first
+	exchange->choice.queued = false;
 }
 
 static void leave(struct exchange *exchange, const char *outcome)
@@ -115,7 +110,7 @@ static void go_ahead(struct pending *pending)
 	attempt_insist(exchange, cause, anew);
 }
 
-// Who is bound to an endpoint waits for that; all others wait for any, so the first tells of all.
+// Where all wait for the same, the first who finds nothing tells of all.
 static void serve(struct pool *pool)
 {
 	size_t left = pool->pending_count;
@@ -129,8 +124,8 @@ static void serve(struct pool *pool)
 			go_ahead(pending);
 			continue;
 		}
-		(void)upstream_make_room(pool, exchange->choice.busy, 1);
-		if (pending->endpoint == SIZE_MAX)
+		upstream_make_room(pool, exchange->choice.busy, &exchange->choice);
+		if (pool_is_uniform(pool) && !exchange->choice.tried_count)
 			break;
 	}
 	pool->serving = false;

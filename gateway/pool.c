@@ -258,6 +258,10 @@ static void retire(struct pool *pool)
 	        worker->snapshot->config->backend_count, pool->backend, pool_labels(pool)->label);
 	if (next && !pool->retired)
 		pool_adopt(next, pool);
+	if (next) {  // of the same connections
+		pool->ceiling = next->ceiling;
+		pool->pending_most = next->pending_most;
+	}
 	pool->retired = true;
 	stop_checks(pool);
 	LIST_EACH (&pool->connections, connection)

@@ -51,6 +51,7 @@ struct pool_request {
 	uint32_t tried[POOL_TRIES_MAX];  // endpoints; the last is that of the attempt under way
 	unsigned tried_count;
 	bool queued;  // has waited for its turn
+	bool anew;    // only a new connection will do, others may be stale
 	// Said by pool_choose: there is no connection for it now, at an endpoint it is bound to or
 	// not.
 	bool full, bound;
@@ -65,11 +66,12 @@ struct pool *pool_of(
 // is one, else another than the last. Where the pool has a ceiling, it is one with room; or none
 // has any, nothing was added, and `full` is set.
 size_t pool_choose(struct pool *pool, struct pool_request *request);
-// Whether one that waits would be given a connection now.
+// Whether a connection has room for the call now, whoever may wait for it.
 MUST_USE bool pool_has_room(struct pool *pool, const struct pool_request *request);
-// Whether one more call would be refused for want of a connection, as far as that can be said of no
-// call in particular.
-MUST_USE bool pool_queue_is_full(struct pool *pool);
+// Whether whoever waits waits for the same, but for where an attempt has failed.
+bool pool_is_uniform(const struct pool *pool);
+// Whether a call that comes now would find no connection and too many others waiting.
+MUST_USE bool pool_would_refuse(struct pool *pool, const struct pool_request *request);
 void pool_weigh(struct pool *pool);  // by what is known now of its endpoints
 // How an attempt at the endpoint ended: what says nothing of it is not told.
 void pool_report(struct pool *pool, size_t endpoint, bool good);

@@ -34,33 +34,51 @@ static int pick_another(struct pool *pool, const struct pool_request *request, u
 	return found;
 }
 
+static void look_again(struct pool *pool)
+{
+	if (pool->health_changes != pool->worker->health_changes ||
+	        pool->worker->turn.now_ns >= pool->weigh_ns)
+		pool_weigh(pool);
+}
+
 static bool bound(const struct pool *pool, const struct pool_request *request)
 {
 	return pool_config(pool)->balance == BALANCE_HASH && request->hashed;
 }
 
-// Beginning with the one chosen, the first with room; but not where the last attempt failed.
+// Beginning with the one chosen, the first with room; not where the last attempt failed, unless
+// there is no other.
 static int first_with_room(const struct pool *pool, const struct pool_request *request, size_t from)
 {
+	unsigned tried = request->tried_count;
+	size_t last = tried ? request->tried[tried - 1] : SIZE_MAX;
+	bool alone = true;
 	for (size_t i = 0; i < pool->endpoint_count; i++) {
 		size_t at = (from + i) % pool->endpoint_count;
-		bool failed = at != from && request->tried_count &&
-		              request->tried[request->tried_count - 1] == at;
-		if (pool->balance[at].weight && !failed &&
-		        upstream_has_room(pool, at, request->client))
+		if (at == last || !pool->balance[at].weight)
+			continue;
+		alone = false;
+		if (upstream_has_room(pool, at, request))
 			return (int)at;
 	}
-	return BALANCE_NONE;
+	alone &= last != SIZE_MAX && pool->balance[last].weight;
+	return alone && upstream_has_room(pool, last, request) ? (int)last : BALANCE_NONE;
 }
 
-// Nobody overtakes those who wait already.
+bool pool_is_uniform(const struct pool *pool)
+{
+	const struct config_backend *config = pool_config(pool);
+	return config->balance != BALANCE_HASH && config->proxy_header == PROXY_HEADER_OFF;
+}
+
+// Nobody overtakes those who wait already for the same.
 static bool find_room(const struct pool *pool, const struct pool_request *request, int *found)
 {
 	size_t chosen = (size_t)*found;
 	if (bound(pool, request))
 		return (request->queued || !pool->endpoints[chosen].pending) &&
-		       upstream_has_room(pool, chosen, request->client);
-	if (pool->pending_count && !request->queued)
+		       upstream_has_room(pool, chosen, request);
+	if (pool->pending_count && !request->queued && pool_is_uniform(pool))
 		return false;
 	int other = first_with_room(pool, request, chosen);
 	if (other != BALANCE_NONE)
@@ -71,6 +89,7 @@ static bool find_room(const struct pool *pool, const struct pool_request *reques
 bool pool_has_room(struct pool *pool, const struct pool_request *request)
 {
 	struct pool_request asking = *request;
+	look_again(pool);
 	if (!bound(pool, request))
 		return first_with_room(pool, request, 0) != BALANCE_NONE;
 	asking.queued = true;
@@ -78,23 +97,25 @@ bool pool_has_room(struct pool *pool, const struct pool_request *request)
 	return !asking.full;
 }
 
-bool pool_queue_is_full(struct pool *pool)
+bool pool_would_refuse(struct pool *pool, const struct pool_request *request)
 {
-	static const struct pool_request anybody = {0};
 	if (!pool->ceiling || pool->pending_count < pool->pending_most)
 		return false;
-	// A client's own connections are not known here.
-	return pool->pending_most || (pool_config(pool)->proxy_header == PROXY_HEADER_OFF &&
-	                                     pool_config(pool)->balance != BALANCE_HASH &&
-	                                     first_with_room(pool, &anybody, 0) == BALANCE_NONE);
+	for (size_t i = 0; i < pool->endpoint_count; i++)
+		if (upstream_room_to_come(pool, i, request))
+			return false;
+	struct pool_request asking = *request;
+	if (!bound(pool, request))
+		return (pool->pending_count && pool_is_uniform(pool)) ||
+		       !pool_has_room(pool, request);
+	(void)pool_choose(pool, &asking);
+	return asking.full;
 }
 
 size_t pool_choose(struct pool *pool, struct pool_request *request)
 {
 	unsigned tried = request->tried_count;
-	if (pool->health_changes != pool->worker->health_changes ||
-	        pool->worker->turn.now_ns >= pool->weigh_ns)
-		pool_weigh(pool);
+	look_again(pool);
 	int found = pick_another(pool, request, 0);
 	if (found == BALANCE_NONE && tried > 1)
 		found = pick_another(pool, request, tried - 1);

@@ -332,17 +332,12 @@ static struct upstream *dial(struct pool *pool, size_t endpoint, struct downstre
 	return upstream;
 }
 
-struct stream *upstream_open(
-        struct pool *pool, struct pool_request *request, bool again, const char **label)
+struct stream *upstream_open(struct pool *pool, struct pool_request *request, const char **label)
 {
 	size_t endpoint = pool_choose(pool, request);
 	if (request->full)
 		return NULL;
-	bool h2 = pool_config(pool)->protocol == PROTOCOL_H2;
-	struct upstream *upstream = h2 || !again ? upstream_find(pool, endpoint, request->client)
-	                                         : NULL;
-	if (!upstream && upstream_at_ceiling(pool, endpoint))
-		upstream = upstream_find(pool, endpoint, request->client);  // better than none
+	struct upstream *upstream = upstream_find(pool, endpoint, request);
 	*label = pool_labels(pool)->endpoint_labels[endpoint];
 	if (!upstream)
 		upstream = dial(pool, endpoint, request->client);
@@ -358,12 +353,14 @@ struct stream *upstream_open(
 }
 
 struct stream *upstream_open_mirror(
-        struct worker *worker, struct snapshot *snapshot, size_t backend)
+        struct worker *worker, struct snapshot *snapshot, size_t backend, bool *full)
 {
 	struct pool_request anybody = {0};
 	const char *label;
-	return upstream_open(
-	        pool_of(worker, snapshot, backend, POOL_OF_MIRROR), &anybody, false, &label);
+	struct stream *stream = upstream_open(
+	        pool_of(worker, snapshot, backend, POOL_OF_MIRROR), &anybody, &label);
+	*full = anybody.full;
+	return stream;
 }
 
 void upstream_report(const struct stream *stream, bool good)

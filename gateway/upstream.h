@@ -34,26 +34,28 @@ enum {
 };
 
 // A stream to an endpoint of the pool's backend: a connection with room, or a new one. NULL when
-// none could even be begun. `again`: a connection from the pool has just failed the request; where
-// one was stale the others are likely to be, so HTTP/1.1 gets a new one. `label` is set to the
+// none could even be begun. `label` is set to the
 // endpoint's name, which lives as long as the snapshot.
 MUST_USE struct stream *upstream_open(
-        struct pool *pool, struct pool_request *request, bool again, const char **label);
-// The connection with room for this client's calls that was used last; NULL: there is none.
+        struct pool *pool, struct pool_request *request, const char **label);
+// The connection with room for the call that was used last; NULL: there is none.
 struct upstream *upstream_find(
-        const struct pool *pool, size_t endpoint, const struct downstream *client);
+        const struct pool *pool, size_t endpoint, const struct pool_request *request);
 bool upstream_at_ceiling(const struct pool *pool, size_t endpoint);
-// Whether the endpoint has a connection with room for this client's calls, or may get one more; of
-// a pool with a ceiling.
+// Whether the endpoint has a connection with room for the call, or may get one more.
 MUST_USE bool upstream_has_room(
-        const struct pool *pool, size_t endpoint, const struct downstream *client);
-// Connections to the endpoint that are being closed, so that others may soon be made. Where other
-// pools or other clients keep idle ones, the longest idle is closed to come to `wanted`.
-size_t upstream_make_room(const struct pool *pool, size_t endpoint, size_t wanted);
+        const struct pool *pool, size_t endpoint, const struct pool_request *request);
+// How many connections to the endpoint are being closed, or may be: an idle one that is not for
+// this call. So others may soon be made.
+size_t upstream_room_to_come(
+        const struct pool *pool, size_t endpoint, const struct pool_request *request);
+// Closes such a one, the longest idle, where none is being closed.
+void upstream_make_room(
+        const struct pool *pool, size_t endpoint, const struct pool_request *request);
 // Like upstream_open, for a copy of a request, over connections that carry nothing else; its user
-// hears of it through the mirror_* events.
+// hears of it through the mirror_* events. `full`: no connection was to be had.
 MUST_USE struct stream *upstream_open_mirror(
-        struct worker *worker, struct snapshot *snapshot, size_t backend);
+        struct worker *worker, struct snapshot *snapshot, size_t backend, bool *full);
 // What the attempt says of its endpoint: pool_report.
 void upstream_report(const struct stream *stream, bool good);
 // stream_release, for a stream that was opened here.

@@ -3,10 +3,12 @@
 #include "gateway/upstream_proxy.h"
 
 struct upstream *upstream_find(
-        const struct pool *pool, size_t endpoint, const struct downstream *client)
+        const struct pool *pool, size_t endpoint, const struct pool_request *request)
 {
+	if (request->anew)
+		return NULL;
 	if (upstream_proxy_wanted(pool))
-		return upstream_proxy_find(pool, endpoint, client);
+		return upstream_proxy_find(pool, endpoint, request->client);
 	const struct list *head = &pool->endpoints[endpoint].roomy;
 	for (struct list *node = head->previous; node != head; node = node->previous) {
 		struct upstream *upstream = LIST_ITEM(node, struct upstream, roomy);
@@ -21,12 +23,18 @@ bool upstream_at_ceiling(const struct pool *pool, size_t endpoint)
 	return pool->ceiling && pool->endpoints[endpoint].endpoint->connections >= pool->ceiling;
 }
 
-bool upstream_has_room(const struct pool *pool, size_t endpoint, const struct downstream *client)
+bool upstream_has_room(const struct pool *pool, size_t endpoint, const struct pool_request *request)
 {
-	return !upstream_at_ceiling(pool, endpoint) || upstream_find(pool, endpoint, client);
+	return !upstream_at_ceiling(pool, endpoint) || upstream_find(pool, endpoint, request);
 }
 
-static struct upstream *find_idle(const struct pool *pool, const struct endpoint *endpoint)
+static struct upstream *longer_idle(struct upstream *a, struct upstream *b)
+{
+	return !a || b->heard_ns < a->heard_ns ? b : a;
+}
+
+static struct upstream *longest_idle(
+        const struct pool *pool, const struct endpoint *endpoint, struct upstream *found)
 {
 	for (size_t i = 0; i < pool->endpoint_count; i++) {
 		if (pool->endpoints[i].endpoint != endpoint)
@@ -34,33 +42,40 @@ static struct upstream *find_idle(const struct pool *pool, const struct endpoint
 		LIST_EACH (&pool->endpoints[i].roomy, node) {
 			struct upstream *upstream = LIST_ITEM(node, struct upstream, roomy);
 			if (!upstream->codec->stream_count)
-				return upstream;
+				found = longer_idle(found, upstream);
 		}
 	}
-	return NULL;
+	return found;
 }
 
-static bool close_an_idle_one(const struct endpoint *endpoint)
+// Those of the pool itself would be room, but for a call that wants a new one, or has to have one
+// in its client's name.
+static struct upstream *find_idle(const struct pool *pool, const struct endpoint *endpoint,
+        const struct pool_request *request)
 {
+	struct upstream *found = NULL;
+	if (endpoint->holders == 1 && !upstream_proxy_wanted(pool) && !request->anew)
+		return NULL;
 	LIST_EACH (&endpoint->worker->pools, node) {
-		struct pool *pool = LIST_ITEM(node, struct pool, node);
-		if (pool_labels(pool)->label != endpoint->backend)
-			continue;
-		struct upstream *idle = find_idle(pool, endpoint);
-		if (!idle)
-			continue;
-		upstream_close(idle, ABORT_CLOSED);
-		return true;
+		const struct pool *other = LIST_ITEM(node, struct pool, node);
+		if (pool_labels(other)->label == endpoint->backend)
+			found = longest_idle(other, endpoint, found);
 	}
-	return false;
+	return found;
 }
 
-size_t upstream_make_room(const struct pool *pool, size_t endpoint, size_t wanted)
+size_t upstream_room_to_come(
+        const struct pool *pool, size_t endpoint, const struct pool_request *request)
 {
 	const struct endpoint *full = pool->endpoints[endpoint].endpoint;
-	// Idle ones of its own would be room.
-	bool shared = full->holders > 1 || upstream_proxy_wanted(pool);
-	while (shared && full->closing < wanted && close_an_idle_one(full))
-		;
-	return full->closing;
+	return full->closing + (find_idle(pool, full, request) != NULL);
+}
+
+void upstream_make_room(
+        const struct pool *pool, size_t endpoint, const struct pool_request *request)
+{
+	const struct endpoint *full = pool->endpoints[endpoint].endpoint;
+	struct upstream *idle = full->closing ? NULL : find_idle(pool, full, request);
+	if (idle)
+		upstream_close(idle, ABORT_CLOSED);
 }
