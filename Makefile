@@ -267,8 +267,8 @@ list-tsan-units:
 # Some make so many keys, count so far or wait so long that every time is too often; ASan has them all.
 VALGRIND_SLOW := %/verify_test %/session_test %/select_test %/ticket_test %/admin_connection_test %/admin_deadline_test \
 	%/audit_disk_test %/audit_log_test %/audit_test %/log_test %/hostile_test %/dial_verify_test %/dial_protocol_test \
-	%/tls/memory_test %/route_test %/bucket_threads_test %/bucket_loans_test %/decode_test %/tls/threads_test %/resume_test %/concurrency_test \
-	%/tally_test %/shard_test
+	%/tls/memory_test %/trust_test %/dial_test %/dial_trust_test %/material_test %/names_test %/route_test \
+	%/bucket_threads_test %/bucket_loans_test %/decode_test %/tls/threads_test %/resume_test %/concurrency_test %/tally_test %/shard_test
 # valgrind 3.19 does not know seccomp(2).
 VALGRIND_UNFIT := %/sandbox_calls_test
 VALGRIND_UNITS_brief := $(filter-out $(VALGRIND_UNFIT) $(VALGRIND_SLOW),$(TESTS))
