@@ -282,3 +282,26 @@ func TestCircuitBreakerEndsRetriesThatWaitAtTheirDeadline(t *testing.T) {
 	wantAnswers(t, http.StatusOK, waits)
 	g.awaitWaiting(t, 0)
 }
+
+// Whoever asks first whether to send its body is told before it is served; where it is refused, before it sends.
+func TestCircuitBreakerTellsWhoWaitsToContinue(t *testing.T) {
+	t.Parallel()
+	b := newInns(t, "h1", 1, opening{})
+	g := breaking(t, setup{}, b, "connections: 1, pending: 1, pending_timeout: 5m", "")
+	first := b.keep(t, g.client(t, "h2", common().web), "/first")
+	const head = "POST /x HTTP/1.1\r\nHost: gateway.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+	waits, refused := g.wire(t, common().web), g.wire(t, common().web)
+	waits.say(head)
+	if got := waits.hear("POST"); got.status != http.StatusContinue {
+		t.Fatalf("%+v", got)
+	}
+	g.awaitWaiting(t, 1)
+	refused.say(head)
+	wantRefusal(t, refused.hear("POST"), http.StatusServiceUnavailable, "overloaded")
+	waits.say("12345")
+	b.releaseAll()
+	wantAnswers(t, http.StatusOK, first)
+	if got := waits.hear("POST"); got.status != http.StatusOK || got.body != receipt([]byte("12345")) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -2,11 +2,9 @@ package e2e
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -167,6 +165,10 @@ func TestCircuitBreakerThatIsRemovedHoldsNobodyUp(t *testing.T) {
 			waitFor(t, "a new call to come", patience, func() bool { return slices.Contains(b.came(), fmt.Sprint("/new/", i)) })
 			answers = append(answers, answer)
 		}
+		for i := 1; g.waiting(t) > 0; i++ { // if any wait still, each gets the place of one that is served
+			b.release(t)
+			waitFor(t, "who waits to come", patience, func() bool { return slices.Contains(b.came(), fmt.Sprint("/", i)) })
+		}
 		b.releaseAll()
 		wantAnswers(t, http.StatusOK, answers...)
 		g.awaitWaiting(t, 0)
@@ -304,74 +306,27 @@ func TestCircuitBreakerHasTheEndpointThatLivesServeWhoWaits(t *testing.T) {
 	})
 }
 
-func storm(t *testing.T, g *gateway, addresses []string, most int) {
-	t.Helper()
-	var group sync.WaitGroup
-	for i := range 20 {
-		c := g.client(t, []string{"h1", "h2"}[i%2], common().web)
-		group.Go(func() {
-			for range 15 {
-				raging(t, c)
-			}
-		})
-	}
-	ended := make(chan struct{})
-	go func() { group.Wait(); close(ended) }()
-	waitFor(t, "the storm to end", 5*time.Minute, func() bool {
-		for _, address := range addresses {
-			if n := g.connectionsTo(t, address); n > most {
-				t.Errorf("%d connections to %s, %d are the most", n, address, most)
-			}
-		}
-		select {
-		case <-ended:
-			return true
-		default:
-			return false
-		}
-	})
-	waitFor(t, "all to be over", patience, func() bool { return g.metric(t, "tollgate_requests_active") == 0 })
-	g.awaitWaiting(t, 0)
-}
-
-// Backends that reset, break off, keep silent and talk nonsense, and clients that leave.
-func TestCircuitBreakerLosesNoPlaceInAStorm(t *testing.T) {
+// Callers that belong to an endpoint are not lost with it.
+func TestCircuitBreakerSendsCallersElsewhereWhenTheirEndpointDied(t *testing.T) {
 	t.Parallel()
-	for _, up := range []string{"h1", "h2"} {
-		t.Run(up, func(t *testing.T) {
-			t.Parallel()
-			const most = 3
-			tr := newTroupe(t, up, 2)
-			tr.otherwise = func() act {
-				return []act{nil, nil, answers(503), after(100, answers(502)), resets, after(50000, resets), beginsAndResets, keepsSilent}[rand.IntN(8)]
+	everyUp(t, func(t *testing.T, up string) {
+		b := newInns(t, up, 2, opening{streams: 1})
+		g, c, answers := full(t, setup{}, b, 1, 6, patientBreaker, ", balance: hash, hash_by: identity")
+		own := b.last(t).house
+		own.stop()
+		b.releaseAll()
+		for i, answer := range answers {
+			if got := <-answer; got.status != http.StatusOK && got.status != http.StatusBadGateway && got.status != http.StatusServiceUnavailable {
+				t.Errorf("call %d: %d %v %s", i, got.status, got.err, got.body)
 			}
-			g := start(t, setup{workers: 1, backends: []string{tr.backend(up, fmt.Sprintf(", circuit_breaker: {connections: %d, pending: 10, pending_timeout: 300ms}", most))},
-				routes: []string{route("path: /full", "backend: web"), route("path: /*", "backend: web, timeout: 1s, retry: {on: [reset, 503], non_idempotent: true, tries: 3, per_try_timeout: 300ms, backoff: 5ms, budget: 50}")}})
-			storm(t, g, tr.addresses, most)
-			tr.mutex.Lock()
-			tr.otherwise = nil
-			tr.mutex.Unlock()
-			c := g.client(t, "h2", common().web)
-			if up == "h2" { // a connection has room for all
-				wantAnswers(t, http.StatusOK, c.crowded(20)...)
-				return
-			}
-			let, kept := make(chan struct{}), counter{}
-			tr.play("/full", func() (acts []act) {
-				for range 2 * most {
-					acts = append(acts, func(http.ResponseWriter, *http.Request) { kept.add(1); <-let })
-				}
-				return acts
-			}()...)
-			var calls []<-chan reply
-			waitFor(t, "every place to be taken", patience, func() bool {
-				if len(calls) < 2*most {
-					calls = append(calls, c.later(request("GET", "/full", "")))
-				}
-				return kept.get() == 2*most
-			})
-			close(let)
-			wantAnswers(t, http.StatusOK, calls...)
-		})
-	}
+		}
+		g.awaitWaiting(t, 0)
+		for range 10 {
+			wantStatus(t, c.get("/x"), http.StatusOK)
+		}
+		if b.last(t).house == own {
+			t.Error("who was stopped still answers")
+		}
+		b.wantAtMost(t, g, 1)
+	})
 }

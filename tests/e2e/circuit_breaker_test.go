@@ -2,17 +2,14 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/websocket"
-
-	"tollgate/tests/backend"
 )
 
 // `circuit_breaker` of a backend: how many connections its endpoints get, whatever comes. What becomes of those who
@@ -81,10 +78,19 @@ func (g *gateway) waits(t *testing.T, c *client, r *http.Request) <-chan reply {
 	return answer
 }
 
-// crowded has so many calls come at once, over connections of their own if they come over HTTP/1.1.
+// crowded has so many calls come at once.
 func (c *client) crowded(calls int) (answers []<-chan reply) {
 	for i := range calls {
 		answers = append(answers, c.later(request("GET", fmt.Sprint("/crowd/", i), "")))
+	}
+	return answers
+}
+
+// apart has so many calls come at once over connections of their own, so that each worker gets some of many.
+func (g *gateway) apart(t *testing.T, calls int) (answers []<-chan reply) {
+	t.Helper()
+	for range calls {
+		answers = append(answers, g.client(t, "h1", common().web).crowded(1)...)
 	}
 	return answers
 }
@@ -152,10 +158,10 @@ func TestCircuitBreakerIsDividedAmongWorkers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const calls = 60 // of which each worker gets some
+			const calls = 60
 			b := newInns(t, "h1", 1, opening{})
 			g := breaking(t, setup{workers: row.workers}, b, fmt.Sprintf("connections: %d, pending: %d, pending_timeout: 5m", row.connections, row.pending), "")
-			answers := g.client(t, "h1", common().web).crowded(calls)
+			answers := g.apart(t, calls)
 			refused := calls - row.most - row.waiting
 			g.wantOutcomes(t, outcomes{refused: refused})
 			b.awaitKept(t, row.most)
@@ -301,85 +307,24 @@ func TestCircuitBreakerCountsTunnelsAndStreams(t *testing.T) {
 		_ = stream.Body.Close()
 		wantAnswers(t, http.StatusOK, call)
 	}
-}
-
-// Whose connections end after each answer, with a word or without.
-func TestCircuitBreakerOutlivesConnectionsThatEnd(t *testing.T) {
-	t.Parallel()
-	const most = 2
-	curt := scripted(t, func(p *backend.Peer) {
-		if p.Request() != nil {
-			p.Answer("good\n")
-		}
-	})
-	breaker := fmt.Sprintf("connections: %d, %s", most, patientBreaker)
-	for name, b := range map[string]*inns{"HTTP/1.1, said": newInns(t, "h1", 1, opening{parts: true}), "HTTP/1.1, when idle": newInns(t, "h1", 1, opening{idle: time.Millisecond}),
-		"HTTP/1.1, unsaid": {up: "h1", houses: []*house{{address: curt.Address}}}, "HTTP/2, GOAWAY": newInns(t, "h2", 1, opening{parts: true, streams: 2})} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := breaking(t, setup{}, b, breaker, "")
-			b.releaseAll()
-			var group sync.WaitGroup
-			for i := range 20 {
-				c := g.client(t, []string{"h1", "h2"}[i%2], common().web)
-				group.Go(func() {
-					for range 5 {
-						got := c.get("/x")
-						// GOAWAY may cross a call on its way, and once more its other attempt.
-						if got.status != http.StatusOK && (b.up == "h1" || got.problem("reason") != "connect_failed") {
-							t.Errorf("%d %v %s", got.status, got.err, got.body)
-						}
-					}
-				})
-			}
-			group.Wait()
-			g.awaitWaiting(t, 0)
-			wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK)
-			b.wantAtMost(t, g, most)
-		})
+	ctx, cancel := context.WithCancel(t.Context()) // and a tunnel waits as a call does
+	defer cancel()
+	stream, err := c.Do(request("GET", "/stream?n=1000&gap=1h", "").WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// syncing counts the sockets that wait for the endpoint to answer at all, as the kernel does.
-func syncing(address string) int {
-	var port int
-	_, _ = fmt.Sscanf(address, "127.0.0.1:%d", &port)
-	return strings.Count(string(must(os.ReadFile("/proc/net/tcp"))), fmt.Sprintf(" 0100007F:%04X 02 ", port))
-}
-
-func TestCircuitBreakerGivesPlacesBackThatLedNowhere(t *testing.T) {
-	t.Parallel()
-	const most, calls = 2, 12
-	t.Run("nobody answers", func(t *testing.T) {
-		t.Parallel()
-		b := &inns{up: "h1", houses: []*house{{address: fullBacklog(t)}}}
-		g := breaking(t, setup{}, b, fmt.Sprintf("connections: %d, %s", most, patientBreaker), ", connect_timeout: 200ms")
-		answers := g.client(t, "h2", common().web).crowded(calls)
-		for _, got := range whileAsked(t, answers, func() {
-			if n := syncing(b.houses[0].address); n > most {
-				t.Errorf("%d connections are being made, %d are the most", n, most)
-			}
-		}) {
-			if got.status != http.StatusGatewayTimeout || got.problem("reason") != "connect_timeout" {
-				t.Errorf("%d %v %s", got.status, got.err, got.body)
-			}
+	opened := make(chan error, 1)
+	go func() {
+		ws, err := g.websocket(t)
+		if err == nil {
+			err = errors.Join(websocket.Message.Send(ws, "hello"), websocket.Message.Receive(ws, new(string)), ws.Close())
 		}
-		g.awaitWaiting(t, 0)
-		waitFor(t, "no connection to be counted", patience, func() bool { return g.connectionsTo(t, b.houses[0].address) == 0 })
-	})
-	t.Run("nobody listens", func(t *testing.T) {
-		t.Parallel()
-		b := newInns(t, "h1", 1, opening{})
-		h := b.houses[0]
-		h.stop()
-		g := breaking(t, setup{}, b, fmt.Sprintf("connections: %d, %s", most, patientBreaker), "")
-		c := g.client(t, "h2", common().web)
-		wantAnswers(t, http.StatusServiceUnavailable, c.crowded(calls)...)
-		g.awaitWaiting(t, 0)
-		b.begin(t, h)
-		full := []<-chan reply{b.keep(t, c, "/1"), b.keep(t, c, "/2"), g.waits(t, c, request("GET", "/3", ""))}
-		b.releaseAll()
-		wantAnswers(t, http.StatusOK, full...)
-		b.wantAtMost(t, g, most)
-	})
+		opened <- err
+	}()
+	g.awaitWaiting(t, 1)
+	cancel()
+	_ = stream.Body.Close()
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
 }
