@@ -222,6 +222,38 @@ func TestCircuitBreakerKeepsCallersAtTheirEndpoint(t *testing.T) {
 	}
 }
 
+// However full the queue is.
+func TestCircuitBreakerRefusesNobodyWhoseEndpointHasRoom(t *testing.T) {
+	t.Parallel()
+	for _, up := range []string{"h1", "h2"} {
+		for _, pending := range []int{0, 1} {
+			b := newInns(t, up, 2, opening{streams: 1})
+			g := breaking(t, setup{}, b, fmt.Sprintf("connections: 1, pending: %d, pending_timeout: 5m", pending), ", balance: hash, hash_by: 'header:x-user'")
+			c := g.client(t, "h2", common().web)
+			user := map[*house]string{}
+			b.releaseAll()
+			for i := 0; len(user) < 2; i++ {
+				name := fmt.Sprint("user", i)
+				wantStatus(t, c.get("/meet", "X-User", name), http.StatusOK)
+				user[b.last(t).house] = name
+			}
+			b.shut()
+			one, other := user[b.houses[0]], user[b.houses[1]]
+			answers, before := []<-chan reply{b.keep(t, c, "/one", "X-User", one)}, g.tokens(t)
+			for range pending {
+				answers = append(answers, g.waits(t, c, request("GET", "/one", "", "X-User", one)))
+			}
+			g.wantBusy(t, c.get("/one", "X-User", one))
+			answers = append(answers, b.keep(t, c, "/other", "X-User", other))
+			if paid := g.tokens(t) - before; paid != pending+1 {
+				t.Errorf("%d calls have paid, want %d", paid, pending+1)
+			}
+			b.releaseAll()
+			wantAnswers(t, http.StatusOK, answers...)
+		}
+	}
+}
+
 // A further attempt waits like any other call: behind those who were there before it.
 func TestCircuitBreakerHasRetriesWait(t *testing.T) {
 	t.Parallel()

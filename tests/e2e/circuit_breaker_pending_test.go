@@ -79,9 +79,10 @@ func TestCircuitBreakerServesFirstComeFirstServed(t *testing.T) {
 func TestCircuitBreakerRefusesAtOnceWhenTheQueueIsFull(t *testing.T) {
 	t.Parallel()
 	everyProtocol(t, func(t *testing.T, down, up string) {
-		for _, pending := range []int{0, 2} {
-			b := newInns(t, up, 1, opening{streams: 1})
-			g := breaking(t, setup{}, b, fmt.Sprintf("connections: 1, pending: %d, pending_timeout: 5m", pending), "")
+		for more, pending := range map[string]int{"": 0, ", balance: least_requests": 2, ", balance: hash, hash_by: identity": 0, ", balance: hash, hash_by: source_ip": 2,
+			", proxy_protocol: v1": 0, ", proxy_protocol: v2": 2} {
+			b := newInns(t, up, 1, opening{streams: 1, proxied: strings.Contains(more, "proxy")})
+			g := breaking(t, setup{}, b, fmt.Sprintf("connections: 1, pending: %d, pending_timeout: 5m", pending), more)
 			g.meet(t, b)
 			busy, c := g.client(t, "h2", common().web), g.client(t, down, common().web)
 			answers := []<-chan reply{b.keep(t, busy, "/first")}
@@ -94,7 +95,7 @@ func TestCircuitBreakerRefusesAtOnceWhenTheQueueIsFull(t *testing.T) {
 				refused++
 			}
 			if paid, rejected := g.tokens(t)-before, g.overloaded(t); paid != 0 || rejected != refused {
-				t.Errorf("%d of %d refused calls have paid, %d are counted", paid, refused, rejected)
+				t.Errorf("%q: %d of %d refused calls have paid, %d are counted", more, paid, refused, rejected)
 			}
 			if n := c.dials.Load(); n != 1 {
 				t.Errorf("%d connections, want one that stays", n)
@@ -102,8 +103,8 @@ func TestCircuitBreakerRefusesAtOnceWhenTheQueueIsFull(t *testing.T) {
 			g.countAudit(t, refused, because("overloaded"))
 			b.releaseAll()
 			wantAnswers(t, http.StatusOK, answers...)
-			wantStatus(t, c.get("/x"), http.StatusOK)
 			g.wantOutcomes(t, outcomes{served: pending, refused: refused})
+			wantStatus(t, c.get("/x"), http.StatusOK)
 		}
 	})
 }
