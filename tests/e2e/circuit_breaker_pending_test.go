@@ -83,8 +83,8 @@ func TestCircuitBreakerRefusesAtOnceWhenTheQueueIsFull(t *testing.T) {
 			", proxy_protocol: v1": 0, ", proxy_protocol: v2": 2} {
 			b := newInns(t, up, 1, opening{streams: 1, proxied: strings.Contains(more, "proxy")})
 			g := breaking(t, setup{}, b, fmt.Sprintf("connections: 1, pending: %d, pending_timeout: 5m", pending), more)
-			g.meet(t, b)
 			busy, c := g.client(t, "h2", common().web), g.client(t, down, common().web)
+			g.meet(t, b, busy)
 			answers := []<-chan reply{b.keep(t, busy, "/first")}
 			for range pending {
 				answers = append(answers, g.waits(t, busy, request("GET", "/x", "")))

@@ -27,12 +27,14 @@ func breaking(t *testing.T, s setup, b *inns, breaker, more string) *gateway {
 }
 
 // meet makes a call that is answered, so that the gateway knows the endpoint: how many streams it takes.
-func (g *gateway) meet(t *testing.T, b *inns) {
+func (g *gateway) meet(t *testing.T, b *inns, by ...*client) {
 	t.Helper()
 	b.mutex.Lock()
 	b.open = true
 	b.mutex.Unlock()
-	wantStatus(t, g.client(t, "h1", common().web).get("/meet"), http.StatusOK)
+	for _, c := range append(by, g.client(t, "h1", common().web))[:1] {
+		wantStatus(t, c.get("/meet"), http.StatusOK)
+	}
 	b.shut()
 }
 
