@@ -260,6 +260,10 @@ func TestCircuitBreakerCountsConnectionsOfMirrors(t *testing.T) {
 			result := func(result string) int {
 				return int(g.metric(t, fmt.Sprintf(`tollgate_mirrored_requests_total{backend="web",result=%q}`, result)))
 			}
+			b.releaseAll()
+			wantStatus(t, c.get("/copied"), http.StatusOK) // whose connection tells how many streams it takes
+			waitFor(t, "a copy to be answered", patience, func() bool { return result("answered") == 1 })
+			b.shut()
 			wantStatus(t, c.get("/copied"), http.StatusOK)
 			b.awaitKept(t, 1)
 			for range 4 {
@@ -268,7 +272,7 @@ func TestCircuitBreakerCountsConnectionsOfMirrors(t *testing.T) {
 			waitFor(t, "copies to be dropped", patience, func() bool { return result("dropped") == 4 })
 			call := g.waits(t, c, request("GET", "/call", ""))
 			b.release(t)
-			waitFor(t, "the copy to be answered", patience, func() bool { return result("answered") == 1 })
+			waitFor(t, "the copy to be answered", patience, func() bool { return result("answered") == 2 })
 			b.awaitKept(t, 1) // the call, though the mirror's connection could stay
 			wantStatus(t, c.get("/copied"), http.StatusOK)
 			waitFor(t, "copies to be dropped", patience, func() bool { return result("dropped") == 5 })

@@ -52,11 +52,29 @@ func TestCircuitBreakerOutlivesConnectionsThatEnd(t *testing.T) {
 	}
 }
 
-// syncing counts the sockets that wait for the endpoint to answer at all, as the kernel does.
-func syncing(address string) int {
+// syncing returns the sockets that wait for the endpoint to answer at all, as the kernel tells; while it does, some come
+// and go.
+func syncing(address string) (sockets map[string]bool) {
 	var port int
 	_, _ = fmt.Sscanf(address, "127.0.0.1:%d", &port)
-	return strings.Count(string(must(os.ReadFile("/proc/net/tcp"))), fmt.Sprintf(" 0100007F:%04X 02 ", port))
+	sockets = map[string]bool{}
+	for line := range strings.Lines(string(must(os.ReadFile("/proc/net/tcp")))) {
+		// sl, ours, theirs, state, …; 02 is SYN_SENT
+		if words := strings.Fields(line); words[2] == fmt.Sprintf("0100007F:%04X", port) && words[3] == "02" {
+			sockets[words[1]] = true
+		}
+	}
+	return sockets
+}
+
+// atOnce counts those that were there both times, and so together.
+func atOnce(before, now map[string]bool) (n int) {
+	for socket := range now {
+		if before[socket] {
+			n++
+		}
+	}
+	return n
 }
 
 func TestCircuitBreakerGivesPlacesBackThatLedNowhere(t *testing.T) {
@@ -67,10 +85,13 @@ func TestCircuitBreakerGivesPlacesBackThatLedNowhere(t *testing.T) {
 		b := &inns{up: "h1", houses: []*house{{address: fullBacklog(t)}}}
 		g := breaking(t, setup{}, b, fmt.Sprintf("connections: %d, %s", most, patientBreaker), ", connect_timeout: 200ms")
 		answers := g.client(t, "h2", common().web).crowded(calls)
+		var before map[string]bool
 		for _, got := range whileAsked(t, answers, func() {
-			if n := syncing(b.houses[0].address); n > most {
+			now := syncing(b.houses[0].address)
+			if n := max(atOnce(before, now), g.connectionsTo(t, b.houses[0].address)); n > most {
 				t.Errorf("%d connections are being made, %d are the most", n, most)
 			}
+			before = now
 		}) {
 			if got.status != http.StatusGatewayTimeout || got.problem("reason") != "connect_timeout" {
 				t.Errorf("%d %v %s", got.status, got.err, got.body)
@@ -138,7 +159,7 @@ func TestCircuitBreakerLosesNoPlaceInAStorm(t *testing.T) {
 				return []act{nil, nil, answers(503), after(100, answers(502)), resets, after(50000, resets), beginsAndResets, keepsSilent}[rand.IntN(8)]
 			}
 			g := start(t, setup{workers: 1, backends: []string{tr.backend(up, fmt.Sprintf(", circuit_breaker: {connections: %d, pending: 10, pending_timeout: 300ms}", most))},
-				routes: []string{route("path: /full", "backend: web"), route("path: /*", "backend: web, timeout: 1s, retry: {on: [reset, 503], non_idempotent: true, tries: 3, per_try_timeout: 300ms, backoff: 5ms, budget: 50}")}})
+				routes: []string{route("path: /full", "backend: web"), route("path: /crowd/*", "backend: web"), route("path: /*", "backend: web, timeout: 1s, retry: {on: [reset, 503], non_idempotent: true, tries: 3, per_try_timeout: 300ms, backoff: 5ms, budget: 50}")}})
 			storm(t, g, tr.addresses, most)
 			tr.mutex.Lock()
 			tr.otherwise = nil
