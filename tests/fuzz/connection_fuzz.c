@@ -52,6 +52,11 @@ static const char config_text[] =
         "        retry: {on: [reset, timeout, 500, 404], tries: 4, per_try_timeout: 500ms,\n"
         "          non_idempotent: true, backoff: 0s, budget: 100}\n"
         "      - {match: {path: /dead/*}, backend: dead}\n"
+        "      - match: {path: /narrow/*}\n"
+        "        backend: narrow\n"
+        "        retry: {on: [reset, timeout, 404], tries: 3, per_try_timeout: 700ms,\n"
+        "          non_idempotent: true, backoff: 0s, budget: 100}\n"
+        "      - {match: {path: /strait/*}, backend: strait, mirror: {backend: narrow}}\n"
         "      - match: {path: /ws/*}\n"
         "        backend: web\n"
         "        upgrade: [websocket]\n"
@@ -66,7 +71,11 @@ static const char config_text[] =
         "backends:\n"
         "  - {name: web, protocol: http1, endpoints: [\"unix:web\"]}\n"
         "  - {name: rpc, protocol: h2, endpoints: [\"unix:rpc\"]}\n"
-        "  - {name: dead, protocol: http1, endpoints: [\"unix:dead\"]}\n";
+        "  - {name: dead, protocol: http1, endpoints: [\"unix:dead\"]}\n"
+        "  - {name: narrow, protocol: http1, endpoints: [\"unix:web\"],\n"
+        "     circuit_breaker: {connections: %d, pending: 2, pending_timeout: 800ms}}\n"
+        "  - {name: strait, protocol: h2, endpoints: [\"unix:rpc\"],\n"
+        "     circuit_breaker: {connections: 1, pending: 1}}\n";
 
 #define A_HOST " HTTP/1.1\r\nhost: a\r\n"
 static const char *const requests[] = {
@@ -90,6 +99,9 @@ static const char *const requests[] = {
         "POST /slow/x" A_HOST "content-length: 9\r\n\r\n123456789",
         "POST /tight/x" A_HOST "transfer-encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n",
         "GET /slow/x HTTP/1.0\r\nhost: a\r\n\r\n",
+        "GET /narrow/x" A_HOST "\r\n",
+        "POST /narrow/x" A_HOST "content-length: 5\r\n\r\n12345",
+        "POST /strait/x" A_HOST "content-length: 5\r\n\r\n12345",
 };
 
 static const char *const heads[] = {
@@ -109,6 +121,9 @@ static const char *const heads[] = {
         ":method: POST\n:scheme: https\n:authority: a\n:path: /tight/x\n",
         (":method: POST\n:scheme: https\n:path: /c.D/E\n"
          "content-type: application/grpc\n"),
+        ":method: GET\n:scheme: https\n:authority: a\n:path: /narrow/x\n",
+        ":method: POST\n:scheme: https\n:authority: a\n:path: /narrow/x\n",
+        ":method: GET\n:scheme: https\n:authority: a\n:path: /strait/x\n",
 };
 
 static const char *const answers[] = {
@@ -144,11 +159,11 @@ static void clear_up(void)
 	rmdir(street.directory);
 }
 
-static struct snapshot *load(struct desk *desk, const char *pattern)
+static struct snapshot *load(struct desk *desk, const char *pattern, int connections)
 {
 	struct config_problems problems = {0};
 	struct buffer text = {0};
-	buffer_printf(&text, config_text, pattern);
+	buffer_printf(&text, config_text, pattern, connections);
 	struct config_text path = desk_write(desk, "config", buffer_str(&text));
 	struct snapshot *snapshot = snapshot_load(path.text.at, street.store, &problems);
 	config_problems_print(&problems, STDERR_FILENO);
@@ -172,8 +187,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	desk_trust(&desk, (const struct paper *[]){&root}, 1);
 	snprintf(street.directory, sizeof(street.directory), "%s", desk.directory);
 	street.store = bucket_store_new();
-	street.snapshot = load(&desk, "spiffe://cluster.local/*");
-	street.stricter = load(&desk, "spiffe://cluster.local/ns/shop/*");
+	street.snapshot = load(&desk, "spiffe://cluster.local/*", 1);
+	street.stricter = load(&desk, "spiffe://cluster.local/ns/shop/*", 2);
 	desk_fini(&desk);
 	paper_fini(&gateway);
 	paper_fini(&root);
@@ -356,6 +371,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		act(&scene);
 		if (patient || dice(&scene.play.dice, 2))
 			house_turns(house);
+		check_queues(house);
 	}
 	bool drained = house->worker.drain_asked;
 	if (!drained)

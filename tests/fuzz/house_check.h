@@ -36,7 +36,30 @@ static inline void check_passage(struct str certificate, struct str path)
 	        str_starts(path, STR("/limited/")) || str_starts(path, STR("/ws/")) ||
 	        str_starts(path, STR("/rpc/")) || str_starts(path, STR("/a.B/")) ||
 	        str_starts(path, STR("/slow/")) || str_starts(path, STR("/tight/")) ||
-	        str_starts(path, STR("/c.D/")));
+	        str_starts(path, STR("/c.D/")) || str_starts(path, STR("/narrow/")) ||
+	        str_starts(path, STR("/strait/")));
+}
+
+// Ceilings hold, of a configuration that was replaced too (one lets two in), and who waits is
+// counted.
+static inline void check_queues(const struct house *house)
+{
+	const struct list *pools = &house->worker.pools;
+	size_t waiting = 0;
+	for (const struct list *node = pools->next; node != pools; node = node->next) {
+		const struct pool *pool = LIST_ITEM(node, struct pool, node);
+		const struct endpoint *endpoint = pool->endpoints[0].endpoint;
+		CHECK(endpoint->closing <= endpoint->connections);
+		CHECK(!pool->ceiling || endpoint->connections <= 2);
+		CHECK(pool->pending_count <= pool->pending_most + endpoint->connections);
+		size_t count = 0;
+		for (const struct list *call = pool->pending.next; call != &pool->pending;
+		        call = call->next)
+			count++;
+		CHECK(count == pool->pending_count);
+		waiting += count;
+	}
+	CHECK(waiting == house->worker.pending_count);
 }
 
 // All that came over an HTTP/1.1 connection, to a strict reader; how many asked for /limited/.
