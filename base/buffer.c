@@ -94,6 +94,7 @@ void buffer_clear(struct buffer *buffer)
 
 void buffer_fini(struct buffer *buffer)
 {
-	spare_free(buffer->block);
+	if (buffer->block)  // mostly there is none
+		spare_free(buffer->block);
 	*buffer = (struct buffer){0};
 }

@@ -146,6 +146,8 @@ struct metrics *metrics_new(void)
 	make_network_series(metrics);
 	metrics->requests_active = series_of(
 	        metrics, &(struct key){METRIC_requests_active, {NULL}});
+	metrics->turns = series_of(
+	        metrics, &(struct key){METRIC_loop_turn_duration_seconds, {NULL}});
 	return metrics;
 }
 
@@ -221,9 +223,8 @@ static void count(struct metrics *metrics, const struct key *key)
 	add(series_of(metrics, key)->values, 1);
 }
 
-static void observe(struct metrics *metrics, const struct key *key, int64_t duration_ns)
+static void observe_in(struct series *series, int64_t duration_ns)
 {
-	struct series *series = series_of(metrics, key);
 	size_t bucket = 0;
 	if (duration_ns < 0)
 		duration_ns = 0;
@@ -231,6 +232,11 @@ static void observe(struct metrics *metrics, const struct key *key, int64_t dura
 		bucket++;
 	add(&series->values[bucket], 1);
 	add(&series->sum_ns, (uint64_t)duration_ns);
+}
+
+static void observe(struct metrics *metrics, const struct key *key, int64_t duration_ns)
+{
+	observe_in(series_of(metrics, key), duration_ns);
 }
 
 void metrics_request(struct metrics *metrics, const char *listener, const char *route,
@@ -378,7 +384,7 @@ void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t i
 
 void metrics_turn(struct metrics *metrics, int64_t duration_ns)
 {
-	observe(metrics, &(struct key){METRIC_loop_turn_duration_seconds, {NULL}}, duration_ns);
+	observe_in(metrics->turns, duration_ns);
 }
 
 void metrics_upstream(struct metrics *metrics, const char *backend, const char *endpoint, int code,

@@ -73,7 +73,7 @@ struct metrics {
 	// it takes series out; never on the way of a request.
 	pthread_mutex_t lock;
 	_Atomic(struct series *) newest;
-	struct series *requests_active;  // of the list, as are these
+	struct series *requests_active, *turns;  // of the list, as are these
 	struct series *network[METRICS_SIDES][METRICS_DIRECTIONS];
 	// The worker's alone: where its series are found, by what they are (open addressing, a
 	// power of two).
