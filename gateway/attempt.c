@@ -130,8 +130,11 @@ bool attempt_again(struct exchange *exchange, enum stream_abort why, const char 
 	if (!repeatable(exchange, why) || exchange->client->head_sent ||
 	        exchange->attempts >= most || !retry_rewind(exchange))
 		return false;
-	// A connection that was stale says nothing of its endpoint, where its callers belong.
-	if (why == ABORT_UNANSWERED && exchange->choice.hashed)
+	// A connection that was stale says nothing of its endpoint, where its callers belong, or
+	// which may be the only one with room.
+	bool keen = exchange->choice.hashed ||
+	            exchange_backend(exchange)->circuit_breaker.connections;
+	if (why == ABORT_UNANSWERED && keen)
 		exchange->choice.tried_count--;
 	return attempt_begin(exchange, cause, true);
 }

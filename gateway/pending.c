@@ -3,7 +3,9 @@
 #include "base/clock.h"
 #include "base/spare.h"
 #include "gateway/attempt.h"
+#include "gateway/http/grpc.h"
 #include "gateway/reject.h"
+#include "gateway/retry.h"
 #include "gateway/upstream.h"
 
 struct pending {
@@ -11,17 +13,21 @@ struct pending {
 	struct exchange *exchange;
 	struct pool *pool;
 	size_t endpoint;  // the only one it can go to; or SIZE_MAX
+	bool anywhere;
 	struct timer timer;
 	const char *cause;
 	bool anew;
 };
 
-static void count_waiting(struct pool *pool, size_t endpoint, int change)
+static void count_waiting(const struct pending *pending, int change)
 {
+	struct pool *pool = pending->pool;
 	pool->pending_count += (size_t)change;
 	pool->worker->pending_count += (size_t)change;
-	if (endpoint != SIZE_MAX)
-		pool->endpoints[endpoint].pending += (size_t)change;
+	if (pending->anywhere)
+		pool->pending_anywhere += (size_t)change;
+	if (pending->endpoint != SIZE_MAX)
+		pool->endpoints[pending->endpoint].pending += (size_t)change;
 	metrics_pending_calls(pool->worker->metrics, pool_labels(pool)->label, change);
 }
 
@@ -55,16 +61,20 @@ static void on_timer(struct timer *timer)
 
 void pending_begin(struct exchange *exchange, struct pool *pool, const char *cause, bool anew)
 {
-	size_t to_come = upstream_room_to_come(pool, exchange->choice.busy, &exchange->choice);
+	size_t to_come = pool_room_to_come(pool, &exchange->choice);
+	retry_attempt_over(exchange);
 	if (pool->pending_count >= pool->pending_most + to_come) {
 		pending_refused(exchange);
 		refuse(exchange, STR(POLICY_QUEUE_DETAIL));
+		if (pool->retired)
+			pool_free_if_empty(pool);  // it may have been opened for this call
 		return;
 	}
 	struct pending *pending = must_spare(sizeof(*pending));
 	pending->exchange = exchange;
 	pending->pool = pool;
 	pending->endpoint = exchange->choice.bound ? exchange->choice.busy : SIZE_MAX;
+	pending->anywhere = pool_takes_anywhere(pool, &exchange->choice);
 	pending->cause = cause;
 	pending->anew = anew;
 	timer_init(&pending->timer, on_timer);
@@ -72,7 +82,7 @@ void pending_begin(struct exchange *exchange, struct pool *pool, const char *cau
 	        pool_config(pool)->circuit_breaker.pending_timeout_ns);
 	exchange->pending = pending;
 	list_push(&pool->pending, &pending->node);
-	count_waiting(pool, pending->endpoint, 1);
+	count_waiting(pending, 1);
 	if (!exchange->choice.queued)
 		worker_has_room(pool->worker);  // where an idle connection has to go first
 	exchange->choice.queued = false;
@@ -84,7 +94,7 @@ static void leave(struct exchange *exchange, const char *outcome)
 	exchange->pending = NULL;
 	list_remove(&pending->node);
 	turn_stop_timer(exchange_turn(exchange), &pending->timer);
-	count_waiting(pending->pool, pending->endpoint, -1);
+	count_waiting(pending, -1);
 	count_outcome(exchange, outcome);
 	spare_free(pending);
 }
@@ -107,10 +117,13 @@ static void go_ahead(struct pending *pending)
 	leave(exchange, "served");
 	exchange->choice.queued = true;
 	exchange_progress(exchange);
-	attempt_insist(exchange, cause, anew);
+	if (!exchange->attempts)
+		attempt_insist(exchange, cause, anew);
+	else if (!attempt_begin(exchange, cause, anew) && !retry_lost(exchange, "connect_failed"))
+		exchange_fail(exchange, 503, GRPC_UNAVAILABLE, "connect_failed");
 }
 
-// Where all wait for the same, the first who finds nothing tells of all.
+// The first who would go anywhere and finds nothing tells of all.
 static void serve(struct pool *pool)
 {
 	size_t left = pool->pending_count;
@@ -124,8 +137,8 @@ static void serve(struct pool *pool)
 			go_ahead(pending);
 			continue;
 		}
-		upstream_make_room(pool, exchange->choice.busy, &exchange->choice);
-		if (pool_is_uniform(pool) && !exchange->choice.tried_count)
+		pool_make_room(pool, &exchange->choice);
+		if (pending->anywhere)
 			break;
 	}
 	pool->serving = false;

@@ -132,6 +132,13 @@ static size_t share_of(const struct worker *worker, uint64_t whole)
 	return whole && !share ? 1 : (size_t)share;
 }
 
+// The connections of a replaced configuration are under the ceiling of the one in force.
+static void obey(struct pool *pool, const struct pool *in_force)
+{
+	pool->ceiling = in_force->ceiling;
+	pool->pending_most = in_force->pending_most;
+}
+
 // `before`: the one in force until now, of which it takes over what is known of endpoints; or NULL.
 static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, size_t backend,
         enum pool_use use, const struct pool *before)
@@ -149,6 +156,8 @@ static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, 
 	list_init(&pool->pending);
 	pool->ceiling = share_of(worker, pool_config(pool)->circuit_breaker.connections);
 	pool->pending_most = share_of(worker, pool_config(pool)->circuit_breaker.pending);
+	if (pool->retired && before)
+		obey(pool, before);
 	fill(pool, before);
 	if (!pool->retired && use == POOL_OF_CALLS)
 		take_charge(pool);
@@ -258,10 +267,8 @@ static void retire(struct pool *pool)
 	        worker->snapshot->config->backend_count, pool->backend, pool_labels(pool)->label);
 	if (next && !pool->retired)
 		pool_adopt(next, pool);
-	if (next) {  // of the same connections
-		pool->ceiling = next->ceiling;
-		pool->pending_most = next->pending_most;
-	}
+	if (next)
+		obey(pool, next);
 	pool->retired = true;
 	stop_checks(pool);
 	LIST_EACH (&pool->connections, connection)

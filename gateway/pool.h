@@ -31,6 +31,7 @@ struct pool {
 	size_t ceiling;       // connections to each endpoint of this worker; 0: there is none
 	struct list pending;  // calls that wait for one (pending.h)
 	size_t pending_count, pending_most;
+	size_t pending_anywhere;  // of them, for whom any will do
 	uint32_t peer_streams;    // what its connections were allowed last; 0: not known yet
 	uint64_t health_changes;  // the worker's, when the weights were set
 	int64_t weigh_ns;         // when they change by themselves
@@ -68,10 +69,14 @@ struct pool *pool_of(
 size_t pool_choose(struct pool *pool, struct pool_request *request);
 // Whether a connection has room for the call now, whoever may wait for it.
 MUST_USE bool pool_has_room(struct pool *pool, const struct pool_request *request);
-// Whether whoever waits waits for the same, but for where an attempt has failed.
-bool pool_is_uniform(const struct pool *pool);
+// Whether any connection to any endpoint will do for the call: where it finds none, nobody does.
+bool pool_takes_anywhere(const struct pool *pool, const struct pool_request *request);
 // Whether a call that comes now would find no connection and too many others waiting.
 MUST_USE bool pool_would_refuse(struct pool *pool, const struct pool_request *request);
+// How many connections may soon be made for the call: as many as are being closed where it may go,
+// and as are idle there without being good for it. And closes one of the latter, where none is.
+size_t pool_room_to_come(struct pool *pool, const struct pool_request *request);
+void pool_make_room(struct pool *pool, const struct pool_request *request);
 void pool_weigh(struct pool *pool);  // by what is known now of its endpoints
 // How an attempt at the endpoint ended: what says nothing of it is not told.
 void pool_report(struct pool *pool, size_t endpoint, bool good);

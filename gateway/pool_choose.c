@@ -65,10 +65,11 @@ static int first_with_room(const struct pool *pool, const struct pool_request *r
 	return alone && upstream_has_room(pool, last, request) ? (int)last : BALANCE_NONE;
 }
 
-bool pool_is_uniform(const struct pool *pool)
+bool pool_takes_anywhere(const struct pool *pool, const struct pool_request *request)
 {
 	const struct config_backend *config = pool_config(pool);
-	return config->balance != BALANCE_HASH && config->proxy_header == PROXY_HEADER_OFF;
+	return config->balance != BALANCE_HASH && config->proxy_header == PROXY_HEADER_OFF &&
+	       !request->tried_count && !request->anew;
 }
 
 // Nobody overtakes those who wait already for the same.
@@ -78,7 +79,7 @@ static bool find_room(const struct pool *pool, const struct pool_request *reques
 	if (bound(pool, request))
 		return (request->queued || !pool->endpoints[chosen].pending) &&
 		       upstream_has_room(pool, chosen, request);
-	if (pool->pending_count && !request->queued && pool_is_uniform(pool))
+	if (pool->pending_anywhere && !request->queued)
 		return false;
 	int other = first_with_room(pool, request, chosen);
 	if (other != BALANCE_NONE)
@@ -97,17 +98,43 @@ bool pool_has_room(struct pool *pool, const struct pool_request *request)
 	return !asking.full;
 }
 
-bool pool_would_refuse(struct pool *pool, const struct pool_request *request)
+// Where the call is bound to, or SIZE_MAX: it may go to any.
+static size_t only_choice(struct pool *pool, const struct pool_request *request)
 {
-	if (!pool->ceiling || pool->pending_count < pool->pending_most)
-		return false;
-	for (size_t i = 0; i < pool->endpoint_count; i++)
-		if (upstream_room_to_come(pool, i, request))
-			return false;
 	struct pool_request asking = *request;
 	if (!bound(pool, request))
-		return (pool->pending_count && pool_is_uniform(pool)) ||
-		       !pool_has_room(pool, request);
+		return SIZE_MAX;
+	asking.queued = true;
+	return pool_choose(pool, &asking);
+}
+
+size_t pool_room_to_come(struct pool *pool, const struct pool_request *request)
+{
+	size_t only = only_choice(pool, request), count = 0;
+	for (size_t i = 0; i < pool->endpoint_count; i++)
+		if (only == i || (only == SIZE_MAX && pool->balance[i].weight))
+			count += upstream_room_to_come(pool, i);
+	return count;
+}
+
+void pool_make_room(struct pool *pool, const struct pool_request *request)
+{
+	size_t only = only_choice(pool, request);
+	for (size_t i = 0; i < pool->endpoint_count; i++)
+		if ((only == i || (only == SIZE_MAX && pool->balance[i].weight)) &&
+		        upstream_make_room(pool, i))
+			return;
+}
+
+bool pool_would_refuse(struct pool *pool, const struct pool_request *request)
+{
+	struct pool_request asking = *request;
+	if (!pool->ceiling || pool->pending_count < pool->pending_most)
+		return false;
+	if (pool->pending_count < pool->pending_most + pool_room_to_come(pool, request))
+		return false;
+	if (!bound(pool, request))
+		return pool->pending_anywhere || !pool_has_room(pool, request);
 	(void)pool_choose(pool, &asking);
 	return asking.full;
 }

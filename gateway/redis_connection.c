@@ -56,9 +56,11 @@ void redis_drop(struct redis_connection *connection, const char *why)
 	link_close(&connection->link);
 	if (redis->config && !connection->leaving && !redis->next)
 		try_again_later(redis);
+	bool last = !connection->leaving || !redis->config;
+	redis->fresh &= !last;
 	redis->owner.lost(redis->owner.user, connection->leaving ? NULL : why, connection->ready);
 	fail_calls(connection);
-	if (!connection->leaving || !redis->config)
+	if (last)
 		redis_fail_early(redis);
 	// It was good for as long as its successor might come.
 	if (!connection->leaving && redis->connection && redis->connection->former) {

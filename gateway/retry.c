@@ -126,6 +126,12 @@ void retry_attempt_begun(struct exchange *exchange)
 		turn_set_timer(turn_of(retry), &retry->timer, retry->config->per_try_timeout_ns);
 }
 
+void retry_attempt_over(struct exchange *exchange)
+{
+	if (exchange->retry && !exchange->retry->waits)
+		turn_stop_timer(exchange_turn(exchange), &exchange->retry->timer);
+}
+
 // Whoever asks for repeats of gRPC calls, POSTs all, means them.
 static bool repeatable(const struct retry *retry)
 {

@@ -26,6 +26,7 @@ size_t retry_owed(const struct exchange *exchange, size_t count);
 MUST_USE bool retry_rewind(struct exchange *exchange);
 
 void retry_attempt_begun(struct exchange *exchange);  // `per_try_timeout` runs from here
+void retry_attempt_over(struct exchange *exchange);   // and not on while the next has to wait
 // The backend's answer, whose head is on the stream. True: it is dropped, and another attempt comes
 // by itself.
 MUST_USE bool retry_answer(struct exchange *exchange, const struct stream *stream, bool end);

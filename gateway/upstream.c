@@ -357,9 +357,11 @@ struct stream *upstream_open_mirror(
 {
 	struct pool_request anybody = {0};
 	const char *label;
-	struct stream *stream = upstream_open(
-	        pool_of(worker, snapshot, backend, POOL_OF_MIRROR), &anybody, &label);
+	struct pool *pool = pool_of(worker, snapshot, backend, POOL_OF_MIRROR);
+	struct stream *stream = upstream_open(pool, &anybody, &label);
 	*full = anybody.full;
+	if (*full && pool->retired)
+		pool_free_if_empty(pool);  // it may have been opened for this copy
 	return stream;
 }
 

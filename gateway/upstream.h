@@ -34,7 +34,7 @@ enum {
 };
 
 // A stream to an endpoint of the pool's backend: a connection with room, or a new one. NULL when
-// none could even be begun. `label` is set to the
+// none could even be begun, or the pool has none to give (`full`). `label` is set to the
 // endpoint's name, which lives as long as the snapshot.
 MUST_USE struct stream *upstream_open(
         struct pool *pool, struct pool_request *request, const char **label);
@@ -45,13 +45,11 @@ bool upstream_at_ceiling(const struct pool *pool, size_t endpoint);
 // Whether the endpoint has a connection with room for the call, or may get one more.
 MUST_USE bool upstream_has_room(
         const struct pool *pool, size_t endpoint, const struct pool_request *request);
-// How many connections to the endpoint are being closed, or may be: an idle one that is not for
-// this call. So others may soon be made.
-size_t upstream_room_to_come(
-        const struct pool *pool, size_t endpoint, const struct pool_request *request);
-// Closes such a one, the longest idle, where none is being closed.
-void upstream_make_room(
-        const struct pool *pool, size_t endpoint, const struct pool_request *request);
+// How many connections to the endpoint are being closed, or may be: an idle one. Where there is no
+// room, others may soon be made.
+size_t upstream_room_to_come(const struct pool *pool, size_t endpoint);
+// Closes such a one, the longest idle, where none is being closed; false: there is none.
+bool upstream_make_room(const struct pool *pool, size_t endpoint);
 // Like upstream_open, for a copy of a request, over connections that carry nothing else; its user
 // hears of it through the mirror_* events. `full`: no connection was to be had.
 MUST_USE struct stream *upstream_open_mirror(

@@ -48,34 +48,31 @@ static struct upstream *longest_idle(
 	return found;
 }
 
-// Those of the pool itself would be room, but for a call that wants a new one, or has to have one
-// in its client's name.
-static struct upstream *find_idle(const struct pool *pool, const struct endpoint *endpoint,
-        const struct pool_request *request)
+// Of the pool's own those that are not good for any call, or not for this one; of others all.
+static struct upstream *find_idle(const struct pool *pool, const struct endpoint *endpoint)
 {
-	struct upstream *found = NULL;
-	if (endpoint->holders == 1 && !upstream_proxy_wanted(pool) && !request->anew)
-		return NULL;
+	struct upstream *found = longest_idle(pool, endpoint, NULL);
+	if (endpoint->holders == 1)
+		return found;
 	LIST_EACH (&endpoint->worker->pools, node) {
 		const struct pool *other = LIST_ITEM(node, struct pool, node);
-		if (pool_labels(other)->label == endpoint->backend)
+		if (other != pool && pool_labels(other)->label == endpoint->backend)
 			found = longest_idle(other, endpoint, found);
 	}
 	return found;
 }
 
-size_t upstream_room_to_come(
-        const struct pool *pool, size_t endpoint, const struct pool_request *request)
+size_t upstream_room_to_come(const struct pool *pool, size_t endpoint)
 {
 	const struct endpoint *full = pool->endpoints[endpoint].endpoint;
-	return full->closing + (find_idle(pool, full, request) != NULL);
+	return full->closing + (find_idle(pool, full) != NULL);
 }
 
-void upstream_make_room(
-        const struct pool *pool, size_t endpoint, const struct pool_request *request)
+bool upstream_make_room(const struct pool *pool, size_t endpoint)
 {
 	const struct endpoint *full = pool->endpoints[endpoint].endpoint;
-	struct upstream *idle = full->closing ? NULL : find_idle(pool, full, request);
+	struct upstream *idle = full->closing ? NULL : find_idle(pool, full);
 	if (idle)
 		upstream_close(idle, ABORT_CLOSED);
+	return full->closing > 0;
 }
