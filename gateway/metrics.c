@@ -370,9 +370,11 @@ void metrics_pending_calls(struct metrics *metrics, const char *backend, int cha
 	add(series_of(metrics, &key)->values, (uint64_t)(int64_t)change);
 }
 
-void metrics_pending(struct metrics *metrics, const char *backend, const char *outcome)
+void metrics_pending(
+        struct metrics *metrics, const char *backend, const char *outcome, uint64_t calls)
 {
-	count(metrics, &(struct key){METRIC_upstream_pending_total, {backend, outcome}});
+	const struct key key = {METRIC_upstream_pending_total, {backend, outcome}};
+	add(series_of(metrics, &key)->values, calls);
 }
 
 void metrics_network(struct metrics *metrics, enum metrics_side side, uint64_t in, uint64_t out)

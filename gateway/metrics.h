@@ -68,7 +68,8 @@ void metrics_concurrency_active(struct metrics *metrics, const char *backend, in
 void metrics_shed(struct metrics *metrics, const char *backend, enum config_priority priority,
         uint64_t calls);
 void metrics_pending_calls(struct metrics *metrics, const char *backend, int change);
-void metrics_pending(struct metrics *metrics, const char *backend, const char *outcome);
+void metrics_pending(
+        struct metrics *metrics, const char *backend, const char *outcome, uint64_t calls);
 void metrics_turn(struct metrics *metrics, int64_t duration_ns);
 enum metrics_side { METRICS_CLIENT, METRICS_BACKEND, METRICS_SIDES };
 enum metrics_direction { METRICS_IN, METRICS_OUT, METRICS_DIRECTIONS };

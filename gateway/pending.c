@@ -34,7 +34,15 @@ static void count_waiting(const struct pending *pending, int change)
 static void count_outcome(const struct exchange *exchange, const char *outcome)
 {
 	metrics_pending(exchange->downstream->worker->metrics,
-	        exchange->snapshot->backends[exchange->backend_index].label, outcome);
+	        exchange->snapshot->backends[exchange->backend_index].label, outcome, 1);
+}
+
+void pending_count_from_nought(const struct pool *pool)
+{
+	static const char *const outcomes[] = {"served", "refused", "timed_out", "left"};
+	metrics_pending_calls(pool->worker->metrics, pool_labels(pool)->label, 0);
+	for (size_t i = 0; i < ARRAY_LEN(outcomes); i++)
+		metrics_pending(pool->worker->metrics, pool_labels(pool)->label, outcomes[i], 0);
 }
 
 static void refuse(struct exchange *exchange, struct str detail)

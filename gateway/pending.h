@@ -9,6 +9,7 @@
 
 #include "gateway/exchange.h"
 
+void pending_count_from_nought(const struct pool *pool);  // or who rates would miss the first
 // Into the queue, or refused; `cause` and `anew` are those of the attempt it waits with.
 void pending_begin(struct exchange *exchange, struct pool *pool, const char *cause, bool anew);
 // Out of it; idempotent. `outcome`: a word for the metrics.

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "conf/address.h"
 #include "gateway/health_check.h"
+#include "gateway/pending.h"
 #include "gateway/upstream.h"
 
 enum { REWEIGH_MS = 20 };  // while some weight grows
@@ -161,6 +162,8 @@ static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, 
 	fill(pool, before);
 	if (!pool->retired && use == POOL_OF_CALLS)
 		take_charge(pool);
+	if (pool->ceiling)
+		pending_count_from_nought(pool);
 	list_push(&worker->pools, &pool->node);
 	return pool;
 }

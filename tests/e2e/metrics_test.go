@@ -35,7 +35,8 @@ func busy(t *testing.T) (*gateway, func()) {
 			route("path: /healthz", `respond: {status: 200, body: "ok\n"}`),
 			route("path: /shared", "respond: {status: 204}, rate_limits: [{rate: 9/s, burst: 9, store: redis, on_failure: allow}]"),
 			route("path: /web/*", "backend: web"), route("path: /status/*", "backend: web")},
-		backends: []string{h2("users", users.Address), narrow(http1("web", web.Address), "{limit: 1000}"), http1("dead", freeAddress(t)),
+		backends: []string{h2("users", users.Address), narrow(http1("web", web.Address), "{limit: 1000}"),
+			strings.TrimSuffix(http1("dead", freeAddress(t)), "}") + ", circuit_breaker: {connections: 1000}}",
 			fmt.Sprintf("{name: sealed, endpoints: [%q], tls: {trusted_ca: ca.pem}}", web.Address)}})
 	h1, h2, conn := g.client(t, "h1", common().web), g.client(t, "h2", common().web), g.rpc(t, common().web)
 	stranger := newRoot("stranger").svid(webID)
