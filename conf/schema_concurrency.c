@@ -101,8 +101,7 @@ static const struct schema_key concurrency_keys[] = {
         {"max", TYPE(type_count), AT(config_concurrency, max), RANGE(1, CALLS_MAX),
                 .fallback = "1000", .shown = shown_adaptive,
                 DOC("The limit grows no further, however quick the backend is. It begins at 32 of "
-                    "all workers, at 8 of "
-                    "one at least, and grows only while it is needed.")},
+                    "all workers, at 8 of one at least, and grows only while it is needed.")},
         {"tolerance", TYPE(type_factor), AT(config_concurrency, tolerance_percent),
                 RANGE(TOLERANCE_MIN, TOLERANCE_MAX), .fallback = "1.5", .shown = shown_adaptive,
                 DOC("How many times as long as from an unloaded backend answers may take on "

@@ -67,15 +67,24 @@ static void on_timer(struct timer *timer)
 	refuse(exchange, STR("the backend's connections were all busy for pending_timeout"));
 }
 
+// With it may go the last that held the pool, or it was opened for this call.
+static void turn_away(struct exchange *exchange, struct pool *pool)
+{
+	bool serving = pool->serving;
+	pool->serving = true;
+	pending_refused(exchange);
+	refuse(exchange, STR(POLICY_QUEUE_DETAIL));
+	pool->serving = serving;
+	if (pool->retired)
+		pool_free_if_empty(pool);
+}
+
 void pending_begin(struct exchange *exchange, struct pool *pool, const char *cause, bool anew)
 {
 	size_t to_come = pool_room_to_come(pool, &exchange->choice);
 	retry_attempt_over(exchange);
 	if (pool->pending_count >= pool->pending_most + to_come) {
-		pending_refused(exchange);
-		refuse(exchange, STR(POLICY_QUEUE_DETAIL));
-		if (pool->retired)
-			pool_free_if_empty(pool);  // it may have been opened for this call
+		turn_away(exchange, pool);
 		return;
 	}
 	struct pending *pending = must_spare(sizeof(*pending));
