@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -8,6 +9,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"tollgate/tests/backend"
 )
 
 // What is asked once more, and connections that are there and good for nothing.
@@ -120,4 +126,35 @@ func TestCircuitBreakerHasIdleConnectionsGiveWayWhenTheirCertificateHasEnded(t *
 	for range 4 {
 		wantStatus(t, c.get("/x"), http.StatusOK)
 	}
+}
+
+// The repeat was all that held the pool of a configuration that had been replaced.
+func TestCircuitBreakerTurnsAwayTheRepeatOfAReplacedConfiguration(t *testing.T) {
+	t.Parallel()
+	e := &ensemble{addresses: []string{freeAddress(t)}, turns: map[string][]turn{}, seen: map[string][]call{}}
+	server := grpc.NewServer(grpc.MaxConcurrentStreams(1), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		return e.take(e.addresses[0], stream)
+	}))
+	listener := listening(t, e.addresses[0])
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	g := start(t, setup{workers: 1, routes: []string{route(`grpc: "*"`, "backend: web, retry: {backoff: 1s}")},
+		backends: []string{strings.TrimSuffix(h2("web", e.addresses...), "}") + ", circuit_breaker: {connections: 1, pending: 0}}"}})
+	conn := g.rpc(t, common().web)
+	wantCode(t, invoke(t, conn, "/svc/meet"), codes.OK)
+	ended := waitingCall(t, g, e, conn, "/svc/m", "2000")
+	g.rewrite(t, "pending: 0", "pending: 0, pending_timeout: 7s")
+	g.reload(t)
+	e.play("/svc/busy", waitsForever)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { _, _ = backend.Invoke(ctx, conn, "/svc/busy", nil) }()
+	waitFor(t, "the connection to be busy", patience, func() bool { return len(e.at("/svc/busy")) == 1 })
+	wantCode(t, <-ended, codes.Unavailable)
+	if refused := g.refusals(t, because("overloaded")); len(refused) != 1 || len(e.at("/svc/m")) != 1 {
+		t.Errorf("%d refusals, %d attempts", len(refused), len(e.at("/svc/m")))
+	}
+	cancel()
+	waitFor(t, "all to be over", patience, func() bool { return g.metric(t, "tollgate_requests_active") == 0 })
+	wantCode(t, invoke(t, conn, "/svc/after"), codes.OK)
 }
