@@ -2,7 +2,7 @@
 #
 #   make demo        installs, builds, plays the story with real clients
 #   make test        installs, builds, runs every test; ends with "N passed, N failed"
-#     EFFORT=brief     the default: about half an hour on two cores
+#     EFFORT=brief     the default: under half an hour on two cores
 #     EFFORT=full      each fuzz target for a minute, more under valgrind and TSan
 #   make             build/tollgate, stripped, and build/tollgate.debug, where gdb, valgrind and addr2line find the rest
 #     VARIANT=asan     or tsan or debug: beside the release build, in build/VARIANT

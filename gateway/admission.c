@@ -50,14 +50,13 @@ static struct admission *find(const struct worker *worker, const char *label)
 	return NULL;
 }
 
-static void open_admission(
-        struct worker *worker, const struct config_backend *backend, size_t workers)
+static void open_admission(struct worker *worker, const struct config_backend *backend)
 {
 	struct admission *admission = must_alloc(sizeof(*admission));
 	admission->worker = worker;
 	admission->label = metrics_label(backend->name.text);
-	concurrency_init(
-	        &admission->concurrency, &backend->concurrency, workers, clock_monotonic_ns());
+	concurrency_init(&admission->concurrency, &backend->concurrency, worker->peers,
+	        clock_monotonic_ns());
 	list_init(&admission->coming);
 	list_push(&worker->admissions, &admission->node);
 	tell_limit(admission, concurrency_ceiling(&admission->concurrency, PRIORITY_NORMAL));
@@ -98,7 +97,7 @@ void admissions_use(struct worker *worker, const struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->config->backend_count; i++)
 		if (snapshot->config->backends[i].concurrency.mark.line &&
 		        !find(worker, snapshot->backends[i].label))
-			open_admission(worker, &snapshot->config->backends[i], worker->peers);
+			open_admission(worker, &snapshot->config->backends[i]);
 }
 
 void admissions_free(struct worker *worker)

@@ -140,7 +140,7 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 // The client misbehaves after it was let in: a refusal while it can still be answered, else the
 // answer is broken off and the record written.
 void exchange_refuse_late(struct exchange *exchange, enum reason reason, struct str detail);
-void exchange_let_go_of_backend(struct exchange *exchange);
+void exchange_let_go_of_backend(struct exchange *exchange);  // or of the wait for one
 void exchange_init_timers(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
 void exchange_send_held(struct exchange *exchange);

@@ -37,8 +37,8 @@ static void on_progress(struct timer *timer)
 		exchange_send_held(exchange);
 		return;
 	}
-	if (exchange->pending || retry_waits(exchange) ||
-	        flow_waits(exchange)) {  // nobody's turn but ours
+	// Nobody's turn but ours.
+	if (exchange->pending || retry_waits(exchange) || flow_waits(exchange)) {
 		exchange_progress(exchange);
 		return;
 	}

@@ -214,8 +214,8 @@ void pool_report(struct pool *pool, size_t endpoint, bool good)
 
 bool pool_repeat_begins(struct pool *pool, unsigned budget)
 {
-	uint64_t active = 1 + pool->waiting +
-	                  pool->pending_count;  // whoever asks has just failed, and counts too
+	// Whoever asks has just failed, and counts too.
+	uint64_t active = 1 + pool->waiting + pool->pending_count;
 	for (size_t i = 0; i < pool->endpoint_count; i++)
 		active += pool->endpoints[i].endpoint->active;
 	if (pool->repeats >= POOL_REPEATS_FREE &&

@@ -108,11 +108,16 @@ static size_t only_choice(struct pool *pool, const struct pool_request *request)
 	return pool_choose(pool, &asking);
 }
 
+static bool may_go_to(const struct pool *pool, size_t only, size_t endpoint)
+{
+	return only == SIZE_MAX ? pool->balance[endpoint].weight > 0 : only == endpoint;
+}
+
 size_t pool_room_to_come(struct pool *pool, const struct pool_request *request)
 {
 	size_t only = only_choice(pool, request), count = 0;
 	for (size_t i = 0; i < pool->endpoint_count; i++)
-		if (only == i || (only == SIZE_MAX && pool->balance[i].weight))
+		if (may_go_to(pool, only, i))
 			count += upstream_room_to_come(pool, i);
 	return count;
 }
@@ -121,8 +126,7 @@ void pool_make_room(struct pool *pool, const struct pool_request *request)
 {
 	size_t only = only_choice(pool, request);
 	for (size_t i = 0; i < pool->endpoint_count; i++)
-		if ((only == i || (only == SIZE_MAX && pool->balance[i].weight)) &&
-		        upstream_make_room(pool, i))
+		if (may_go_to(pool, only, i) && upstream_make_room(pool, i))
 			return;
 }
 

@@ -31,8 +31,8 @@ func (g *gateway) wantBusy(t *testing.T, got reply) {
 func (g *gateway) wantBusyRecord(t *testing.T) auditRecord {
 	t.Helper()
 	record := g.waitForAudit(t, "overloaded", because("overloaded"))
-	if !strings.Contains(record.Detail, "connections") || !strings.Contains(record.Detail, "busy") {
-		t.Errorf("detail %q", record.Detail)
+	if !strings.Contains(record.Detail, "connections") || !strings.Contains(record.Detail, "busy") || record.MatchedRule != "circuit_breaker" {
+		t.Errorf("rule %q, detail %q", record.MatchedRule, record.Detail)
 	}
 	return record
 }

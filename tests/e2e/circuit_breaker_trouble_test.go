@@ -196,34 +196,19 @@ func TestCircuitBreakerServesEverybodyWhileReloadsComeAndGo(t *testing.T) {
 		b := newInns(t, up, 2, opening{streams: 1})
 		b.releaseAll()
 		g := breaking(t, setup{workers: 2}, b, "connections: 2, "+patientBreaker, "")
-		ended, served := make(chan struct{}), counter{}
-		var all sync.WaitGroup
+		all, ctx := newCrowd()
 		for i := range 24 {
 			c := g.client(t, []string{"h1", "h2"}[i%2], common().web)
-			all.Go(func() {
-				for {
-					select {
-					case <-ended:
-						return
-					default:
-					}
-					if got := c.do(uploads("/x", pattern(1000), true)); got.status != http.StatusOK {
-						t.Errorf("%d %v %s", got.status, got.err, got.body)
-						return
-					}
-					served.add(1)
-				}
-			})
+			all.add(ctx, fmt.Sprint("caller ", i), func() error { return wantOK(c.do(uploads("/x", pattern(1000), true))) })
 		}
 		for i := range 20 {
-			before := served.get()
-			waitFor(t, "calls to be served", patience, func() bool { return served.get() > before+20 || t.Failed() })
+			before := all.calls.Load()
+			waitFor(t, "calls to be served", patience, func() bool { return all.calls.Load() > before+20 })
 			from, to := fmt.Sprintf("connections: %d,", 2+i%3), fmt.Sprintf("connections: %d,", 2+(i+1)%3)
 			g.rewrite(t, from, to)
 			g.hangUp(t)
 		}
-		close(ended)
-		all.Wait()
+		all.leave(t)
 		g.awaitWaiting(t, 0)
 		b.wantAtMost(t, g, 4)
 	})

@@ -163,30 +163,17 @@ func TestReloadsUnderLoadKeepFewConnections(t *testing.T) {
 	t.Parallel()
 	web := httpBackend(t)
 	g := start(t, setup{backends: []string{http1("web", web.Address)}, routes: []string{route("path: /*", "backend: web")}})
-	ended, failed := make(chan struct{}), counter{}
-	var all sync.WaitGroup
+	all, ctx := newCrowd()
 	for i := range 8 {
 		c := g.client(t, []string{"h1", "h2"}[i%2], common().web)
-		all.Go(func() {
-			for {
-				select {
-				case <-ended:
-					return
-				default:
-					if c.get("/echo").status != http.StatusOK {
-						failed.add(1)
-					}
-				}
-			}
-		})
+		all.add(ctx, fmt.Sprint("caller ", i), func() error { return wantOK(c.get("/echo")) })
 	}
 	for range 20 {
 		g.hangUp(t)
 	}
-	close(ended)
-	all.Wait()
-	if n := web.Wire.Accepted.Load(); failed.get() > 0 || n > 40 {
-		t.Errorf("%d calls failed, %d connections were made for 8 callers and 20 reloads", failed.get(), n)
+	all.leave(t)
+	if n := web.Wire.Accepted.Load(); n > 40 {
+		t.Errorf("%d connections were made for 8 callers and 20 reloads", n)
 	}
 	waitFor(t, "what is counted to be what is there", 5*time.Second, func() bool {
 		return g.metric(t, fmt.Sprintf("tollgate_upstream_connections_active{backend=%q,endpoint=%q}", "web", web.Address)) == float64(web.Wire.Open())

@@ -9,13 +9,14 @@ static const char backends[] =
         "backends: [{name: b, endpoints: ['127.0.0.1:1'], concurrency: {limit: 5}}]\n";
 
 static bool room;
+static enum policy_crowd crowd = POLICY_CALLS;  // where there is none
 static unsigned asked;
 
 static enum policy_crowd has_room(void *caller)
 {
 	assert_ptr_equal(caller, &room);
 	asked++;
-	return room ? POLICY_UNCROWDED : POLICY_CALLS;
+	return room ? POLICY_UNCROWDED : crowd;
 }
 
 static struct policy_decision decide(
@@ -49,6 +50,13 @@ static void a_backend_without_room_refuses_and_takes_no_token(void **state)
 		assert_int_equal(decision.retry_after_ns, INT64_C(1000000000));
 		assert_int_equal(decision.limit_index, -1);
 	}
+	crowd = POLICY_QUEUED;
+	struct policy_decision queued = decide(&fixture, "/paid", &arena);
+	assert_int_equal(queued.reason, REASON_overloaded);
+	assert_int_equal(queued.crowd, POLICY_QUEUED);
+	assert_true(str_eq(queued.matched_rule, STR("circuit_breaker")));
+	assert_true(str_eq(queued.detail, STR(POLICY_QUEUE_DETAIL)));
+	crowd = POLICY_CALLS;
 	room = true;
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(decide(&fixture, "/paid", &arena).reason, REASON_NONE);
