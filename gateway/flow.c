@@ -187,7 +187,7 @@ static void on_due(struct timer *timer)
 	struct side *side = CONTAINER_OF(timer, struct side, timer);
 	side->waits = false;
 	exchange_progress(side->exchange);
-	if (side->request && !retry_waits(side->exchange))
+	if (side->request && side->exchange->backend)
 		retry_attempt_begun(side->exchange);  // from now on it is the backend's
 	run(side);
 }

@@ -159,3 +159,19 @@ func TestCircuitBreakerTurnsAwayTheRepeatOfAReplacedConfiguration(t *testing.T) 
 	waitFor(t, "all to be over", patience, func() bool { return g.metric(t, "tollgate_requests_active") == 0 })
 	wantCode(t, invoke(t, conn, "/svc/after"), codes.OK)
 }
+
+// A pause of the request's that ends meanwhile begins no try either.
+func TestCircuitBreakerCallThatWaitsMayBePausedBesides(t *testing.T) {
+	t.Parallel()
+	b := newInns(t, "h1", 1, opening{})
+	g := breaking(t, setup{routes: []string{
+		route("path: /slow", "backend: web, retry: {on: [timeout], per_try_timeout: 300ms, non_idempotent: true}, flow_limits: [{bytes: 2KiB/s, burst: 1KiB}]"),
+		route("path: /clock", "backend: web, timeout: 2s")}}, b, "connections: 1, "+patientBreaker, "")
+	c := g.client(t, "h2", common().web)
+	first := b.keep(t, c, "/first")
+	slow := g.waits(t, c, uploads("/slow", pattern(1536), true))
+	g.awaitPauses(t, "/slow", 1)
+	wantStatus(t, c.get("/clock"), http.StatusGatewayTimeout) // longer than the pause and a try
+	b.releaseAll()
+	wantAnswers(t, http.StatusOK, first, slow)
+}
