@@ -52,6 +52,7 @@ static void bury(struct h2 *h2, struct h2_stream *own)
 	if (!own->closed || own->stream.user || list_linked(&own->dead_node))
 		return;
 	list_remove(&own->stream.node);
+	h2_early_forget(h2, own);
 	h2->codec.stream_count--;
 	list_push(&h2->dead, &own->dead_node);
 }
@@ -226,7 +227,7 @@ static void h2_pull(struct codec *codec, size_t mark)
 			fail_session(h2, nghttp2_strerror((int)len));
 			break;
 		}
-		if (len == 0)
+		if (len == 0 && !h2_early_ask(h2))
 			break;
 		buffer_append(codec->out, bytes, (size_t)len);
 	}
@@ -285,14 +286,12 @@ static void h2_release(struct stream *stream)
 	bool server = stream->codec->server;
 	stream->user = NULL;
 	stream->source = NULL;
-	if (!own->closed && !(stream->send_done && stream->receive_done)) {
-		// A whole answer before a whole request: please stop sending, all is well (RFC
-		// 9113, 8.1).
-		bool answered = server && stream->send_done;
-		h2_reset_with(own, answered ? NGHTTP2_NO_ERROR
-		                   : server ? NGHTTP2_INTERNAL_ERROR
-		                            : NGHTTP2_CANCEL);
-	}
+	if (own->closed || (stream->send_done && stream->receive_done))
+		;  // both sides are done
+	else if (server && stream->send_done && !own->reset_sent)
+		h2_early_stop(h2_of(stream->codec), own);
+	else
+		h2_reset_with(own, server ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
 	own->reported = true;
 	bury(h2_of(stream->codec), own);
 	stream->codec->events->dirty(stream->codec);
@@ -388,6 +387,7 @@ struct codec *h2_new(bool server, const struct codec_events *events, void *owner
 	list_init(&h2->codec.streams);
 	list_init(&h2->dead);
 	h2_calm_init(&h2->calm);
+	h2_early_init(&h2->early);
 	h2->own_frame = !server;
 	open_session(h2, limits);
 	return &h2->codec;

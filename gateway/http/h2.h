@@ -10,6 +10,7 @@
 
 #include "gateway/http/codec.h"
 #include "gateway/http/h2_calm.h"
+#include "gateway/http/h2_early.h"
 
 enum {
 	H2_CONNECTION_WINDOW = 1024 * 1024,
@@ -25,9 +26,10 @@ struct h2 {
 	nghttp2_session *session;
 	struct list dead;     // streams nobody points to any more
 	struct h2_calm calm;  // server
-	size_t mark;          // of the pull that is under way
-	int32_t last_id;      // of the newest request (server)
-	bool goaway_final;    // the last GOAWAY is queued: finish when the streams are done
+	struct h2_early early;
+	size_t mark;        // of the pull that is under way
+	int32_t last_id;    // of the newest request (server)
+	bool goaway_final;  // the last GOAWAY is queued: finish when the streams are done
 	bool violated;
 	bool answered;   // client: this connection has served before
 	bool asked;      // client: some request has left
@@ -38,6 +40,7 @@ struct h2 {
 struct h2_stream {
 	struct stream stream;
 	struct list dead_node;
+	struct list early_node;
 	struct fields trailers;
 	size_t header_bytes, header_count;
 	const char *fault;  // of the header block being read

@@ -262,10 +262,12 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	}
 	if (frame->hd.type == NGHTTP2_GOAWAY && !h2->codec.server)
 		h2->codec.shutting_down = true;
+	bool acked = frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK);
+	if (acked && h2_early_acked(h2, frame->ping.opaque_data))
+		return 0;
 	// Our own ping comes back: every request sent before the notice has arrived (RFC
 	// 9113, 6.8).
-	if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) &&
-	        h2->codec.shutting_down && h2->codec.server && !h2->goaway_final) {
+	if (acked && h2->codec.shutting_down && h2->codec.server && !h2->goaway_final) {
 		h2->goaway_final = true;
 		nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE,
 		        nghttp2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR, NULL,
@@ -283,7 +285,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	nghttp2_session_consume_connection(session, len);
 	if (own && own->stream.user && !own->reset_sent && !own->reported)
 		h2->codec.events->data(&own->stream, str_of((const char *)at, len));
-	else
+	else if (!own || !list_linked(&own->early_node))
 		nghttp2_session_consume_stream(session, id, len);
 	return 0;
 }

@@ -10,7 +10,8 @@ import (
 
 // Refusals that clients lose when they come at the wrong moment, or say too little.
 
-func TestCurlHearsWhyItsUploadIsRefused(t *testing.T) { // alone: who does not get to send for 100 ms has stopped sending
+func TestCurlHearsWhyItsUploadIsRefused(t *testing.T) {
+	t.Parallel()
 	g := start(t, setup{listener: []string{"limits: {body_bytes: 100KiB}"}, routes: []string{
 		route("path: /limited", "respond: {status: 200}, rate_limits: [{rate: 1/h, burst: 1}]"),
 		route("path: /others", `respond: {status: 200}, allow: ["spiffe://cluster.local/x"]`), route("path: /fine", "respond: {status: 200}")}})

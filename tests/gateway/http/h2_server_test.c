@@ -265,23 +265,6 @@ static void frames_in_flight_to_a_stream_that_was_reset_are_ignored(void **state
 	}
 }
 
-// RFC 9113, 8.1: a whole answer to half a request asks the client to stop, and says all is well.
-static void an_early_answer_stops_the_request_without_blame(void **state)
-{
-	(void)state;
-	struct rig rig;
-	rig_open(&rig, SERVER, HABIT_REFUSE);
-	put_headers(say(&rig), 1, 0, STR(POST_LINES));
-	put_data(say(&rig), 1, 0, "abc");
-	wire_say(&rig.wire);
-	put_data(say(&rig), 1, END_STREAM, "def");
-	wire_say(&rig.wire);
-	assert_string_equal(heard(&rig.wire), "HEADERS 1 {:status: 403; content-length: 2}\n"
-	                                      "DATA 1 no end\nRST_STREAM 1 NO_ERROR\n");
-	assert_int_equal(rig.side.codec->stream_count, 0);
-	rig_close(&rig);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,7 +276,6 @@ int main(void)
 	        cmocka_unit_test(the_connection_may_be_lost_at_any_stage),
 	        cmocka_unit_test(leaving_in_the_head_event_is_a_reset),
 	        cmocka_unit_test(frames_in_flight_to_a_stream_that_was_reset_are_ignored),
-	        cmocka_unit_test(an_early_answer_stops_the_request_without_blame),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
