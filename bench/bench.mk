@@ -13,7 +13,7 @@ bench: bench-deps
 	@$(AGAIN) $(JOBS) all bench-tools
 	@$(BENCH_TOOLS)/compare -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)
 
-# tollgate alone, while connections, routes, keys, streams, workers grow; plots beside the figures.
+# tollgate, while connections, routes, keys, streams, workers grow; plots beside the figures.
 bench-growth: bench-deps
 	@$(AGAIN) $(JOBS) all bench-tools
 	@$(BENCH_TOOLS)/compare -growth -rounds 3 -window 2s -tollgate $(OUT)/tollgate -results $(BENCH_RESULTS) $(BENCH_FLAGS)

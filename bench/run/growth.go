@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,10 +19,13 @@ type series struct {
 	Unit  string  `json:"unit"`
 	Sizes []int   `json:"sizes"`
 	Marks []point `json:"points"`
-	idle  bool    // memory is measured, not time
-	alone bool    // the first size has one request under way, which leaves a gateway waiting whoever else fills the core
-	set   func(*place, int)
-	load  func(size int) []string
+	// What the other gateways do on the same sizes, where that tells apart what is ours and what is the machine's.
+	Others map[string][]point `json:"peers,omitempty"`
+	beside bool               // measure them
+	idle   bool               // memory is measured, not time
+	alone  bool               // the first size has one request under way, which leaves a gateway waiting whoever else fills the core
+	set    func(*place, int)
+	load   func(size int) []string
 }
 
 // point is the median over the rounds; Waited: the gateway had to wait for the load, and gathers less in a turn.
@@ -48,8 +52,8 @@ func growthSeries() []series {
 			Sizes: []int{1, 64, 256, 1000, 4000, 10000}, alone: true,
 			load: func(size int) []string { return small(size, "-busy", "64") }},
 		{Name: "busy", Axis: "connections, all busy", Unit: "µs/request", Sizes: []int{1, 16, 64, 256, 1000, 4000, 9000},
-			alone: true,
-			load:  func(size int) []string { return small(size) }},
+			alone: true, beside: true,
+			load: func(size int) []string { return small(size) }},
 		{Name: "routes", Axis: "routes passed by", Unit: "µs/request", Sizes: []int{1, 10, 100, 1000, 5000},
 			set:  func(p *place, size int) { p.PassedBy = make([]int, size) },
 			load: func(int) []string { return small(64) }},
@@ -85,16 +89,7 @@ func (b *bench) growth() error {
 		if b.quick {
 			s.Sizes = quickSizes(s.Sizes)
 		}
-		found := make([][]sample, len(s.Sizes))
-		for round := range b.rounds {
-			for at, size := range s.Sizes {
-				fmt.Fprintf(os.Stderr, "\rround %d of %d, %-12s %-8d", round+1, b.rounds, s.Name, size)
-				found[at] = append(found[at], b.grown(s, size, round))
-			}
-		}
-		for at, size := range s.Sizes {
-			s.Marks = append(s.Marks, pointOf(size, found[at]))
-		}
+		b.measureSeries(s)
 	}
 	fmt.Fprintln(os.Stderr)
 	for _, s := range all {
@@ -103,7 +98,50 @@ func (b *bench) growth() error {
 	return b.keepGrowth(all)
 }
 
-func (b *bench) grown(s *series, size, round int) sample {
+// contenders are tollgate, and the others where the series is theirs too.
+func (b *bench) contenders(s *series) []peer {
+	all := []peer{growthPeer}
+	for _, p := range b.peers {
+		if s.beside && p.name != "tollgate" {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func (b *bench) measureSeries(s *series) {
+	all := b.contenders(s)
+	found := make([][][]sample, len(all))
+	for who := range all {
+		found[who] = make([][]sample, len(s.Sizes))
+	}
+	for round := range b.rounds {
+		for at, size := range s.Sizes {
+			for who, p := range all {
+				// One that cannot do a size takes long to show it: once is enough.
+				if round > 0 && who > 0 && found[who][at][0].Failed != "" {
+					continue
+				}
+				fmt.Fprintf(os.Stderr, "\rround %d of %d, %-12s %-8d %-8s", round+1, b.rounds, s.Name, size, p.name)
+				found[who][at] = append(found[who][at], b.grown(s, p, size, round))
+			}
+		}
+	}
+	s.Others = map[string][]point{}
+	for who, p := range all {
+		var marks []point
+		for at, size := range s.Sizes {
+			marks = append(marks, pointOf(size, found[who][at]))
+		}
+		if who == 0 {
+			s.Marks = marks
+		} else {
+			s.Others[p.name] = marks
+		}
+	}
+}
+
+func (b *bench) grown(s *series, p peer, size, round int) sample {
 	where := b.place
 	where.Workers, where.PassedBy = 1, nil
 	if s.set != nil {
@@ -116,7 +154,7 @@ func (b *bench) grown(s *series, size, round int) sample {
 	if where.Workers > 1 {
 		core = anyCore
 	}
-	own, err := growthPeer.startOn(where, core)
+	own, err := p.startOn(where, core)
 	if own != nil {
 		defer own.stop()
 	}
@@ -180,20 +218,7 @@ func apart(points []point) (float64, bool) {
 
 func (s series) print() {
 	fmt.Printf("\n%s (%s)\n", s.Axis, s.Unit)
-	for _, p := range s.Marks {
-		mark := ""
-		if p.Waited {
-			mark = " ~"
-		}
-		if p.Disturbed > 0 {
-			mark += " !"
-		}
-		if p.Figure == 0 {
-			line, _, _ := strings.Cut(p.Failed, "\n")
-			mark = " failed: " + line
-		}
-		fmt.Printf("%9d  %8s (%s–%s)  %8.0f/s%s\n", p.Size, figure(p.Figure), figure(p.Low), figure(p.High), p.PerSecond, mark)
-	}
+	printPoints(s.Marks)
 	if s.Name == "workers" {
 		printWorkers(s.Marks, runtime.NumCPU())
 		return
@@ -206,6 +231,27 @@ func (s series) print() {
 		fmt.Printf("flat: ±%.0f %% where the gateway was busy\n", 100*share)
 	default:
 		fmt.Printf("not flat: ±%.0f %% where the gateway was busy\n", 100*share)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Others)) {
+		fmt.Printf("the same of %s\n", name)
+		printPoints(s.Others[name])
+	}
+}
+
+func printPoints(points []point) {
+	for _, p := range points {
+		mark := ""
+		if p.Waited {
+			mark = " ~"
+		}
+		if p.Disturbed > 0 {
+			mark += " !"
+		}
+		if p.Figure == 0 {
+			line, _, _ := strings.Cut(p.Failed, "\n")
+			mark = " failed: " + line
+		}
+		fmt.Printf("%9d  %8s (%s–%s)  %8.0f/s%s\n", p.Size, figure(p.Figure), figure(p.Low), figure(p.High), p.PerSecond, mark)
 	}
 }
 

@@ -39,12 +39,22 @@ func TestAPictureIsDrawnOfWhatWasMeasured(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "picture.svg")
 	s := series{Name: "routes", Axis: "routes passed by", Unit: "µs/request", Sizes: []int{1, 10, 100},
 		Marks: []point{{Size: 1, Figure: 20}, {Size: 10, Failed: "no"}, {Size: 100, Figure: 21}}}
-	if err := s.plot(file); err != nil {
-		t.Fatal(err)
+	drawn := func() string {
+		if err := s.plot(file); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(text), "routes passed by") {
+			t.Errorf("%v, %.200s", err, text)
+		}
+		return string(text)
 	}
-	text, err := os.ReadFile(file)
-	if err != nil || !strings.Contains(string(text), "routes passed by") {
-		t.Errorf("%v, %.200s", err, text)
+	if text := drawn(); strings.Contains(text, "another") {
+		t.Errorf("%.200s", text)
+	}
+	s.Others = map[string][]point{"another": {{Size: 1, Figure: 30}, {Size: 10, Figure: 40}, {Size: 100, Failed: "no"}}}
+	if text := drawn(); !strings.Contains(text, "another") {
+		t.Errorf("%.200s", text)
 	}
 }
 

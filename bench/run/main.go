@@ -54,7 +54,7 @@ func (b *bench) flags() error {
 	quick := flag.Bool("quick", false, "one short round: under a minute")
 	cases := flag.String("cases", "", "comma-separated cases, or series of the growth; all without it")
 	peers := flag.String("peers", "", "comma-separated peers; all without it")
-	flag.BoolVar(&b.grow, "growth", false, "tollgate alone, while one thing after the other grows")
+	flag.BoolVar(&b.grow, "growth", false, "tollgate, while one thing after the other grows")
 	flag.BoolVar(&b.late, "latency", false, "what each peer adds to the latency of a direct call, at fixed rates")
 	flag.BoolVar(&b.adapt, "adaptive", false, "tollgate alone, before a backend asked for five times what it can do")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; the figures are medians over them")

@@ -2,6 +2,8 @@ package main
 
 import (
 	"image/color"
+	"maps"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -57,23 +59,36 @@ func draw(file, title, x, y string, sizes []int, curves []curve) error {
 	return picture.Save(16*vg.Centimeter, 9*vg.Centimeter, file)
 }
 
-func (s series) plot(file string) error {
-	var points plotter.XYs
-	for _, p := range s.Marks {
+func (s series) curve(name string, marks []point) curve {
+	result := curve{name: name}
+	for _, p := range marks {
 		height := p.Figure
 		if s.Name == "workers" {
 			height = p.PerSecond // more of them should do more, not the same for less
 		}
 		if height > 0 {
-			points = append(points, plotter.XY{X: float64(p.Size), Y: height})
+			result.points = append(result.points, plotter.XY{X: float64(p.Size), Y: height})
 		}
 	}
-	if len(points) == 0 {
+	return result
+}
+
+func (s series) plot(file string) error {
+	own := s.curve("", s.Marks)
+	if len(own.points) == 0 {
 		return nil
 	}
 	unit := s.Unit
 	if s.Name == "workers" {
 		unit = "requests a second"
 	}
-	return draw(file, "tollgate: "+s.Name, s.Axis, unit, s.Sizes, []curve{{"", points}})
+	if len(s.Others) == 0 {
+		return draw(file, "tollgate: "+s.Name, s.Axis, unit, s.Sizes, []curve{own})
+	}
+	own.name = "tollgate"
+	all := []curve{own}
+	for _, name := range slices.Sorted(maps.Keys(s.Others)) {
+		all = append(all, s.curve(name, s.Others[name]))
+	}
+	return draw(file, s.Axis, s.Axis, unit, s.Sizes, all)
 }
