@@ -4,11 +4,11 @@
 
 #include "base/clock.h"
 
-enum { FRAME_HEAD = 9 };
+enum { FRAME_HEAD = 9, FRAME_MAX = 16384 };  // nothing else is ever advertised
 
 void h2_calm_init(struct h2_calm *calm)
 {
-	*calm = (struct h2_calm){.skip = NGHTTP2_CLIENT_MAGIC_LEN};
+	*calm = (struct h2_calm){0};
 }
 
 void h2_calm_spend(struct h2_calm *calm, int price_ms)
@@ -69,9 +69,20 @@ static unsigned head_len(const struct h2_calm *calm)
 	return padded ? FRAME_HEAD + 1 : FRAME_HEAD;
 }
 
+static struct str skip_preface(struct h2_calm *calm, struct str bytes)
+{
+	static const char magic[] = NGHTTP2_CLIENT_MAGIC;
+	while (bytes.len && calm->preface < NGHTTP2_CLIENT_MAGIC_LEN && !calm->ending) {
+		calm->ending = *bytes.at != magic[calm->preface++];
+		bytes = str_skip(bytes, 1);
+	}
+	return bytes;
+}
+
 void h2_calm_watch(struct h2_calm *calm, struct str bytes)
 {
-	while (bytes.len && !calm->lost) {
+	bytes = skip_preface(calm, bytes);
+	while (bytes.len && !calm->lost && !calm->ending) {
 		if (calm->skip) {
 			size_t len = bytes.len < calm->skip ? bytes.len : calm->skip;
 			calm->skip -= (uint32_t)len;
@@ -87,6 +98,8 @@ void h2_calm_watch(struct h2_calm *calm, struct str bytes)
 		               calm->head[2];
 		calm->skip = len - (whole - FRAME_HEAD);
 		calm->have = 0;
-		frame_came(calm, len, calm->head[3], calm->head[4]);
+		calm->ending = len > FRAME_MAX;
+		if (!calm->ending)
+			frame_came(calm, len, calm->head[3], calm->head[4]);
 	}
 }

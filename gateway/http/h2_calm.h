@@ -1,8 +1,9 @@
 // How much unrest a client has made on one HTTP/2 connection: frames that cost us work and bring no
 // message forward. A leaky bucket of milliseconds: every such frame adds its price, time takes it
 // away, and useful work (content moved, requests answered) pays it back, so that a busy client is
-// never mistaken for a flood. Too much: h2.c cuts it off. It reads frame heads by itself, before
-// nghttp2, which keeps quiet about what it skips. Embedded in the codec; one thread.
+// never mistaken for a flood. Too much: h2.c cuts it off. What is an error by itself is left to
+// nghttp2, which says which. It reads frame heads by itself, before nghttp2, which keeps quiet
+// about what it skips. Embedded in the codec; one thread.
 #ifndef GATEWAY_HTTP_H2_CALM_H
 #define GATEWAY_HTTP_H2_CALM_H
 
@@ -23,6 +24,8 @@ enum {
 struct h2_calm {
 	int64_t due_ns;    // when all will be forgiven
 	uint32_t skip;     // bytes of the current frame still to come
+	uint8_t preface;   // bytes of it that have come
+	bool ending;       // nghttp2 will end the connection for what came: the rest is no frames
 	uint8_t head[10];  // of the frame, and the pad length where there is one
 	unsigned have;
 	const char *lost;  // why the client is to be cut off; NULL: it is not

@@ -65,6 +65,9 @@ static void floods_have_their_price_however_they_are_cut(void **state)
 	        {"WINDOW_UPDATE", {{.type = NGHTTP2_WINDOW_UPDATE, .len = 4}}, 2001},
 	        {"unknown", {{.type = 0xfa, .len = 0}}, 2001},
 	        {"large unknown", {{.type = 0xfa, .len = 16384}}, 118},
+	        {"too large, and PINGs",
+	                {{.type = 0xfa, .len = 16385}, {.type = NGHTTP2_PING, .len = 8}},
+	                10 * STEP},
 	        {"SETTINGS", {{.type = NGHTTP2_SETTINGS, .len = 6}}, 401},
 	        {"RST_STREAM", {{.type = NGHTTP2_RST_STREAM, .len = 4}}, 201},
 	        {"empty DATA", {{.type = NGHTTP2_DATA}}, 2001},
@@ -121,10 +124,22 @@ static void time_forgives_and_work_pays_back(void **state)
 	clock_real();
 }
 
+static void another_protocol_is_no_flood(void **state)
+{
+	(void)state;
+	struct h2_calm calm;
+	h2_calm_init(&calm);
+	h2_calm_watch(&calm, STR("PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n"));
+	for (int i = 0; i < 10000; i++)
+		h2_calm_watch(&calm, STR("GET / HTTP/1.1\r\nHost: gateway.test\r\n\r\n"));
+	assert_null(calm.lost);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(floods_have_their_price_however_they_are_cut),
+	        cmocka_unit_test(another_protocol_is_no_flood),
 	        cmocka_unit_test(time_forgives_and_work_pays_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,12 +85,6 @@ static void a_clients_goaway_does_not_take_its_requests_back(void **state)
 	rig_close(&rig);
 }
 
-static void put_no_preface(struct buffer *out)
-{
-	buffer_clear(out);
-	buffer_append_str(out, STR("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
-}
-
 static void put_big_frame(struct buffer *out)
 {
 	put_u32(out, 16385, 3);
@@ -98,6 +92,15 @@ static void put_big_frame(struct buffer *out)
 	put_u32(out, 0, 2);
 	for (int i = 0; i < 16385; i++)
 		put_u32(out, 0, 1);
+}
+
+// Its length alone would be a flood, were it ever to come.
+static void put_huge_unknown_frame(struct buffer *out)
+{
+	put_u32(out, 0xffffff, 3);
+	put_u32(out, 0xfa, 1);
+	put_u32(out, 0, 1);
+	put_u32(out, 0, 4);
 }
 
 static void put_data_on_idle(struct buffer *out)
@@ -147,6 +150,7 @@ static void a_broken_rule_of_the_connection_ends_it_and_all_its_streams(void **s
 		const char *goaway;
 	} rows[] = {
 	        {"a frame too big", put_big_frame, "FRAME_SIZE_ERROR"},
+	        {"a huge one of no known type", put_huge_unknown_frame, "FRAME_SIZE_ERROR"},
 	        {"DATA on an idle stream", put_data_on_idle, "PROTOCOL_ERROR"},
 	        {"HPACK that does not decode", put_bad_hpack, "COMPRESSION_ERROR"},
 	        {"a stream of the server's", put_even_stream, "PROTOCOL_ERROR"},
@@ -179,13 +183,22 @@ static void a_broken_rule_of_the_connection_ends_it_and_all_its_streams(void **s
 static void bytes_that_are_no_preface_are_a_violation(void **state)
 {
 	(void)state;
-	struct rig rig;
-	rig_open(&rig, SERVER, HABIT_WATCH);
-	put_no_preface(say(&rig));
-	wire_say(&rig.wire);
-	assert_string_equal(transcript(&rig.side), "violated protocol_violation\n");
-	assert_true(rig.side.codec->finished);
-	rig_close(&rig);
+	static const char *const rows[] = {
+	        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+	        "GET /index.html HTTP/1.1\r\nHost: gateway.test\r\nAccept: */*\r\nX: y\r\n\r\n",
+	        "PRI * HTTP/2.0\r\n\r\nSM\r\n\rGET / HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct rig rig;
+		rig_open(&rig, SERVER, HABIT_WATCH);
+		buffer_clear(say(&rig));
+		buffer_append_str(say(&rig), str_from(rows[i]));
+		wire_say(&rig.wire);
+		assert_string_equal(transcript(&rig.side), "violated protocol_violation\n");
+		assert_string_equal(heard(&rig.wire), "");
+		assert_true(rig.side.codec->finished);
+		rig_close(&rig);
+	}
 }
 
 // Before the client knows the limit one too many is just refused, afterwards it breaks the rules.
