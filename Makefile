@@ -48,9 +48,11 @@ NOTES_x86_64  := -Wl,-z,ibt,-z,shstk
 LINK_release  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,text,-z,defs,--build-id=sha1 $(NOTES_$(MACHINE))
 
 LLHTTP := $(shell pkg-config --exists libllhttp 2>/dev/null && echo packaged || echo sources)
-LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp libsystemd libcurl hiredis libcares $(if $(filter packaged,$(LLHTTP)),libllhttp)
+LIBRARIES := libuv openssl libnghttp2 yaml-0.1 jansson libseccomp libsystemd hiredis libcares $(if $(filter packaged,$(LLHTTP)),libllhttp)
+# Of these the headers are enough: loaded when they are wanted.
+LOADED := libcurl
 # What hiredis says of file offsets would only give open() another symbol, of which tests/inject knows nothing.
-CPPFLAGS := -I. -D_GNU_SOURCE $(filter-out -D_FILE_OFFSET_BITS=64,$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null)) \
+CPPFLAGS := -I. -D_GNU_SOURCE $(filter-out -D_FILE_OFFSET_BITS=64,$(shell pkg-config --cflags $(LIBRARIES) $(LOADED) 2>/dev/null)) \
 	$(if $(filter sources,$(LLHTTP)),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1)
 CFLAGS  = -std=c11 -g $(WARNINGS) $(FLAGS_$(VARIANT)) $(EXTRA_CFLAGS)
 LDFLAGS = $(FLAGS_$(VARIANT)) $(LINK_$(VARIANT)) -pthread

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/watched.h"
+
 // Small sizes in the steps of glibc's malloc, so that nothing is lost by rounding; larger ones in
 // steps that lose little. A block of class k has room_of(k) bytes, and fewer than the next class.
 enum {
@@ -26,16 +28,6 @@ struct spares {
 };
 
 static _Thread_local struct spares *spares;
-
-#ifndef __has_feature  // clang's
-#define __has_feature(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
-        __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { WATCHED = true };
-#else
-enum { WATCHED = false };
-#endif
 
 void spare_open(void)
 {

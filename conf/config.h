@@ -216,6 +216,7 @@ struct config_tracing {
 	struct config_text trusted_ca;  // empty text for http
 	int64_t timeout_ns;
 	uint64_t queue, batch;  // spans
+	struct config_mark mark;
 };
 
 enum config_version { CONFIG_V1 };

@@ -157,7 +157,8 @@ static bool shown_tracing(const void *base)
 
 static void check_tracing(struct reader *reader, const struct tree *node, void *base)
 {
-	const struct config_tracing *tracing = base;
+	struct config_tracing *tracing = base;
+	tracing->mark = node->mark;
 	if (tracing->endpoint.https && !tree_get(node, "trusted_ca"))
 		reader_problem(reader, node->mark,
 		        "has an https endpoint; expected trusted_ca beside it: the system's store "
@@ -201,6 +202,7 @@ static const struct schema_key tracing_keys[] = {
 
 const struct schema_object schema_tracing = {
         DOC("Spans of requests, exported in batches over OTLP/HTTP (protobuf); off unless given. "
+            "Takes libcurl, which is loaded at the start. "
             "Turning it on or off needs a restart; everything else is live. A collector that is "
             "down, slow or hanging costs requests nothing."),
         .size = sizeof(struct config_tracing), KEYS(tracing_keys), .check = check_tracing};

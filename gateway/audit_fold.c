@@ -1,10 +1,10 @@
 #include "gateway/audit_fold.h"
 
-#include <stdlib.h>
+#include "base/reserve.h"
 
 struct audit_folds *audit_folds_new(uint64_t seed)
 {
-	struct audit_folds *folds = must_alloc(sizeof(*folds));
+	struct audit_folds *folds = must_reserve(sizeof(*folds));
 	folds->seed = seed;
 	return folds;
 }
@@ -14,7 +14,7 @@ void audit_folds_free(struct audit_folds *folds)
 	if (!folds)
 		return;
 	buffer_fini(&folds->bytes);
-	free(folds);
+	reserve_free(folds, sizeof(*folds));
 }
 
 void audit_folds_clear(struct audit_folds *folds)

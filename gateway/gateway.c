@@ -10,6 +10,7 @@
 #include "gateway/announce.h"
 #include "gateway/privilege.h"
 #include "gateway/sandbox.h"
+#include "gateway/trace_post.h"
 
 enum {
 	ABANDON_MS = 2000,  // for workers to close what is left
@@ -316,9 +317,11 @@ int gateway_run(const char *config_path, struct launcher launcher)
 	gateway.store = handover_store(&gateway.handover);
 	watch_config_begin(&gateway.watch, config_path);
 	gateway.snapshot = snapshot_load(config_path, gateway.store, &problems);
-	if (!gateway.snapshot) {
+	if (!gateway.snapshot ||
+	        !trace_post_prepare(&gateway.snapshot->config->tracing, &problems)) {
 		say_why_not(config_path, &problems);
 		inherited_fini(&gateway.inherited);
+		snapshot_unref(gateway.snapshot);
 		bucket_store_free(gateway.store);
 		return 2;
 	}

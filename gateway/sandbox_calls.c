@@ -8,20 +8,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/watched.h"
 #include "gateway/sandbox.h"
-
-#ifdef __has_feature
-#define HAS_FEATURE(feature) __has_feature(feature)
-#else
-#define HAS_FEATURE(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
-        HAS_FEATURE(address_sanitizer) || HAS_FEATURE(thread_sanitizer) ||                         \
-        HAS_FEATURE(memory_sanitizer)
-#define INSTRUMENTED 1
-#else
-#define INSTRUMENTED 0
-#endif
 
 // What the loop, the TLS library, the logs, a reload and libc's resolver ask for. A name that this
 // architecture does not have is passed over.
@@ -214,7 +202,7 @@ static const char *const deadly[] = {
 
 const char *sandbox_unfit(void)
 {
-	return INSTRUMENTED ? "built with sanitizers, whose run-time needs more" : NULL;
+	return WATCHED ? "built with sanitizers, whose run-time needs more" : NULL;
 }
 
 static int add_names(

@@ -159,6 +159,8 @@ static void allow_all(struct fence *fence, const struct config *config, const ch
 	for (size_t i = 0; i < ARRAY_LEN(system_files); i++)
 		allow_file(fence, system_files[i], MAY_READ);
 	allow(fence, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE);  // libuv's spare descriptor
+	// c-ares numbers its queries by it, or else by rand(3), which anybody can do likewise.
+	allow(fence, "/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE);
 	allow_text(fence, str_from(config_path), MAY_READ);
 	config_each_tls(config, allow_tls, fence);
 	for (size_t i = 0; i < config->listener_count; i++)

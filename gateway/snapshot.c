@@ -5,6 +5,7 @@
 
 #include "gateway/balance.h"
 #include "gateway/metrics.h"
+#include "gateway/trace_post.h"
 #include "gateway/watch.h"
 
 extern const char config_default_text[];
@@ -179,6 +180,7 @@ bool snapshot_review(const char *path, struct config_problems *problems,
 		return false;
 	config_each_tls(config, review_tls, &(struct review){problems, visit, argument});
 	(void)!load_roots(config, problems);
+	(void)!trace_post_prepare(&config->tracing, problems);
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);
 	return problems->count == 0;

@@ -1,12 +1,12 @@
 #include "gateway/trace_post.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "gateway/libcurl.h"
 #include "gateway/version.h"
 
 enum {
@@ -31,6 +31,19 @@ static void set_up(CURLcode code)
 	CHECK(code == CURLE_OK);
 }
 
+// curl.h looks at what an option is given only where it sees libcurl's own function called.
+static void set_long(CURL *easy, CURLoption option, long value)
+{
+	CHECK(option < CURLOPTTYPE_OBJECTPOINT);
+	set_up(libcurl.easy_setopt(easy, option, value));
+}
+
+static void set_pointer(CURL *easy, CURLoption option, const void *value)
+{
+	CHECK(option >= CURLOPTTYPE_OBJECTPOINT && option < CURLOPTTYPE_FUNCTIONPOINT);
+	set_up(libcurl.easy_setopt(easy, option, value));
+}
+
 static size_t on_bytes(char *bytes, size_t size, size_t count, void *argument)
 {
 	struct trace_post *post = argument;
@@ -40,28 +53,39 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *argument)
 	return size * count;
 }
 
+bool trace_post_prepare(const struct config_tracing *config, struct config_problems *problems)
+{
+	const char *why = config->endpoint.text.len ? libcurl_load() : NULL;
+	if (why)
+		config_problem_add(problems, config->mark, STR("tracing"),
+		        "cannot be had without libcurl, which does not load: %s; expected the "
+		        "library to be installed (on Debian libcurl4)",
+		        why);
+	return !why;
+}
+
 struct trace_post *trace_post_new(void)
 {
-	CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == 0);
+	CHECK(libcurl.global_init(CURL_GLOBAL_DEFAULT) == 0);
 	struct trace_post *post = must_alloc(sizeof(*post));
-	post->multi = curl_multi_init();
-	post->easy = curl_easy_init();
+	post->multi = libcurl.multi_init();
+	post->easy = libcurl.easy_init();
 	CHECK(post->multi && post->easy);
 	return post;
 }
 
 static void drop_lists(struct trace_post *post)
 {
-	curl_slist_free_all(post->headers);
-	curl_slist_free_all(post->addresses);
+	libcurl.slist_free_all(post->headers);
+	libcurl.slist_free_all(post->addresses);
 	post->headers = post->addresses = NULL;
 }
 
 void trace_post_free(struct trace_post *post)
 {
-	curl_easy_cleanup(post->easy);
-	curl_multi_cleanup(post->multi);
-	curl_global_cleanup();
+	libcurl.easy_cleanup(post->easy);
+	libcurl.multi_cleanup(post->multi);
+	libcurl.global_cleanup();
 	drop_lists(post);
 	buffer_fini(&post->body);
 	free(post);
@@ -69,7 +93,7 @@ void trace_post_free(struct trace_post *post)
 
 static void append(struct curl_slist **list, const char *text)
 {
-	struct curl_slist *longer = curl_slist_append(*list, text);
+	struct curl_slist *longer = libcurl.slist_append(*list, text);
 	CHECK(longer);
 	*list = longer;
 }
@@ -87,7 +111,7 @@ static void set_headers(struct trace_post *post)
 		append(&post->headers, buffer_data(&line));
 		buffer_fini(&line);
 	}
-	set_up(curl_easy_setopt(post->easy, CURLOPT_HTTPHEADER, post->headers));
+	set_pointer(post->easy, CURLOPT_HTTPHEADER, post->headers);
 }
 
 static void set_options(struct trace_post *post)
@@ -95,28 +119,28 @@ static void set_options(struct trace_post *post)
 	CURL *easy = post->easy;
 	char agent[128];
 	snprintf(agent, sizeof(agent), "tollgate/%s", version_text());
-	set_up(curl_easy_setopt(easy, CURLOPT_URL, post->config->endpoint.text.at));
-	set_up(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https"));
-	set_up(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1));
-	set_up(curl_easy_setopt(easy, CURLOPT_POST, 1L));
-	set_up(curl_easy_setopt(easy, CURLOPT_USERAGENT, agent));
-	set_up(curl_easy_setopt(easy, CURLOPT_PROXY, ""));
-	set_up(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
-	set_up(curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes));
-	set_up(curl_easy_setopt(easy, CURLOPT_WRITEDATA, post));
-	set_up(curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, post->error));
+	set_pointer(easy, CURLOPT_URL, post->config->endpoint.text.at);
+	set_pointer(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	set_long(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+	set_long(easy, CURLOPT_POST, 1);
+	set_pointer(easy, CURLOPT_USERAGENT, agent);
+	set_pointer(easy, CURLOPT_PROXY, "");
+	set_long(easy, CURLOPT_NOSIGNAL, 1);
+	set_up(libcurl.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes));
+	set_pointer(easy, CURLOPT_WRITEDATA, post);
+	set_pointer(easy, CURLOPT_ERRORBUFFER, post->error);
 	if (!post->config->endpoint.https)
 		return;
-	set_up(curl_easy_setopt(easy, CURLOPT_CAINFO, post->config->trusted_ca.text.at));
-	set_up(curl_easy_setopt(easy, CURLOPT_CAPATH, NULL));
-	set_up(curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L));  // a replaced file counts
-	set_up(curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
+	set_pointer(easy, CURLOPT_CAINFO, post->config->trusted_ca.text.at);
+	set_pointer(easy, CURLOPT_CAPATH, NULL);
+	set_long(easy, CURLOPT_CA_CACHE_TIMEOUT, 0);  // a replaced file counts
+	set_long(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
 }
 
 void trace_post_aim(struct trace_post *post, const struct config_tracing *config)
 {
-	curl_easy_cleanup(post->easy);  // with its connection and what it knows of the name
-	post->easy = curl_easy_init();
+	libcurl.easy_cleanup(post->easy);  // with its connection and what it knows of the name
+	post->easy = libcurl.easy_init();
 	CHECK(post->easy);
 	drop_lists(post);
 	post->config = config;
@@ -168,10 +192,10 @@ static bool resolve(struct trace_post *post, const char **why)
 	struct buffer entry = {0};
 	bool good = write_addresses(url->host.at, url->port, &entry, why);
 	if (good) {
-		curl_slist_free_all(post->addresses);
+		libcurl.slist_free_all(post->addresses);
 		post->addresses = NULL;
 		append(&post->addresses, buffer_data(&entry));
-		set_up(curl_easy_setopt(post->easy, CURLOPT_RESOLVE, post->addresses));
+		set_pointer(post->easy, CURLOPT_RESOLVE, post->addresses);
 		post->resolved_ns = clock_monotonic_ns();
 	}
 	buffer_fini(&entry);
@@ -183,7 +207,7 @@ static bool run(struct trace_post *post, int64_t (*until_ns)(void *argument), vo
 {
 	for (;;) {
 		int running;
-		if (curl_multi_perform(post->multi, &running) != CURLM_OK)
+		if (libcurl.multi_perform(post->multi, &running) != CURLM_OK)
 			return false;
 		if (!running)
 			return true;
@@ -191,7 +215,7 @@ static bool run(struct trace_post *post, int64_t (*until_ns)(void *argument), vo
 		if (left_ns <= 0)
 			return false;
 		int left_ms = (int)(left_ns / NS_PER_MS) + 1;
-		if (curl_multi_poll(post->multi, NULL, 0, left_ms, NULL) != CURLM_OK)
+		if (libcurl.multi_poll(post->multi, NULL, 0, left_ms, NULL) != CURLM_OK)
 			return false;
 	}
 }
@@ -199,7 +223,7 @@ static bool run(struct trace_post *post, int64_t (*until_ns)(void *argument), vo
 static CURLcode result_of(struct trace_post *post)
 {
 	int left;
-	for (CURLMsg *message; (message = curl_multi_info_read(post->multi, &left));)
+	for (CURLMsg *message; (message = libcurl.multi_info_read(post->multi, &left));)
 		if (message->msg == CURLMSG_DONE)
 			return message->data.result;
 	return CURLE_OPERATION_TIMEDOUT;
@@ -210,8 +234,8 @@ static void judge_status(struct trace_post *post, struct trace_post_answer *answ
 	long status = 0;
 	curl_off_t retry_s = 0;
 	enum { RETRY_S_MAX = 3600 };
-	set_up(curl_easy_getinfo(post->easy, CURLINFO_RESPONSE_CODE, &status));
-	set_up(curl_easy_getinfo(post->easy, CURLINFO_RETRY_AFTER, &retry_s));
+	set_up(libcurl.easy_getinfo(post->easy, CURLINFO_RESPONSE_CODE, &status));
+	set_up(libcurl.easy_getinfo(post->easy, CURLINFO_RETRY_AFTER, &retry_s));
 	if (status >= 200 && status < 300) {
 		answer->result = TRACE_POST_TAKEN;
 		return;
@@ -235,23 +259,23 @@ void trace_post_send(struct trace_post *post, struct str body, int64_t (*until_n
 		        why);
 		return;
 	}
-	set_up(curl_easy_setopt(post->easy, CURLOPT_POSTFIELDS, body.at));
-	set_up(curl_easy_setopt(post->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len));
-	CHECK(curl_multi_add_handle(post->multi, post->easy) == CURLM_OK);
+	set_pointer(post->easy, CURLOPT_POSTFIELDS, body.at);
+	set_up(libcurl.easy_setopt(post->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len));
+	CHECK(libcurl.multi_add_handle(post->multi, post->easy) == CURLM_OK);
 	bool ended = run(post, until_ns, argument);
 	CURLcode code = ended ? result_of(post) : CURLE_OPERATION_TIMEDOUT;
-	CHECK(curl_multi_remove_handle(post->multi, post->easy) == CURLM_OK);
+	CHECK(libcurl.multi_remove_handle(post->multi, post->easy) == CURLM_OK);
 	if (code == CURLE_OK) {
 		judge_status(post, answer);
 	} else {
 		post->resolved_ns = 0;
 		snprintf(answer->why, sizeof(answer->why), "%s",
-		        ended && post->error[0] ? post->error : curl_easy_strerror(code));
+		        ended && post->error[0] ? post->error : libcurl.easy_strerror(code));
 	}
 	answer->body = buffer_str(&post->body);
 }
 
 void trace_post_wake(struct trace_post *post)
 {
-	(void)curl_multi_wakeup(post->multi);
+	(void)libcurl.multi_wakeup(post->multi);
 }

@@ -1,8 +1,8 @@
-// One way to a collector over HTTP: libcurl, which is included from this file's .c alone. Made by
-// the main thread before the sandbox closes, then the exporter's; only trace_post_wake is for
-// anybody. Names are resolved by libc here, on the exporter's thread: libcurl would begin a thread
-// for each, which seccomp does not let it. It follows no redirect, uses no proxy and no store of
-// the system, and reads no environment. A wait ends at its deadline, or when it is woken.
+// One way to a collector over HTTP, by libcurl (libcurl.h). Made by the main thread before the
+// sandbox closes, then the exporter's; only trace_post_wake is for anybody. Names are resolved by
+// libc here, on the exporter's thread: libcurl would begin a thread for each, which seccomp does
+// not let it. It follows no redirect, uses no proxy and no store of the system, and reads no
+// environment. A wait ends at its deadline, or when it is woken.
 #ifndef GATEWAY_TRACE_POST_H
 #define GATEWAY_TRACE_POST_H
 
@@ -11,6 +11,11 @@
 
 struct trace_post;
 
+// Loads libcurl where the configuration says `tracing`: at the start, before anything is closed
+// behind the process. False after adding a problem.
+MUST_USE bool trace_post_prepare(
+        const struct config_tracing *config, struct config_problems *problems);
+// Once it is prepared.
 MUST_USE struct trace_post *trace_post_new(void);
 void trace_post_free(struct trace_post *post);
 

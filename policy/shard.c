@@ -1,6 +1,13 @@
 #include "policy/shard.h"
 
-#include <stdlib.h>
+#include "base/reserve.h"
+
+// One block for all three: slots first, which want the widest alignment.
+static size_t size_of(const struct shard *shard)
+{
+	return shard->capacity * (sizeof(*shard->slots) + sizeof(*shard->heap)) +
+	       (shard->index_mask + (size_t)1) * sizeof(*shard->index);
+}
 
 void shard_init(struct shard *shard, uint32_t capacity)
 {
@@ -8,16 +15,14 @@ void shard_init(struct shard *shard, uint32_t capacity)
 	while (index_size < 2 * capacity)
 		index_size *= 2;
 	*shard = (struct shard){.capacity = capacity, .index_mask = index_size - 1};
-	shard->slots = must_alloc(capacity * sizeof(*shard->slots));
-	shard->heap = must_alloc(capacity * sizeof(*shard->heap));
-	shard->index = must_alloc(index_size * sizeof(*shard->index));
+	shard->slots = must_reserve(size_of(shard));
+	shard->heap = (uint32_t *)(shard->slots + capacity);
+	shard->index = shard->heap + capacity;
 }
 
 void shard_fini(struct shard *shard)
 {
-	free(shard->index);
-	free(shard->heap);
-	free(shard->slots);
+	reserve_free(shard->slots, size_of(shard));
 	shard->index = shard->heap = NULL;
 	shard->slots = NULL;
 }

@@ -1,7 +1,8 @@
 // One shard of the split buckets of a limit: slots found by fingerprint (open addressing) and kept
 // in order of the moment at which each is full again (binary heap), so that the one that may be
-// forgotten first is known at once. All memory is taken at the start. Owned by a split; touched
-// only while its gate is held, but for `earliest` and `used`, which anybody may read as a hint.
+// forgotten first is known at once. All memory is taken at the start, and costs nothing until it is
+// used. Owned by a split; touched only while its gate is held, but for `earliest` and `used`, which
+// anybody may read as a hint.
 #ifndef POLICY_SHARD_H
 #define POLICY_SHARD_H
 

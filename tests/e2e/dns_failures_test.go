@@ -272,3 +272,27 @@ func TestNamesAreAskedOfTheNextServer(t *testing.T) {
 		})
 	}
 }
+
+// Whoever sees no query has to guess its number; two gateways must not count alike.
+func TestNumbersOfQueriesAreNobodysToKnow(t *testing.T) {
+	t.Parallel()
+	const queries = 10
+	var first map[uint16]bool
+	for range 2 {
+		names := startNameServer(t)
+		names.point(usersName, "127.0.0.1")
+		resolving(t, setup{}, names, "", usersName+":1")
+		waitFor(t, "the name to be looked up again and again", patience, func() bool { return len(names.asked(usersName, dnsmessage.TypeA)) >= queries })
+		numbers, known := map[uint16]bool{}, 0
+		for _, q := range names.asked(usersName, dnsmessage.TypeA)[:queries] {
+			numbers[q.id] = true
+			if first[q.id] {
+				known++
+			}
+		}
+		if known > 2 { // by chance once in a hundred million
+			t.Errorf("%d of %d numbers are those of another gateway", known, queries)
+		}
+		first = numbers
+	}
+}

@@ -41,6 +41,7 @@ type query struct {
 	kind dnsmessage.Type
 	tcp  bool
 	at   time.Time
+	id   uint16
 }
 
 // A play answers one question, in a goroutine of its own.
@@ -167,7 +168,7 @@ func (s *nameServer) take(raw []byte, a inquiry) {
 	question := asked.Questions[0]
 	name := strings.ToLower(strings.TrimSuffix(question.Name.String(), "."))
 	s.mutex.Lock()
-	s.queries = append(s.queries, query{name, question.Type, a.tcp, time.Now()})
+	s.queries = append(s.queries, query{name, question.Type, a.tcp, time.Now(), asked.ID})
 	how := s.zone[name].play
 	a.truth = s.truth(&asked)
 	s.mutex.Unlock()

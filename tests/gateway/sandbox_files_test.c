@@ -56,6 +56,11 @@ static int read_null(void)
 	return read_file("/dev/null");
 }
 
+static int read_what_nobody_can_know(void)
+{
+	return read_file("/dev/urandom");
+}
+
 static int read_homes(void)
 {
 	return read_file("/home");
@@ -136,6 +141,7 @@ static const struct deed reaches[] = {
         {"the resolver's files", read_the_resolvers_files, DONE},
         {"its own memory use", read_its_own_memory_use, DONE},
         {"/dev/null", read_null, DONE},
+        {"what nobody can know", read_what_nobody_can_know, DONE},
         {"the audit log", append_to_the_log, DONE},
         {"a new log beside it", make_the_log_anew, DONE},
         {"its socket", make_and_remove_the_socket, DONE},

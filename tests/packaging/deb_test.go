@@ -101,6 +101,19 @@ func TestThePackageDependsOnWhatIsLinked(t *testing.T) {
 	}
 }
 
+func TestThePackageRecommendsWhatIsLoadedWhereItIsWanted(t *testing.T) {
+	t.Parallel()
+	recommends := field(t, "Recommends")
+	_, b := billOf(t)
+	loaded := b.names("loaded")
+	for _, component := range b.Components {
+		name, _, _ := strings.Cut(strings.TrimPrefix(component.Purl, "pkg:deb/debian/"), "@")
+		if wanted := slices.Contains(loaded, component.Name); wanted != strings.Contains(recommends, name) {
+			t.Errorf("%s, of %s, is loaded where it is wanted: %v; Recommends: %s", component.Name, name, wanted, recommends)
+		}
+	}
+}
+
 func TestLintianHasNothingToSay(t *testing.T) {
 	t.Parallel()
 	out := run(t, root, "lintian", "--allow-root", "--fail-on", "error,warning", debianPackage(t))

@@ -1,6 +1,7 @@
 package packaging
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/hex"
@@ -100,6 +101,26 @@ func TestTheBillIsCycloneDX(t *testing.T) {
 	}
 }
 
+// libraryNote is what the program says of the libraries that it loads where they are wanted
+// (systemd.io/ELF_DLOPEN_METADATA): a header of three words, the owner's name, JSON.
+func libraryNote(t *testing.T, program *elf.File) (sonames []string) {
+	t.Helper()
+	note := must(program.Section(".note.dlopen").Data())
+	header := program.ByteOrder
+	if owner, kind := string(note[12:16]), header.Uint32(note[8:]); owner != "FDO\x00" || header.Uint32(note) != 4 || kind != 0x407c0c0a {
+		t.Fatalf("a note of %q, type %#x", owner, kind)
+	}
+	var entries []struct{ Soname []string }
+	text := note[16 : 16+header.Uint32(note[4:])]
+	if err := json.Unmarshal(bytes.TrimRight(text, "\x00"), &entries); err != nil {
+		t.Fatalf("%v: %q", err, text)
+	}
+	for _, entry := range entries {
+		sonames = append(sonames, entry.Soname...)
+	}
+	return sonames
+}
+
 func TestTheBillNamesWhatIsLinkedAndNothingElse(t *testing.T) {
 	t.Parallel()
 	_, b := billOf(t)
@@ -108,6 +129,9 @@ func TestTheBillNamesWhatIsLinkedAndNothingElse(t *testing.T) {
 	slices.Sort(needed)
 	if !slices.Equal(needed, b.names("dynamic")) {
 		t.Errorf("the program needs %v, the bill says %v", needed, b.names("dynamic"))
+	}
+	if loaded := libraryNote(t, program); !slices.Equal(loaded, b.names("loaded")) {
+		t.Errorf("the program may load %v, the bill says %v", loaded, b.names("loaded"))
 	}
 	// What the debug information names by a whole path was compiled from outside the project.
 	var outside []string
