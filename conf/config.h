@@ -152,16 +152,23 @@ struct config_circuit_breaker {
 	int64_t pending_timeout_ns;
 };
 
+// A server as the file names it, or a name that stands for several.
+struct config_endpoint {
+	struct config_text address;
+	uint64_t weight;  // >= 1, of each of its addresses
+};
+
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
 	enum config_proxy_header proxy_header;
-	struct config_address *endpoints;    // a name stands here with all its addresses
-	uint32_t *weights;                   // >= 1 each, beside the endpoints
-	size_t endpoint_count;               // >= 1
-	uint64_t edition;                    // of the addresses, among configurations of one origin
-	struct config_texts endpoint_names;  // as written
-	struct config_texts weight_texts;    // as written; none: all are equal
+	struct config_address *endpoints;  // a name stands here with all its addresses
+	uint32_t *weights;                 // >= 1 each, beside the endpoints
+	size_t endpoint_count;             // >= 1
+	uint64_t edition;                  // of the addresses, among configurations of one origin
+	struct config_endpoint *names;     // as written
+	size_t name_count;                 // >= 1
+	struct config_texts weight_texts;  // the older spelling, while it is read; then none
 	int64_t connect_timeout_ns;
 	struct config_backend_tls tls;
 	enum config_balance balance;
