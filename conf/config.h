@@ -302,12 +302,22 @@ MUST_USE struct config *config_load_faulty(const char *path, struct config_probl
 // Visits every `tls` block with its key path: of listeners, of the admin listener, of backends.
 typedef void (*config_tls_visit)(const struct config_tls *tls, struct str key, void *argument);
 void config_each_tls(const struct config *config, config_tls_visit visit, void *argument);
+// config_load_faulty of a text that stands, or might, at `path`. It asks nobody: names have an
+// address that leads nowhere, and users are not looked up. Never to be served.
+MUST_USE struct config *config_parse_offline(
+        struct str text, const char *path, struct config_problems *problems);
+// The text of the file, empty at first; false after adding the problem. It may hold a password:
+// whoever read it has it forgotten.
+MUST_USE bool config_read(const char *path, struct buffer *text, struct config_problems *problems);
+void config_forget(struct buffer *text);
 // Counted: each holder frees once.
 struct config *config_ref(struct config *config);
 void config_free(struct config *config);
 
 // What is in force, defaults filled in and secrets redacted, as a file that parses to the same.
 void config_dump(const struct config *config, struct buffer *out);
+// Whether both say the same, secrets included.
+bool config_same(const struct config *a, const struct config *b);
 // conf/REFERENCE.md, from the schema table, reason.def and metric.def.
 void config_reference(FILE *out);
 // The text of tollgate.yaml(5), from the same tables; `@DATE@` and the like are filled in later.

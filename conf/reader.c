@@ -24,6 +24,11 @@ void reader_leave(struct reader *reader)
 	reader->step_count--;
 }
 
+const struct config_dns *reader_dns(const struct reader *reader)
+{
+	return reader->offline ? NULL : &reader->config->dns;
+}
+
 static void write_path(const struct reader *reader, struct buffer *out)
 {
 	for (size_t i = 0; i < reader->step_count; i++)

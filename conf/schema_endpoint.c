@@ -22,7 +22,7 @@ static void resolve(
         struct reader *reader, struct config_text *name, struct endpoints_of_name *resolved)
 {
 	const char *why;
-	if (!address_resolve(name->text, reader->directory, &reader->config->dns,
+	if (!address_resolve(name->text, reader->directory, reader_dns(reader),
 	            &reader->config->arena, &resolved->addresses, &resolved->count, &why)) {
 		resolved->count = 0;
 		reader_problem(reader, name->mark, "found %s, %s; expected %s",
