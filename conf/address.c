@@ -237,6 +237,10 @@ void (*address_before_lookup)(void);
 static bool look_up(const struct config_dns *dns, const struct pair *pair, struct str text,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
 {
+	if (!dns) {
+		(*addresses)->kind = ADDRESS_INET;
+		return true;
+	}
 	if (address_before_lookup)
 		address_before_lookup();
 	if (dns->count || pair->port == 0)  // libc knows no services

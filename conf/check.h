@@ -27,6 +27,9 @@ void check_redirect(struct reader *reader, const struct tree *node, void *redire
 void check_rewrite(struct reader *reader, const struct tree *node, void *target);
 void check_route(struct reader *reader, const struct tree *node, void *route);
 
+// Takes the endpoints that were read over into the backend.
+void check_endpoints(
+        struct reader *reader, const struct tree *node, struct config_backend *backend);
 void check_listener(struct reader *reader, const struct tree *node, void *listener);
 
 bool shown_admin(const void *config);

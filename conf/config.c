@@ -17,8 +17,7 @@ static void file_problem(struct config_problems *problems, const char *what, con
 	        "%s%s; expected a readable config file", what, why);
 }
 
-// The file may hold a password.
-static void wipe(struct buffer *text)
+void config_forget(struct buffer *text)
 {
 	if (text->block)
 		explicit_bzero(text->block, text->end);
@@ -44,9 +43,10 @@ static bool read_all(int descriptor, struct buffer *text, struct config_problems
 	return true;
 }
 
-static bool read_file(const char *path, struct buffer *text, struct config_problems *problems)
+bool config_read(const char *path, struct buffer *text, struct config_problems *problems)
 {
 	struct stat status;
+	problems->file = arena_str(&problems->arena, str_from(path));
 	int descriptor = open(path, O_RDONLY | O_CLOEXEC);
 	if (descriptor < 0) {
 		file_problem(problems, "cannot be opened: ", strerror(errno));
@@ -70,10 +70,10 @@ static struct str absolute_directory(struct arena *arena, const char *directory)
 }
 
 static struct config *read_tree(const struct tree *root, const char *name, const char *directory,
-        struct config_problems *problems)
+        bool offline, struct config_problems *problems)
 {
 	struct config *config = must_alloc(sizeof(*config));
-	struct reader reader = {.config = config, .problems = problems};
+	struct reader reader = {.config = config, .problems = problems, .offline = offline};
 	config->file = arena_str(&config->arena, str_from(name));
 	reader.directory = absolute_directory(&config->arena, directory);
 	reader_root(&reader, root);
@@ -83,17 +83,28 @@ static struct config *read_tree(const struct tree *root, const char *name, const
 }
 
 // NULL only where there is no tree; the caller looks at the problems.
-static struct config *parse(
-        struct str text, const char *name, const char *directory, struct config_problems *problems)
+static struct config *parse(struct str text, const char *name, const char *directory, bool offline,
+        struct config_problems *problems)
 {
 	struct arena arena = {0};
 	struct config *config = NULL;
 	problems->file = arena_str(&problems->arena, str_from(name));
 	const struct tree *root = tree_parse(text, &arena, problems);
 	if (root)
-		config = read_tree(root, name, directory, problems);
+		config = read_tree(root, name, directory, offline, problems);
 	arena_wipe(&arena);
 	problems->read = true;
+	return config;
+}
+
+static struct config *parse_at(
+        struct str text, const char *path, bool offline, struct config_problems *problems)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 1;
+	char *directory = must_copy(slash ? path : ".", len ? len : 1);
+	struct config *config = parse(text, path, directory, offline, problems);
+	free(directory);
 	return config;
 }
 
@@ -108,22 +119,22 @@ static struct config *if_faultless(struct config *config, const struct config_pr
 struct config *config_parse(
         struct str text, const char *name, const char *directory, struct config_problems *problems)
 {
-	return if_faultless(parse(text, name, directory, problems), problems);
+	return if_faultless(parse(text, name, directory, false, problems), problems);
+}
+
+struct config *config_parse_offline(
+        struct str text, const char *path, struct config_problems *problems)
+{
+	return parse_at(text, path, true, problems);
 }
 
 struct config *config_load_faulty(const char *path, struct config_problems *problems)
 {
 	struct buffer text = {0};
 	struct config *config = NULL;
-	problems->file = arena_str(&problems->arena, str_from(path));
-	if (read_file(path, &text, problems)) {
-		const char *slash = strrchr(path, '/');
-		size_t len = slash ? (size_t)(slash - path) : 1;
-		char *directory = must_copy(slash ? path : ".", len ? len : 1);
-		config = parse(buffer_str(&text), path, directory, problems);
-		free(directory);
-	}
-	wipe(&text);
+	if (config_read(path, &text, problems))
+		config = parse_at(buffer_str(&text), path, false, problems);
+	config_forget(&text);
 	return config;
 }
 

@@ -152,16 +152,23 @@ struct config_circuit_breaker {
 	int64_t pending_timeout_ns;
 };
 
+// A server as the file names it, or a name that stands for several.
+struct config_endpoint {
+	struct config_text address;
+	uint64_t weight;  // >= 1, of each of its addresses
+};
+
 struct config_backend {
 	struct config_text name;
 	enum config_protocol protocol;
 	enum config_proxy_header proxy_header;
-	struct config_address *endpoints;    // a name stands here with all its addresses
-	uint32_t *weights;                   // >= 1 each, beside the endpoints
-	size_t endpoint_count;               // >= 1
-	uint64_t edition;                    // of the addresses, among configurations of one origin
-	struct config_texts endpoint_names;  // as written
-	struct config_texts weight_texts;    // as written; none: all are equal
+	struct config_address *endpoints;  // a name stands here with all its addresses
+	uint32_t *weights;                 // >= 1 each, beside the endpoints
+	size_t endpoint_count;             // >= 1
+	uint64_t edition;                  // of the addresses, among configurations of one origin
+	struct config_endpoint *names;     // as written
+	size_t name_count;                 // >= 1
+	struct config_texts weight_texts;  // the older spelling, while it is read; then none
 	int64_t connect_timeout_ns;
 	struct config_backend_tls tls;
 	enum config_balance balance;
@@ -296,12 +303,22 @@ MUST_USE struct config *config_load_faulty(const char *path, struct config_probl
 // Visits every `tls` block with its key path: of listeners, of the admin listener, of backends.
 typedef void (*config_tls_visit)(const struct config_tls *tls, struct str key, void *argument);
 void config_each_tls(const struct config *config, config_tls_visit visit, void *argument);
+// config_load_faulty of a text that stands, or might, at `path`. It asks nobody: names have an
+// address that leads nowhere, and users are not looked up. Never to be served.
+MUST_USE struct config *config_parse_offline(
+        struct str text, const char *path, struct config_problems *problems);
+// The text of the file, empty at first; false after adding the problem. It may hold a password:
+// whoever read it has it forgotten.
+MUST_USE bool config_read(const char *path, struct buffer *text, struct config_problems *problems);
+void config_forget(struct buffer *text);
 // Counted: each holder frees once.
 struct config *config_ref(struct config *config);
 void config_free(struct config *config);
 
 // What is in force, defaults filled in and secrets redacted, as a file that parses to the same.
 void config_dump(const struct config *config, struct buffer *out);
+// Whether both say the same, secrets included.
+bool config_same(const struct config *a, const struct config *b);
 // conf/REFERENCE.md, from the schema table, reason.def and metric.def.
 void config_reference(FILE *out);
 // The text of tollgate.yaml(5), from the same tables; `@DATE@` and the like are filled in later.

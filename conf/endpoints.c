@@ -2,20 +2,11 @@
 
 #include "conf/address.h"
 #include "conf/lookup.h"
-#include "conf/value.h"
-
-uint32_t endpoints_weight(const struct config_backend *backend, size_t name)
-{
-	uint64_t weight = 1;
-	if (name < backend->weight_texts.count)
-		(void)!value_count(backend->weight_texts.items[name].text, &weight);
-	return (uint32_t)weight;
-}
 
 void endpoints_set(
         struct config_backend *backend, const struct endpoints_of_name *found, struct arena *arena)
 {
-	size_t names = backend->endpoint_names.count, count = 0;
+	size_t names = backend->name_count, count = 0;
 	for (size_t i = 0; i < names; i++)
 		count += found[i].count;
 	backend->endpoints = arena_alloc(arena, count * sizeof(*backend->endpoints));
@@ -25,8 +16,8 @@ void endpoints_set(
 		for (size_t j = 0; j < found[i].count; j++) {
 			backend->endpoints[backend->endpoint_count] = found[i].addresses[j];
 			uint32_t share = found[i].addresses[j].weight;
-			backend->weights[backend->endpoint_count++] = endpoints_weight(backend, i) *
-			                                              (share ? share : 1);
+			backend->weights[backend->endpoint_count++] =
+			        (uint32_t)backend->names[i].weight * (share ? share : 1);
 		}
 }
 
@@ -66,7 +57,7 @@ bool endpoints_alike(const struct config_address a[], size_t a_count,
 static void readdress(
         struct config_backend *backend, struct arena *arena, endpoints_find find, void *argument)
 {
-	size_t names = backend->endpoint_names.count, at = 0, count = backend->endpoint_count;
+	size_t names = backend->name_count, at = 0, count = backend->endpoint_count;
 	struct endpoints_of_name *all = arena_zalloc(arena, names * sizeof(*all));
 	bool other = false;
 	for (size_t i = 0; i < names; i++) {

@@ -20,7 +20,6 @@ struct endpoints_of_name {
 // that of its SRV record where the name is a service.
 void endpoints_set(
         struct config_backend *backend, const struct endpoints_of_name *found, struct arena *arena);
-uint32_t endpoints_weight(const struct config_backend *backend, size_t name);
 // The same addresses with the same weights, in the same order.
 bool endpoints_alike(const struct config_address a[], size_t a_count,
         const struct config_address b[], size_t b_count);

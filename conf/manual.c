@@ -80,24 +80,6 @@ static void write_prose(const char *sentence, struct buffer *out)
 	buffer_append_str(out, STR("\n"));
 }
 
-static void write_type(const struct schema_key *key, struct buffer *out)
-{
-	switch (key->shape) {
-	case SHAPE_SCALAR:
-		buffer_printf(out, "%s", key->type->name);
-		return;
-	case SHAPE_TEXTS:
-		buffer_printf(out, "list: %s", key->type->name);
-		return;
-	case SHAPE_OBJECT:
-		buffer_append_str(out, STR("mapping"));
-		return;
-	case SHAPE_OBJECTS:
-		buffer_append_str(out, STR("list of mappings"));
-		return;
-	}
-}
-
 static void write_presence(const struct schema_key *key, struct buffer *out)
 {
 	switch (key->presence) {
@@ -117,7 +99,7 @@ static void write_presence(const struct schema_key *key, struct buffer *out)
 static void write_facts(const struct schema_key *key, struct buffer *out)
 {
 	struct buffer facts = {0}, range = {0};
-	write_type(key, &facts);
+	schema_write_type(key, &facts);
 	schema_write_range(key, &range);
 	if (buffer_len(&range))
 		buffer_printf(

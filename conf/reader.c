@@ -24,6 +24,11 @@ void reader_leave(struct reader *reader)
 	reader->step_count--;
 }
 
+const struct config_dns *reader_dns(const struct reader *reader)
+{
+	return reader->offline ? NULL : &reader->config->dns;
+}
+
 static void write_path(const struct reader *reader, struct buffer *out)
 {
 	for (size_t i = 0; i < reader->step_count; i++)
@@ -306,22 +311,25 @@ static void read_missing(
 	}
 }
 
-void reader_object(struct reader *reader, const struct schema_object *object,
-        const struct tree *node, void *base)
+static void refuse_object(
+        struct reader *reader, const struct schema_object *object, const struct tree *node)
 {
-	if (node->kind != TREE_MAP) {
-		struct buffer keys = {0};
-		schema_write_keys(object, " and ", &keys);
-		reader_problem(reader, node->mark,
-		        "found %s, expected a mapping with the keys %.*s", describe(node).text,
-		        STR_FMT(buffer_str(&keys)));
-		buffer_fini(&keys);
-		return;
-	}
-	check_keys(reader, object, node);
+	struct buffer expected = {0};
+	schema_write_mapping(object, &expected);
+	reader_problem(reader, node->mark, "found %s, expected %.*s", describe(node).text,
+	        STR_FMT(buffer_str(&expected)));
+	buffer_fini(&expected);
+}
+
+// All but the one that a scalar has said already.
+static void read_keys(struct reader *reader, const struct schema_object *object,
+        const struct tree *node, const struct schema_key *said, void *base)
+{
 	for (const struct schema_key *key = object->keys; key < object->keys + object->key_count;
 	        key++) {
 		const struct tree *value = tree_get(node, key->name);
+		if (key == said)
+			continue;
 		reader_enter(reader, key->name);
 		if (value)
 			read_value(reader, key, value, base);
@@ -329,6 +337,21 @@ void reader_object(struct reader *reader, const struct schema_object *object,
 			read_missing(reader, key, node, base);
 		reader_leave(reader);
 	}
+}
+
+void reader_object(struct reader *reader, const struct schema_object *object,
+        const struct tree *node, void *base)
+{
+	const struct schema_key *said = node->kind == TREE_TEXT ? object->shorthand : NULL;
+	if (node->kind != TREE_MAP && !said) {
+		refuse_object(reader, object, node);
+		return;
+	}
+	if (said)
+		read_scalar(reader, said, node, base);
+	else
+		check_keys(reader, object, node);
+	read_keys(reader, object, node, said, base);
 	if (object->check)
 		object->check(reader, node, base);
 }

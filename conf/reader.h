@@ -14,6 +14,7 @@ struct reader {
 	struct config *config;
 	struct config_problems *problems;
 	struct str directory;  // absolute; what relative paths are relative to
+	bool offline;          // neither DNS nor this machine is asked for anybody's name
 	struct {
 		struct str key;  // `at` is NULL for a step into a list
 		size_t index;
@@ -29,6 +30,9 @@ void reader_object(struct reader *reader, const struct schema_object *object,
 void reader_enter(struct reader *reader, const char *key);
 void reader_enter_item(struct reader *reader, size_t index);
 void reader_leave(struct reader *reader);
+
+// Whom to ask for names: NULL for nobody.
+const struct config_dns *reader_dns(const struct reader *reader);
 
 // Adds a problem about the key the reader stands at.
 void reader_problem(struct reader *reader, struct config_mark mark, const char *format, ...)

@@ -34,23 +34,15 @@ static void write_cell(const char *text, struct buffer *out)
 	buffer_append_str(out, STR(" | "));
 }
 
-static void write_type(const struct schema_key *key, struct buffer *out)
+// What `write` says of the key, in a cell.
+static void write_words(const struct schema_key *key,
+        void (*write)(const struct schema_key *key, struct buffer *out), struct buffer *out)
 {
-	switch (key->shape) {
-	case SHAPE_SCALAR:
-		write_cell(key->type->name, out);
-		return;
-	case SHAPE_TEXTS:
-		buffer_append_str(out, STR("list: "));
-		write_cell(key->type->name, out);
-		return;
-	case SHAPE_OBJECT:
-		write_cell("mapping", out);
-		return;
-	case SHAPE_OBJECTS:
-		write_cell("list of mappings", out);
-		return;
-	}
+	struct buffer words = {0};
+	write(key, &words);
+	buffer_append(&words, "", 1);
+	write_cell(buffer_data(&words), out);
+	buffer_fini(&words);
 }
 
 static void write_default(const struct schema_key *key, struct buffer *out)
@@ -85,14 +77,10 @@ static const char *reload_word(enum schema_reload reload)
 
 static void write_row(const struct schema_key *key, struct buffer *out)
 {
-	struct buffer range = {0};
 	buffer_printf(out, "| `%s` | ", key->name);
-	write_type(key, out);
+	write_words(key, schema_write_type, out);
 	write_default(key, out);
-	schema_write_range(key, &range);
-	buffer_append(&range, "", 1);
-	write_cell(buffer_data(&range), out);
-	buffer_fini(&range);
+	write_words(key, schema_write_range, out);
 	write_cell(key->shape == SHAPE_OBJECT ? "" : reload_word(key->reload), out);
 	buffer_printf(out, "%s%s |\n", key->doc, key->secret ? " Secret: redacted in dumps." : "");
 }

@@ -73,6 +73,8 @@ struct schema_object {
 	size_t key_count;
 	// What several keys say together; `node` is the map they came from. NULL: nothing to check.
 	void (*check)(struct reader *reader, const struct tree *node, void *base);
+	// A scalar in the place of the mapping says this key alone; NULL: none may stand there.
+	const struct schema_key *shorthand;
 };
 
 enum { SCHEMA_KEYS_MAX = 24 };  // in one object
@@ -95,16 +97,21 @@ extern const struct schema_object schema_dns;               // schema_dns.c
 extern const struct schema_object schema_redis;             // schema_redis.c
 extern const struct schema_object schema_tracing;           // schema_tracing.c
 extern const struct schema_object schema_backend;           // schema_backend.c
+extern const struct schema_object schema_endpoint;          // schema_endpoint.c
 extern const struct schema_object schema_health_check;      // schema_health_check.c
 extern const struct schema_object schema_backend_tls;       // schema_backend_tls.c
 extern const struct schema_object schema_concurrency;       // schema_concurrency.c
 extern const struct schema_object schema_circuit_breaker;   // schema_circuit_breaker.c
 void schema_run_as_spread(struct config *config);  // to the private keys, once the file is read
 
+// `list: address or mapping`, for people.
+void schema_write_type(const struct schema_key *key, struct buffer *out);
 // `forbid or alert`, `from 1ms to 5m`: what is allowed of the type; nothing where all is.
 void schema_write_range(const struct schema_key *key, struct buffer *out);
 // `a duration such as 250ms, 10s, 5m or 1h from 1ms to 5m`; of a list, or of one `element` of it.
 void schema_write_expected(const struct schema_key *key, bool element, struct buffer *out);
+// `a mapping with the keys a and b`, and what may stand in its place.
+void schema_write_mapping(const struct schema_object *object, struct buffer *out);
 // `a, b or c`, or with another word before the last.
 void schema_write_keys(const struct schema_object *object, const char *word, struct buffer *out);
 // Whether there is anything to write of it.

@@ -1,70 +1,8 @@
 #include "conf/address.h"
-#include "conf/endpoints.h"
 #include "conf/schema_row.h"
 #include "conf/value.h"
 
 enum { ENDPOINTS_MAX = 256 };
-
-static void resolve_endpoint(
-        struct reader *reader, struct config_text *name, struct endpoints_of_name *resolved)
-{
-	const char *why;
-	if (!address_resolve(name->text, reader->directory, &reader->config->dns,
-	            &reader->config->arena, &resolved->addresses, &resolved->count, &why)) {
-		resolved->count = 0;
-		reader_problem(reader, name->mark, "found %s, %s; expected %s",
-		        value_quote(name->text).text, why,
-		        "an address such as " ADDRESS_NAME_EXAMPLES);
-		return;
-	}
-	for (size_t i = 0; i < resolved->count; i++)
-		resolved->addresses[i].mark = name->mark;
-	name->text = resolved->addresses[0].text;  // a unix path is absolute now
-}
-
-static void take_endpoints(struct reader *reader, struct config_backend *backend)
-{
-	struct config_texts *names = &backend->endpoint_names;
-	struct arena *arena = &reader->config->arena;
-	struct endpoints_of_name *resolved = arena_zalloc(arena, names->count * sizeof(*resolved));
-	size_t count = 0;
-	reader_enter(reader, "endpoints");
-	for (size_t i = 0; i < names->count; i++) {
-		reader_enter_item(reader, i);
-		resolve_endpoint(reader, &names->items[i], &resolved[i]);
-		reader_leave(reader);
-		count += resolved[i].count;
-	}
-	if (count > ENDPOINT_ADDRESSES_MAX)
-		reader_problem(reader, backend->name.mark,
-		        "are %zu addresses in all; expected at most %d", count,
-		        ENDPOINT_ADDRESSES_MAX);
-	reader_leave(reader);
-	endpoints_set(backend, resolved, arena);
-}
-
-// What is the same for all weighs nothing.
-static void check_weights(
-        struct reader *reader, const struct tree *node, const struct config_backend *backend)
-{
-	const struct tree *weights = tree_get(node, "weights"),
-	                  *endpoints = tree_get(node, "endpoints");
-	if (!weights || weights->kind != TREE_LIST || !endpoints || endpoints->kind != TREE_LIST)
-		return;
-	if (weights->count != endpoints->count) {
-		reader_problem_at(reader, node, "weights",
-		        "has %zu elements beside %zu endpoints; expected one for each",
-		        weights->count, endpoints->count);
-		return;
-	}
-	for (size_t i = 1; i < backend->weight_texts.count; i++)
-		if (endpoints_weight(backend, i) != endpoints_weight(backend, 0))
-			return;
-	if (backend->weight_texts.count == weights->count)
-		reader_problem_at(reader, node, "weights",
-		        "can have no effect: all are equal; expected some that differ, or the key "
-		        "left out");
-}
 
 static void check_hash(
         struct reader *reader, const struct tree *node, struct config_backend *backend)
@@ -92,8 +30,8 @@ static bool is_alone(struct reader *reader, const struct config_backend *backend
 {
 	struct config_address address;
 	const char *why;
-	return backend->endpoint_names.count == 1 && backend->endpoint_count == 1 &&
-	       address_parse(backend->endpoint_names.items[0].text, reader->directory,
+	return backend->name_count == 1 && backend->endpoint_count == 1 &&
+	       address_parse(backend->names[0].address.text, reader->directory,
 	               &reader->config->arena, &address, &why);
 }
 
@@ -146,8 +84,7 @@ static void check_names(
 static void check_backend(struct reader *reader, const struct tree *node, void *base)
 {
 	struct config_backend *backend = base;
-	take_endpoints(reader, backend);
-	check_weights(reader, node, backend);
+	check_endpoints(reader, node, backend);
 	check_hash(reader, node, backend);
 	check_alternatives(reader, node, backend);
 	check_asking(reader, node, backend);
@@ -202,19 +139,15 @@ static const struct schema_key backend_keys[] = {
                 .fallback = "http1",
                 DOC("`h2` is HTTP/2 in clear text with prior knowledge, as gRPC servers speak "
                     "it, or with `tls` as ALPN agrees on it.")},
-        {"endpoints", .shape = SHAPE_TEXTS, .presence = PRESENCE_REQUIRED, TYPE(type_endpoint),
-                AT(config_backend, endpoint_names), RANGE(1, ENDPOINTS_MAX),
-                DOC("The servers; a name is resolved when the file is loaded, to all its IPv4 "
-                    "addresses or else its IPv6 ones, and again when its TTL has passed (`dns`). "
-                    "`_grpc._tcp.users.example.com`, without a port, is a service: its SRV records "
-                    "name the servers, their ports and weights; of several priorities the lowest "
-                    "number counts.")},
+        {"endpoints", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED,
+                OBJECT(schema_endpoint), AT(config_backend, names),
+                COUNT_AT(config_backend, name_count), RANGE(1, ENDPOINTS_MAX),
+                DOC("The servers: each its address, or `{address: 10.0.0.1:8080, weight: 3}`.")},
         {"weights", .shape = SHAPE_TEXTS, .presence = PRESENCE_OPTIONAL, .repeats = true,
                 TYPE(type_weight), AT(config_backend, weight_texts), RANGE(1, ENDPOINTS_MAX),
-                DOC("For each of `endpoints`, in their order, its share beside the others': whole "
-                    "numbers from 1 to 1000. Every address of a name has the name's weight, "
-                    "and every server of a service that times its record's. "
-                    "Without the key all are equal.")},
+                DOC("The older spelling of the `weight` of all `endpoints`, in their order: whole "
+                    "numbers from 1 to 1000. It stays good; `tollgate upgrade-config` rewrites "
+                    "it.")},
         {"tls", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_backend_tls),
                 AT(config_backend, tls), .shown = shown_tls,
                 DOC("TLS towards the servers; in clear text unless given.")},

@@ -73,6 +73,8 @@ static void check_run_as(struct reader *reader, const struct tree *node, void *b
 {
 	struct config_run_as *run_as = base;
 	bool has_group = true;
+	if (reader->offline)
+		return;
 	reader_enter(reader, "user");
 	bool known = run_as->user.text.len && resolve_user(reader, run_as, &has_group);
 	reader_leave(reader);

@@ -18,6 +18,28 @@ void schema_write_keys(const struct schema_object *object, const char *word, str
 		        object->keys[i].name);
 }
 
+void schema_write_type(const struct schema_key *key, struct buffer *out)
+{
+	switch (key->shape) {
+	case SHAPE_SCALAR:
+		buffer_append_str(out, str_from(key->type->name));
+		return;
+	case SHAPE_TEXTS:
+		buffer_printf(out, "list: %s", key->type->name);
+		return;
+	case SHAPE_OBJECT:
+		buffer_append_str(out, STR("mapping"));
+		return;
+	case SHAPE_OBJECTS:
+		if (key->object->shorthand)
+			buffer_printf(
+			        out, "list: %s or mapping", key->object->shorthand->type->name);
+		else
+			buffer_append_str(out, STR("list of mappings"));
+		return;
+	}
+}
+
 void schema_write_range(const struct schema_key *key, struct buffer *out)
 {
 	switch (key->shape) {
@@ -55,6 +77,16 @@ static void write_scalar(const struct schema_key *key, struct buffer *out)
 	schema_write_range(key, out);
 }
 
+void schema_write_mapping(const struct schema_object *object, struct buffer *out)
+{
+	if (object->shorthand) {
+		write_scalar(object->shorthand, out);
+		buffer_append_str(out, STR(", or "));
+	}
+	buffer_append_str(out, STR("a mapping with the keys "));
+	schema_write_keys(object, " and ", out);
+}
+
 void schema_write_expected(const struct schema_key *key, bool element, struct buffer *out)
 {
 	switch (key->shape) {
@@ -66,12 +98,16 @@ void schema_write_expected(const struct schema_key *key, bool element, struct bu
 		        out, "%s%s", element ? "" : "a list, each element ", key->type->expected);
 		return;
 	case SHAPE_OBJECTS:
+		if (key->object->shorthand) {
+			buffer_append_str(out, STR("a list, each element "));
+			schema_write_mapping(key->object, out);
+			return;
+		}
 		buffer_append_str(out, STR("a list of mappings with the keys "));
 		schema_write_keys(key->object, " and ", out);
 		return;
 	case SHAPE_OBJECT:
-		buffer_append_str(out, STR("a mapping with the keys "));
-		schema_write_keys(key->object, " and ", out);
+		schema_write_mapping(key->object, out);
 		return;
 	}
 }

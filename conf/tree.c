@@ -7,6 +7,10 @@
 struct builder {
 	yaml_parser_t parser;
 	yaml_event_t event;  // the one being looked at
+	struct str text;
+	size_t skipped;    // in front of it: a byte order mark
+	struct str left;   // of the text, behind
+	size_t character;  // this many of it
 	struct arena *arena;
 	struct config_problems *problems;
 	int depth;
@@ -78,11 +82,25 @@ static bool advance(struct builder *builder)
 	return false;
 }
 
+// libyaml counts characters. It names places in their order, or this would start over.
+static size_t byte_at(struct builder *builder, yaml_mark_t mark)
+{
+	if (mark.index < builder->character) {
+		builder->left = builder->text;
+		builder->character = 0;
+	}
+	for (; builder->character < mark.index && builder->left.len; builder->character++)
+		CHECK(utf8_take(&builder->left) >= 0);
+	return builder->skipped + builder->text.len - builder->left.len;
+}
+
 static struct tree *node_new(struct builder *builder, enum tree_kind kind)
 {
 	struct tree *node = arena_zalloc(builder->arena, sizeof(*node));
 	node->kind = kind;
 	node->mark = mark_of(builder->event.start_mark);
+	node->at = byte_at(builder, builder->event.start_mark);
+	node->end = byte_at(builder, builder->event.end_mark);
 	return node;
 }
 
@@ -120,9 +138,20 @@ static struct tree *build_member(struct builder *builder)
 	if (!value)
 		return NULL;
 	value->key_mark = key->mark;
+	value->key_at = key->at;
 	if (key->kind == TREE_TEXT && !key->anchor && !key->tag)
 		value->key = key->text;
 	return value;
+}
+
+// libyaml has what is without brackets end where the next thing begins.
+static void end_children(struct builder *builder, struct tree *parent)
+{
+	struct str rest = str_skip(builder->text, parent->at - builder->skipped);
+	if (rest.len && (rest.at[0] == '[' || rest.at[0] == '{'))
+		parent->end = byte_at(builder, builder->event.end_mark);
+	else
+		parent->end = parent->last ? parent->last->end : parent->at;
 }
 
 static struct tree *build_children(struct builder *builder, struct tree *parent,
@@ -136,6 +165,7 @@ static struct tree *build_children(struct builder *builder, struct tree *parent,
 	while (advance(builder)) {
 		if (builder->event.type == end) {
 			builder->depth--;
+			end_children(builder, parent);
 			return parent;
 		}
 		struct tree *child = build_child(builder);
@@ -218,11 +248,15 @@ static bool check_bytes(struct str text, struct config_problems *problems)
 struct tree *tree_parse(struct str text, struct arena *arena, struct config_problems *problems)
 {
 	static const struct str byte_order_mark = {"\xEF\xBB\xBF", 3};
-	if (str_starts(text, byte_order_mark))
-		text = str_skip(text, byte_order_mark.len);
+	size_t skipped = str_starts(text, byte_order_mark) ? byte_order_mark.len : 0;
+	text = str_skip(text, skipped);
 	if (!check_bytes(text, problems))
 		return NULL;
-	struct builder builder = {.arena = arena, .problems = problems};
+	struct builder builder = {.arena = arena,
+	        .problems = problems,
+	        .text = text,
+	        .skipped = skipped,
+	        .left = text};
 	CHECK(yaml_parser_initialize(&builder.parser));
 	yaml_parser_set_encoding(&builder.parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(

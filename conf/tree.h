@@ -20,11 +20,13 @@ enum tree_kind { TREE_TEXT, TREE_LIST, TREE_MAP, TREE_ALIAS };
 struct tree {
 	enum tree_kind kind;
 	struct config_mark mark;
+	size_t at, end;   // its bytes in the file, from its first character to behind its last
 	struct str text;  // of a TREE_TEXT; NUL-terminated
 	bool plain;       // a TREE_TEXT without quotes
 	bool anchor, tag;
 	struct str key;  // under which it stands in a map; `at` is NULL when that is no plain text
 	struct config_mark key_mark;
+	size_t key_at;                     // its first byte
 	struct tree *first, *last, *next;  // the elements of a list, the values of a map
 	size_t count;
 };

@@ -30,7 +30,7 @@ static bool set_server(
 	const char *why;
 	if (!type_fits(key, node->text))
 		return reader_refuse(reader, key, node);
-	if (address_resolve(node->text, reader->directory, &reader->config->dns,
+	if (address_resolve(node->text, reader->directory, reader_dns(reader),
 	            &reader->config->arena, &addresses, &count, &why)) {
 		*(struct config_address *)field = addresses[0];
 		((struct config_address *)field)->mark = node->mark;

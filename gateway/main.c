@@ -14,6 +14,7 @@
 #include "gateway/http/h2.h"
 #include "gateway/privilege.h"
 #include "gateway/redis_reply.h"
+#include "gateway/upgrade_config.h"
 #include "gateway/version.h"
 #include "tls/memory.h"
 #include "tls/pki.h"
@@ -48,9 +49,10 @@ static bool asks_help(int argc, char **argv)
 	return false;
 }
 
-enum given { GIVEN_CONFIG, GIVEN_LOG_FORMAT, GIVEN_COUNT };
+enum given { GIVEN_CONFIG, GIVEN_LOG_FORMAT, GIVEN_WRITE, GIVEN_COUNT };
 
-// What each option is called, and what to say when it is wanting or there once more.
+// What each option is called, and what to say when its value is wanting (NULL: it has none) or it
+// is there once more.
 static const struct {
 	char letter;
 	const char *name, *wanting, *twice;
@@ -58,6 +60,7 @@ static const struct {
         [GIVEN_CONFIG] = {'c', "config", "--config needs a file", "--config is given twice"},
         [GIVEN_LOG_FORMAT] = {'l', "log-format", "--log-format needs `logfmt` or `json`",
                 "--log-format is given twice"},
+        [GIVEN_WRITE] = {'w', "write", NULL, "--write is given twice"},
 };
 
 static enum given given_of(int letter)
@@ -68,16 +71,18 @@ static enum given given_of(int letter)
 	return found;
 }
 
-// Reads the first `count` options of the table (`--config FILE`, `--config=FILE`, `-c FILE`) and
-// nothing else; a usage error is said here.
-static int read_options(
-        const struct command *command, int argc, char **argv, size_t count, const char **given)
+// Reads --config (`--config FILE`, `--config=FILE`, `-c FILE`), the one that is `other`, and
+// nothing else; a usage error is said here. What has no value is given as an empty one.
+static int read_options(const struct command *command, int argc, char **argv, enum given other,
+        const char *given[GIVEN_COUNT])
 {
-	struct option options[GIVEN_COUNT + 1] = {0};
-	for (size_t i = 0; i < count; i++) {
-		given[i] = NULL;
-		options[i] = (struct option){
-		        given_rows[i].name, required_argument, NULL, given_rows[i].letter};
+	const enum given taken[] = {GIVEN_CONFIG, other};
+	struct option options[ARRAY_LEN(taken) + 1] = {0};
+	for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
+		given[taken[i]] = NULL;
+		options[i] = (struct option){given_rows[taken[i]].name,
+		        given_rows[taken[i]].wanting ? required_argument : no_argument, NULL,
+		        given_rows[taken[i]].letter};
 	}
 	opterr = 0;
 	optind = 0;
@@ -89,17 +94,11 @@ static int read_options(
 		enum given which = given_of(letter);
 		if (given[which])
 			return usage_error(command, given_rows[which].twice, NULL);
-		given[which] = optarg;
+		given[which] = optarg ? optarg : "";
 	}
 	if (optind < argc)
 		return usage_error(command, "unexpected argument", argv[optind]);
 	return EXIT_OK;
-}
-
-static int read_config_option(
-        const struct command *command, int argc, char **argv, const char **path)
-{
-	return read_options(command, argc, argv, GIVEN_CONFIG + 1, path);
 }
 
 static int take_log_format(const struct command *command, const char *format)
@@ -116,21 +115,24 @@ static struct launcher launcher = {-1};  // of `run`
 static int command_run(const struct command *command, int argc, char **argv)
 {
 	const char *given[GIVEN_COUNT];
-	int bad = read_options(command, argc, argv, GIVEN_COUNT, given);
+	int bad = read_options(command, argc, argv, GIVEN_LOG_FORMAT, given);
 	if (!bad)
 		bad = take_log_format(command, given[GIVEN_LOG_FORMAT]);
 	return bad ? bad : gateway_run(given[GIVEN_CONFIG], launcher);
 }
 
+static const char missing_config[] = "--config FILE is missing";
+
 static int command_check(const struct command *command, int argc, char **argv)
 {
-	const char *path;
+	const char *given[GIVEN_COUNT];
 	struct config_problems problems = {0};
-	int bad = read_config_option(command, argc, argv, &path);
+	int bad = read_options(command, argc, argv, GIVEN_CONFIG, given);
 	if (bad)
 		return bad;
+	const char *path = given[GIVEN_CONFIG];
 	if (!path)
-		return usage_error(command, "--config FILE is missing", NULL);
+		return usage_error(command, missing_config, NULL);
 	bool good = snapshot_review(path, &problems, expiry_print, (void *)path);
 	if (good)
 		printf("%s: the configuration is good\n", path);
@@ -138,6 +140,17 @@ static int command_check(const struct command *command, int argc, char **argv)
 		config_problems_print(&problems, STDERR_FILENO);
 	config_problems_fini(&problems);
 	return good ? EXIT_OK : EXIT_USAGE;
+}
+
+static int command_upgrade_config(const struct command *command, int argc, char **argv)
+{
+	const char *given[GIVEN_COUNT];
+	int bad = read_options(command, argc, argv, GIVEN_WRITE, given);
+	if (bad)
+		return bad;
+	if (!given[GIVEN_CONFIG])
+		return usage_error(command, missing_config, NULL);
+	return upgrade_config(given[GIVEN_CONFIG], given[GIVEN_WRITE]);
 }
 
 static int command_audit(const struct command *command, int argc, char **argv)
@@ -189,6 +202,19 @@ static const struct command commands[] = {
                 "expected.\n"
                 "Exit status: 0 good, 2 not.\n",
                 command_check},
+        {"upgrade-config", "--config FILE [--write]",
+                "Shows a configuration in its present spelling as a diff.",
+                "Older spellings stay good; whatever else the file holds stays as it is, comments "
+                "too. With\n"
+                "--write the file is replaced, whole or not at all. Neither certificates nor names "
+                "are looked for.\n"
+                "The diff, which patch takes, has lines of the file as they are, with any "
+                "password in them.\n"
+                "Exit status: 0 nothing to rewrite, or written; 3 something to rewrite; 1 it could "
+                "not be written;\n"
+                "2 bad usage or configuration, or what cannot be rewritten, listed as `check` "
+                "does.\n",
+                command_upgrade_config},
         {"audit", "verify FILE...", "Checks the hash chain of audit files, in the order given.",
                 "Names the first broken line. Exit status: 0 intact, 3 broken.\n", command_audit},
         {"pki", "DIR",
@@ -205,7 +231,7 @@ static int main_help(FILE *out, int status)
 	      "COMMAND ...\n\n",
 	        out);
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-8s %-37s %s\n", commands[i].name, commands[i].arguments,
+		fprintf(out, "  %-14s %-37s %s\n", commands[i].name, commands[i].arguments,
 		        commands[i].what);
 	fputs("\n`tollgate COMMAND --help` says more.\n", out);
 	return status;

@@ -169,12 +169,14 @@ static void a_name_stands_with_all_its_ipv4_addresses_or_else_its_ipv6_ones(void
 static void the_dump_names_the_name_and_not_its_addresses(void **state)
 {
 	(void)state;
-	static const char line[] =
-	        "endpoints: [\"both.test:80\", \"six.test:81\", \"10.0.0.9:82\"]";
+	static const char lines[] = "endpoints:\n"
+	                            "      - address: \"both.test:80\"\n        weight: 1\n"
+	                            "      - address: \"six.test:81\"\n        weight: 1\n"
+	                            "      - address: \"10.0.0.9:82\"\n        weight: 1\n";
 	struct config *config = assert_parses(STR(file), "/etc");
 	struct buffer out = {0};
 	config_dump(config, &out);
-	assert_non_null(memmem(buffer_data(&out), buffer_len(&out), line, strlen(line)));
+	assert_non_null(memmem(buffer_data(&out), buffer_len(&out), lines, strlen(lines)));
 	buffer_fini(&out);
 	config_free(config);
 }

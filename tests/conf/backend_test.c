@@ -5,6 +5,9 @@
 
 #define API(text) "[127.0.0.1:8080]\n", "[127.0.0.1:8080, 127.0.0.1:8081]\n    " text "\n"
 
+// In place of the endpoint of line 27, from column 16 on.
+#define ENDPOINTS(text) "[127.0.0.1:8080]\n", text "\n"
+
 static const struct malformed rows[] = {
         {"a weight for one of two", API("weights: [2]"), 28, 14, "backends[1].weights",
                 "has 1 elements beside 2 endpoints; expected one for each"},
@@ -16,6 +19,39 @@ static const struct malformed rows[] = {
                 "found '0', expected a whole number from 1 to 1000"},
         {"too much weight", API("weights: [1, 1001]"), 28, 18, "backends[1].weights[1]",
                 "found '1001', expected a whole number from 1 to 1000"},
+        {"weights in both spellings",
+                ENDPOINTS("[127.0.0.1:1, {address: 127.0.0.1:2, weight: 2}]\n    weights: [1, 3]"),
+                28, 14, "backends[1].weights",
+                "stands beside endpoints[1].weight, in line 27; expected either weights or"},
+        {"no weight of its own", ENDPOINTS("[{address: 127.0.0.1:1, weight: 0}]"), 27, 48,
+                "backends[1].endpoints[0].weight",
+                "found '0', expected a whole number from 1 to 1000"},
+        {"too much weight of its own", ENDPOINTS("[{address: 127.0.0.1:1, weight: 1001}]"), 27, 48,
+                "backends[1].endpoints[0].weight", "found '1001', expected a whole number"},
+        {"equal weights of their own",
+                ENDPOINTS("\n      - {address: 127.0.0.1:1, weight: 2}\n"
+                          "      - {weight: 2, address: 127.0.0.1:2}"),
+                28, 40, "backends[1].endpoints[0].weight", "can have no effect: all are equal"},
+        {"a weight of nobody", ENDPOINTS("[{weight: 2}, 127.0.0.1:1]"), 27, 17,
+                "backends[1].endpoints[0].address",
+                "is missing; expected an address such as 127.0.0.1:50051"},
+        {"a misspelt weight", ENDPOINTS("[{address: 127.0.0.1:1, wieght: 2}, 127.0.0.1:2]"), 27, 40,
+                "backends[1].endpoints[0].wieght", "is no key here; did you mean weight?"},
+        {"an endpoint that is a list", ENDPOINTS("[[127.0.0.1:1]]"), 27, 17,
+                "backends[1].endpoints[0]",
+                "found a list, expected an address such as 127.0.0.1:50051, [::1]:50051, "
+                "localhost:50051 or unix:/path, or a mapping with the keys address and weight"},
+        {"endpoints that are no list", ENDPOINTS("127.0.0.1:1"), 27, 16, "backends[1].endpoints",
+                "found '127.0.0.1:1', expected a list, each element an address such as"},
+        {"an endpoint that is nothing", ENDPOINTS("[~]"), 27, 17, "backends[1].endpoints[0]",
+                "found nothing, expected an address such as"},
+        {"a tagged endpoint", ENDPOINTS("[!!str 127.0.0.1:1]"), 27, 17, "backends[1].endpoints[0]",
+                "carries a YAML tag"},
+        {"an endpoint that stands twice, in both spellings",
+                ENDPOINTS("[127.0.0.1:1, {address: 127.0.0.1:1}]"), 27, 40,
+                "backends[1].endpoints[1]", "stands twice in the list, first in line 27"},
+        {"a mapping with an address that is none", ENDPOINTS("[{address: '127.0.0.1', weight: 2}]"),
+                27, 27, "backends[1].endpoints[0]", "which has no port from 1 to 65535", 2},
         {"an unknown way to balance", API("balance: random"), 28, 14, "backends[1].balance",
                 "found 'random', expected round_robin, least_requests or hash"},
         {"a hash of nothing", API("balance: hash"), 26, 5, "backends[1].hash_by",
@@ -89,6 +125,39 @@ static void every_address_of_a_name_has_its_weight(void **state)
 	assert_int_equal(api->weights[1], 3);
 	assert_int_equal(api->weights[2], 5);
 	config_free(config);
+}
+
+static void a_weight_is_the_same_in_either_spelling(void **state)
+{
+	(void)state;
+	static const char *const spellings[] = {
+	        "endpoints: [127.0.0.1:1, \"both.test:2\", \"unix:a\"]\n    weights: [3, 5, 1]\n",
+	        "weights: [3, 5, 1]\n    endpoints: [127.0.0.1:1, \"both.test:2\", \"unix:a\"]\n",
+	        "weights: [3, 5, 1]\n    endpoints: [{address: 127.0.0.1:1}, \"both.test:2\", "
+	        "\"unix:a\"]\n",
+	        "endpoints: [{address: 127.0.0.1:1, weight: 3}, {weight: 5, address: "
+	        "\"both.test:2\"}, \"unix:a\"]\n",
+	        "endpoints:\n    - address: 127.0.0.1:1\n      weight: 3\n"
+	        "    - {address: \"both.test:2\", weight: 5}\n    - {address: \"unix:a\"}\n",
+	};
+	struct buffer first = {0};
+	for (size_t i = 0; i < ARRAY_LEN(spellings); i++) {
+		char text[240];
+		struct buffer dump = {0};
+		snprintf(text, sizeof(text), "    %s", spellings[i]);
+		struct config *config = parse(text);
+		const struct config_backend *api = &config->backends[1];
+		static const uint32_t weights[] = {3, 5, 5, 1};
+		assert_int_equal(api->endpoint_count, ARRAY_LEN(weights));
+		assert_memory_equal(api->weights, weights, sizeof(weights));
+		config_dump(config, &dump);
+		if (i == 0)
+			buffer_append_str(&first, buffer_str(&dump));
+		assert_true(str_eq(buffer_str(&first), buffer_str(&dump)));
+		config_free(config);
+		buffer_fini(&dump);
+	}
+	buffer_fini(&first);
 }
 
 static void callers_are_told_apart_by_what_hash_by_says(void **state)
@@ -171,8 +240,10 @@ static void the_dump_says_the_same(void **state)
 	struct buffer dump = {0};
 	config_dump(config, &dump);
 	buffer_append(&dump, "", 1);
-	static const char *const lines[] = {"    weights: [1, 10, 1]\n", "    balance: hash\n",
-	        "    hash_by: \"header:x-user\"\n",
+	static const char *const lines[] = {
+	        "    endpoints:\n      - address: \"127.0.0.1:1\"\n        weight: 1\n"
+	        "      - address: \"127.0.0.1:2\"\n        weight: 10\n",
+	        "    balance: hash\n", "    hash_by: \"header:x-user\"\n",
 	        "    ejection:\n      failures: 7\n      base: 1m\n      most: 50\n"};
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
 		assert_non_null(strstr(buffer_data(&dump), lines[i]));
@@ -187,6 +258,7 @@ int main(void)
 	        cmocka_unit_test(every_mistake_is_told),
 	        cmocka_unit_test(endpoints_go_round_robin_and_weigh_the_same_unless_told),
 	        cmocka_unit_test(every_address_of_a_name_has_its_weight),
+	        cmocka_unit_test(a_weight_is_the_same_in_either_spelling),
 	        cmocka_unit_test(callers_are_told_apart_by_what_hash_by_says),
 	        cmocka_unit_test(ejection_is_off_unless_given_and_then_at_its_defaults),
 	        cmocka_unit_test(one_name_may_have_ejection_however_many_addresses_it_has),

@@ -167,7 +167,7 @@ static void a_name_gets_other_addresses_wherever_it_stands(void **state)
 	                        "10.1.0.2:82*4 10.1.0.3:82*4");
 	assert_text(third->backends[0].endpoints[2].text, "a.test:81");
 	assert_int_equal(third->backends[0].endpoints[2].mark.line,
-	        third->backends[0].endpoint_names.items[2].mark.line);
+	        third->backends[0].names[2].address.mark.line);
 	assert_dump_reads_back(third);
 	config_free(third);
 }

@@ -121,6 +121,22 @@ static void secrets_stay_out_of_the_dump(void **state)
 	config_free(config);
 }
 
+// The dump has neither, but who rewrites a file must not change it.
+static void a_secret_makes_a_difference(void **state)
+{
+	(void)state;
+	char *other = strdup(file);
+	memcpy(strstr(other, "hunter2"), "hunter3", strlen("hunter3"));
+	struct config *config = parse_odd(), *again = parse_odd();
+	struct config *changed = assert_parses(str_from(other), "/etc/tollgate");
+	assert_true(config_same(config, again));
+	assert_false(config_same(config, changed));
+	config_free(config);
+	config_free(again);
+	config_free(changed);
+	free(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -129,6 +145,7 @@ int main(void)
 	        cmocka_unit_test(the_dump_fills_in_what_is_in_force),
 	        cmocka_unit_test(a_limit_without_cost_is_dumped_without),
 	        cmocka_unit_test(secrets_stay_out_of_the_dump),
+	        cmocka_unit_test(a_secret_makes_a_difference),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,6 +78,19 @@ func TestEndpointsAreAskedByWeight(t *testing.T) {
 	}
 }
 
+func TestWeightsStandWithTheirEndpoints(t *testing.T) {
+	t.Parallel()
+	_, addresses := severalNamed(t, 3)
+	g := start(t, setup{workers: 1, routes: []string{route("path: /*", "backend: web")}, backends: []string{fmt.Sprintf(
+		"{name: web, endpoints: [%q, {address: %q, weight: 4}, {address: %q}]}", addresses[0], addresses[1], addresses[2])}})
+	counts := spread(t, g.client(t, "h1", common().web), 60)
+	for i, want := range []int{10, 40, 10} {
+		if counts[addresses[i]] != want {
+			t.Errorf("endpoint %d answered %d of 60, want %d", i, counts[addresses[i]], want)
+		}
+	}
+}
+
 // Requests that hang at one endpoint keep others away from it, with least_requests and not without.
 func TestBusyEndpointIsSpared(t *testing.T) {
 	t.Parallel()

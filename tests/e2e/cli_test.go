@@ -27,7 +27,7 @@ func TestVersionNamesTheLibraries(t *testing.T) {
 
 func TestHelpIsEverywhere(t *testing.T) {
 	t.Parallel()
-	for _, command := range [][]string{{}, {"run"}, {"check"}, {"audit"}, {"audit", "verify"}, {"pki"}, {"version"}} {
+	for _, command := range [][]string{{}, {"run"}, {"check"}, {"upgrade-config"}, {"audit"}, {"audit", "verify"}, {"pki"}, {"version"}} {
 		output, code := tollgate(t, append(command, "--help")...)
 		if code != 0 || !strings.Contains(strings.ToLower(output), "usage") {
 			t.Errorf("%q --help: exit %d, %q", command, code, output)
@@ -38,7 +38,8 @@ func TestHelpIsEverywhere(t *testing.T) {
 func TestBadUsageExitsWith2(t *testing.T) {
 	t.Parallel()
 	for _, arguments := range [][]string{{}, {"fly"}, {"run"}, {"run", "--config"}, {"run", "--confg", "x"},
-		{"run", "--config", "a", "b"}, {"check"}, {"check", "--config"}, {"check", "--nonsense"},
+		{"run", "--config", "a", "b"}, {"check"}, {"check", "--config"}, {"check", "--nonsense"}, {"check", "--config", "a", "--write"},
+		{"upgrade-config"}, {"upgrade-config", "--write"}, {"upgrade-config", "--config", "a", "--write", "--write"}, {"upgrade-config", "--config", "a", "--write=b"},
 		{"audit"}, {"audit", "bend"}, {"audit", "verify"}, {"pki"}, {"pki", "a", "b"}, {"version", "x"}, {"--nonsense"}} {
 		output, code := tollgate(t, arguments...)
 		if code != 2 || output == "" {
@@ -49,7 +50,7 @@ func TestBadUsageExitsWith2(t *testing.T) {
 
 func TestMissingConfigExitsWith2(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"run", "check"} {
+	for _, command := range []string{"run", "check", "upgrade-config"} {
 		path := filepath.Join(t.TempDir(), "none.yaml")
 		output, code := tollgate(t, command, "--config", path)
 		if code != 2 || !strings.Contains(output, path) {
