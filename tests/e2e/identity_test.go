@@ -359,18 +359,6 @@ func TestPatternsMatchWholeSegments(t *testing.T) {
 	}
 }
 
-func TestConnectionIsDrainedWhenItsCertificateExpires(t *testing.T) {
-	t.Parallel()
-	g, _, _ := guarded(t, setup{})
-	w := g.wire(t, common().root.svid(webID, valid(-time.Hour, 3*time.Second)))
-	w.say("GET /hello HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
-	wantStatus(t, w.hear("GET"), http.StatusOK)
-	began := time.Now()
-	if !w.closed() || time.Since(began) > slow(10*time.Second) {
-		t.Errorf("connection lives on %v after its certificate expired", time.Since(began))
-	}
-}
-
 func TestHugeChainsAreSurvived(t *testing.T) {
 	t.Parallel()
 	g, users, web := guarded(t, setup{})
