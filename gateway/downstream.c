@@ -268,7 +268,7 @@ static void on_ended(struct link *link, enum link_end why)
 		struct str detail = STR("the client hung up during the handshake");
 		enum reason reason = REASON_tls_failed;
 		if (why == LINK_TLS_FAILED)
-			reason = tls_fault(link->tls, &detail);
+			reason = downstream_fault(downstream, &detail);
 		downstream_fail_handshake(downstream, reason, detail);
 		finish(downstream);
 		return;

@@ -83,5 +83,7 @@ const struct config_listener *downstream_config(const struct downstream *downstr
 void downstream_identify(struct downstream *downstream);
 // In the handshake of `alert` mode: may this peer pass? `owner` is the downstream.
 enum reason downstream_judge(void *owner, const struct tls_peer *presented);
+// Why a handshake failed, with the words for the record.
+enum reason downstream_fault(const struct downstream *downstream, struct str *detail);
 
 #endif

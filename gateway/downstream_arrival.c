@@ -59,13 +59,15 @@ bool downstream_over_ceiling(struct downstream *downstream, size_t count)
 // The header is whole: from here on it is the client who is met.
 static void meet_client(struct downstream *downstream, const struct proxy_header *header)
 {
+	struct sockaddr_storage client = header->client;
 	downstream->link.prefaced = false;
 	if (!header->told) {
 		downstream->probe_bytes = header->len;
 		return;
 	}
 	snprintf(downstream->proxy, sizeof(downstream->proxy), "%s", downstream->address);
-	set_address(downstream, &header->client);
+	socket_unmap(&client);
+	set_address(downstream, &client);
 	if (downstream->standing == REASON_NONE && over_ceiling_of_address(downstream))
 		downstream_close(downstream);
 }

@@ -12,10 +12,11 @@ static void set_timer(struct downstream *downstream, int64_t after_ns)
 
 static void wait_for_end(struct downstream *downstream)
 {
-	int64_t left_s = downstream->ends_s - clock_wall_ns() / NS_PER_S;
-	if (left_s > EXPIRY_CHECK_S)
-		left_s = EXPIRY_CHECK_S;
-	set_timer(downstream, left_s > 0 ? (left_s + 1) * (int64_t)NS_PER_S : 0);
+	int64_t now_ns = clock_wall_ns();
+	int64_t left_ns = EXPIRY_CHECK_S * (int64_t)NS_PER_S;
+	if (downstream->ends_s - now_ns / NS_PER_S <= EXPIRY_CHECK_S)
+		left_ns = downstream->ends_s * (int64_t)NS_PER_S - now_ns;
+	set_timer(downstream, left_ns > 0 ? left_ns : 0);
 }
 
 // A client that does not answer the first GOAWAY gets the last one; calls without end are cut in
@@ -23,7 +24,7 @@ static void wait_for_end(struct downstream *downstream)
 static void expire(struct downstream *downstream)
 {
 	int64_t drain_ns = downstream->snapshot->config->drain_timeout_ns;
-	int64_t since_ns = clock_wall_ns() - (downstream->ends_s + 1) * (int64_t)NS_PER_S;
+	int64_t since_ns = clock_wall_ns() - downstream->ends_s * (int64_t)NS_PER_S;
 	bool told = downstream->codec->shutting_down;
 	if (told && since_ns >= drain_ns) {
 		downstream_close(downstream);
@@ -38,7 +39,7 @@ static void expire(struct downstream *downstream)
 void downstream_on_expiry(struct timer *timer)
 {
 	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, expiry);
-	if (downstream->ends_s >= clock_wall_ns() / NS_PER_S)
+	if (downstream->ends_s > clock_wall_ns() / NS_PER_S)
 		wait_for_end(downstream);
 	else
 		expire(downstream);
@@ -56,6 +57,6 @@ void downstream_drain(struct downstream *downstream)
 	downstream->draining = true;
 	if (!downstream->codec || known)
 		return;  // the handshake has its deadline
-	downstream->ends_s = clock_wall_ns() / NS_PER_S - 1;
+	downstream->ends_s = clock_wall_ns() / NS_PER_S;
 	expire(downstream);
 }

@@ -95,3 +95,12 @@ enum reason downstream_judge(void *owner, const struct tls_peer *presented)
 	        &downstream->identity_arena, &downstream->identity);
 	return downstream->identity.reason;
 }
+
+// The session knows that the judge refused, and only the judge for want of what.
+enum reason downstream_fault(const struct downstream *downstream, struct str *detail)
+{
+	enum reason reason = tls_fault(downstream->link.tls, detail);
+	if (reason == downstream->identity.reason)
+		*detail = downstream->identity.detail;
+	return reason;
+}

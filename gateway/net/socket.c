@@ -3,6 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
+void socket_unmap(struct sockaddr_storage *address)
+{
+	enum { MAPPED_AT = 12 };
+	const struct sockaddr_in6 six = *(const struct sockaddr_in6 *)address;
+	struct sockaddr_in *four = (struct sockaddr_in *)address;
+	if (six.sin6_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six.sin6_addr))
+		return;
+	*four = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = six.sin6_port};
+	memcpy(&four->sin_addr, &six.sin6_addr.s6_addr[MAPPED_AT], sizeof(four->sin_addr));
+}
+
 void socket_peer(const uv_handle_t *handle, struct sockaddr_storage *peer)
 {
 	int len = sizeof(*peer);
@@ -11,6 +22,7 @@ void socket_peer(const uv_handle_t *handle, struct sockaddr_storage *peer)
 		peer->ss_family = AF_UNIX;
 	else if (uv_tcp_getpeername((const uv_tcp_t *)handle, (struct sockaddr *)peer, &len) < 0)
 		peer->ss_family = AF_UNSPEC;
+	socket_unmap(peer);
 }
 
 void socket_own(const uv_handle_t *handle, struct sockaddr_storage *own)

@@ -8,7 +8,10 @@
 
 enum { SOCKET_ADDRESS_SIZE = 64 };
 
-// Who is at the other end; AF_UNSPEC where nobody can say any more.
+// A socket of both families has clients of IPv4 at addresses of IPv6 (RFC 4291, 2.5.5.2): makes the
+// address the one under which everybody else knows them.
+void socket_unmap(struct sockaddr_storage *address);
+// Who is at the other end, unmapped; AF_UNSPEC where nobody can say any more.
 void socket_peer(const uv_handle_t *handle, struct sockaddr_storage *peer);
 // And at this one.
 void socket_own(const uv_handle_t *handle, struct sockaddr_storage *own);

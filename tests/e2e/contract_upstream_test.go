@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -160,6 +164,26 @@ func TestTraceAndRequestIdsAreSetOrExtended(t *testing.T) {
 		if got := strings.Join(seen["X-Forwarded-For"], "|"); got != want {
 			t.Errorf("%q became %q", given, got)
 		}
+	}
+}
+
+// A socket of both families has IPv4 clients as ::ffff:127.0.0.1; whoever reads of them knows them by the address they have.
+func TestIPv4ClientsAreToldByTheirAddressOnASocketOfBothFamilies(t *testing.T) {
+	t.Parallel()
+	port, web := freePort(t), httpBackend(t)
+	g := start(t, setup{socket: fmt.Sprintf("[::]:%d", port), top: []string{accessLog}, routes: []string{route("path: /*", "backend: web")},
+		backends: []string{http1("web", web.Address)}})
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		g.address = net.JoinHostPort(host, strconv.Itoa(port))
+		got := g.client(t, "h1", common().web).get("/" + host).echo(t).Headers.Get("X-Forwarded-For")
+		if got != host {
+			t.Errorf("X-Forwarded-For %q, want %q", got, host)
+		}
+		if client := g.accessOf(t, "/"+host).text("client"); !strings.HasPrefix(client, net.JoinHostPort(host, "")) {
+			t.Errorf("access line: client %q, want %s", client, host)
+		}
+		refused := g.try(t, tls.VersionTLS13, "h1", nil)
+		g.recordOf(t, host, refused) // by the address that the client has of itself
 	}
 }
 

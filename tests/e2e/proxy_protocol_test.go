@@ -92,6 +92,7 @@ func TestClientIsWhoTheBalancerSays(t *testing.T) {
 		"version 1, UNKNOWN with more": {"PROXY UNKNOWN ffff:f...f:ffff ffff 65535 65535\r\n", "127.0.0.1"},
 		"version 2, TCP4":              {proxied(0x21, 0x11, addresses4("192.0.2.7")), "192.0.2.7"},
 		"version 2, TCP6":              {proxied(0x21, 0x21, addresses6("2001:db8::7")), "2001:db8::7"},
+		"version 2, TCP6 of IPv4":      {proxied(0x21, 0x21, addresses6("::ffff:192.0.2.7")), "192.0.2.7"},
 		"version 2, extensions":        {proxied(0x21, 0x11, tlvs), "192.0.2.7"},
 		"version 2, LOCAL":             {proxied(0x20, 0x00, nil), "127.0.0.1"},
 		"version 2, LOCAL with more":   {proxied(0x20, 0x11, addresses4("192.0.2.7")), "127.0.0.1"},

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
@@ -228,5 +230,56 @@ func TestBrokenRecordInTheMiddleEndsTheConnection(t *testing.T) {
 		if _, err := io.ReadAll(conn); isTimeout(err) {
 			t.Errorf("%s: connection stays open", tls.VersionName(version))
 		}
+	}
+}
+
+func TestConnectionIsDrainedWhenItsCertificateExpires(t *testing.T) {
+	t.Parallel()
+	g, _, _ := guarded(t, setup{})
+	w := g.wire(t, common().root.svid(webID, valid(-time.Hour, 3*time.Second)))
+	w.say("GET /hello HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+	wantStatus(t, w.hear("GET"), http.StatusOK)
+	began := time.Now()
+	if !w.closed() || time.Since(began) > slow(10*time.Second) {
+		t.Errorf("connection lives on %v after its certificate expired", time.Since(began))
+	}
+}
+
+// The second that not_after names is the first one in which the certificate is good no more, for newcomers and for those
+// who are there already.
+func TestDrainForAnExpiredCertificateBeginsAtNotAfter(t *testing.T) {
+	t.Parallel()
+	g, _, _ := guarded(t, setup{})
+	for protocol, row := range map[string]struct {
+		hello string
+		ends  func(*tls.Conn) error // returns when it has been told
+		at    time.Duration         // after not_after
+	}{
+		"http/1.1": {"", func(conn *tls.Conn) error {
+			_, err := io.Copy(io.Discard, conn)
+			return err
+		}, time.Second}, // the last call of idle clients
+		"h2": {http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00", func(conn *tls.Conn) error {
+			for framer := http2.NewFramer(io.Discard, conn); ; {
+				frame, err := framer.ReadFrame()
+				if _, ok := frame.(*http2.GoAwayFrame); ok || err != nil {
+					return err
+				}
+			}
+		}, 0},
+	} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			cert := common().root.svid(webID, valid(-time.Hour, 3*time.Second))
+			notAfter := leafOf(cert).NotAfter
+			conn := must(g.dialTLS(t, g.trusting(cert, protocol)))
+			_, _ = io.WriteString(conn, row.hello)
+			if err := row.ends(conn); err != nil {
+				t.Fatal(err)
+			}
+			if late := time.Since(notAfter) - row.at; late < -50*time.Millisecond || late > slow(700*time.Millisecond) {
+				t.Errorf("told %v late", late)
+			}
+		})
 	}
 }
