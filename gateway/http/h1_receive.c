@@ -77,7 +77,17 @@ static void request_begins(struct h1 *h1, struct str block)
 	h1->codec.events->head(stream, end);
 }
 
-static void answer_begins(struct h1 *h1, struct str block)
+// Two answers, or a body longer than its length: which of it is the answer nobody can know. A line
+// end behind a body, and a body where there can be none, are merely careless: they only cost the
+// connection.
+static bool contradicts(const struct h1 *h1, struct str rest, bool had_body)
+{
+	if (h1->codec.server || !rest.len)
+		return false;
+	return had_body ? *rest.at != '\r' && *rest.at != '\n' : str_starts(rest, STR("HTTP/"));
+}
+
+static void answer_begins(struct h1 *h1, struct str block, struct str rest)
 {
 	struct h1_limits limits = {h1->codec.limits.header_bytes, h1->codec.limits.header_fields};
 	struct h1_head parsed;
@@ -107,6 +117,10 @@ static void answer_begins(struct h1 *h1, struct str block)
 			h1_fail_stream(h1, ABORT_BROKEN);
 		else
 			h1->codec.events->head(stream, false);
+		return;
+	}
+	if (parsed.framing == H1_NO_BODY && contradicts(h1, rest, false)) {
+		h1_fail_stream(h1, ABORT_BROKEN);
 		return;
 	}
 	if (h1->upgrading) {  // declined: the request was whole without a body
@@ -159,7 +173,7 @@ static void receive_head(struct h1 *h1, struct str *bytes)
 		if (h1->codec.server)
 			request_begins(h1, block);
 		else
-			answer_begins(h1, block);
+			answer_begins(h1, block, *bytes);
 	} else if (bytes->len > most) {
 		fault(h1, REASON_request_too_large, 431, "the head is too large");
 	}
@@ -187,6 +201,10 @@ static void receive_trailers(struct h1 *h1, struct str *bytes)
 		return;
 	}
 	*bytes = str_skip(*bytes, len);
+	if (contradicts(h1, *bytes, true)) {
+		h1_fail_stream(h1, ABORT_BROKEN);
+		return;
+	}
 	bool wanted = h1->receive == H1_RECEIVE_BODY;
 	h1_body_trailers_end(&h1->body);
 	message_received(h1, &trailers, wanted);
@@ -199,6 +217,10 @@ static void receive_body(struct h1 *h1, struct str *bytes)
 	bool wanted = h1->receive == H1_RECEIVE_BODY;
 	h1->awaits_continue = false;  // it did not wait
 	h1_body_next(&h1->body, bytes, &data);
+	if (h1->body.state == H1_BODY_WHOLE && contradicts(h1, *bytes, true)) {
+		h1_fail_stream(h1, ABORT_BROKEN);
+		return;
+	}
 	if (data.len && wanted && h1->stream->user) {
 		h1->held += data.len;
 		h1->codec.events->data(h1->stream, data);

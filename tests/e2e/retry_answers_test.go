@@ -162,10 +162,6 @@ var dropped = map[string]func(p *backend.Peer) bool{
 		p.Say("HTTP/1.1 503 No\r\nContent-Length: 1000\r\n\r\npoison")
 		return false
 	},
-	"twice": func(p *backend.Peer) bool {
-		p.Say("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n%s", poison)
-		return true
-	},
 	"hinted": func(p *backend.Peer) bool {
 		p.Say("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 503 No\r\nContent-Length: 6\r\n\r\npoison")
 		return true

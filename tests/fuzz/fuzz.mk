@@ -16,7 +16,7 @@ FUZZ_TARGETS ?= $(FUZZ_ALL)
 FUZZ_PROGRAMS := $(FUZZ_ALL:%=$(FUZZ_OUT)/%)
 FUZZ_ARCHIVE := $(FUZZ_OUT)/libtollgate.a
 # All that a worker is made of; each program takes of it what it needs.
-FUZZ_SOURCES := $(filter-out gateway/main.c gateway/gateway.c gateway/version.c gateway/status.c gateway/status_report.c \
+FUZZ_SOURCES := $(filter-out gateway/main.c gateway/gateway.c gateway/status.c gateway/status_report.c \
 	$(wildcard gateway/admin*.c),$(foreach folder,$(FOLDERS),$(wildcard $(folder)/*.c)))
 FUZZ_OBJECTS := $(patsubst %.c,$(FUZZ_OUT)/%.o,$(FUZZ_SOURCES)) \
 	$(patsubst /usr/share/llhttp/%.c,$(FUZZ_OUT)/llhttp/%.o,$(LLHTTP_SOURCES))
@@ -55,6 +55,8 @@ $(FUZZ_OUT)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) -I/usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1 $(FUZZ_FLAGS) -w -fsanitize=fuzzer-no-link,$(FUZZ_SANITIZE) \
 		-c -o $@ $<
+
+$(FUZZ_OUT)/gateway/version.o: CPPFLAGS += -DTOLLGATE_VERSION='"fuzz"'
 
 # The embedded default is read by the assembler, where -MMD cannot see it.
 $(FUZZ_OUT)/conf/default.o: conf/default.yaml

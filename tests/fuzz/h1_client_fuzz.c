@@ -1,5 +1,6 @@
 // The HTTP/1.1 codec as a client: whatever a backend says, an answer is told whole only if it was,
-// and the same however the bytes are cut.
+// and the same however the bytes are cut; but where more comes with an answer than it is, it is
+// broken, and where the more comes later, it was whole.
 //   choices \n bytes of the backend, "\n~~\n" between what it says after one request and the next
 #include "tests/fuzz/peer.h"
 
@@ -89,13 +90,44 @@ static void outcome_fini(struct outcome *outcome)
 	buffer_fini(&outcome->out);
 }
 
+// What is behind the lines that both have.
+static struct str rest_of(const struct buffer *log, const struct buffer *beside)
+{
+	struct str rest = buffer_str(log), other = buffer_str(beside);
+	while (rest.len && other.len) {
+		const char *end = str_find_byte(rest, '\n');
+		struct str line = str_of(rest.at, end ? (size_t)(end - rest.at) + 1 : rest.len);
+		if (!str_starts(other, line))
+			break;
+		rest = str_skip(rest, line.len);
+		other = str_skip(other, line.len);
+	}
+	return rest;
+}
+
+static bool has(struct str log, const char *event)
+{
+	return log.len && memmem(log.at, log.len, event, strlen(event)) != NULL;
+}
+
+// It differs by an answer that was broken; more of its body may have been told before.
+static bool doubtful(const struct outcome *whole, const struct outcome *other)
+{
+	char broken[16];
+	struct str rest = rest_of(&whole->log, &other->log);
+	snprintf(broken, sizeof(broken), " aborted %d\n", ABORT_BROKEN);
+	return whole->finished && has(rest, broken) && !has(rest, " head ") && !has(rest, " end\n");
+}
+
 static void compare(const struct plan *plan, const struct outcome *whole, enum cut cut)
 {
 	struct outcome other = {0};
 	run(plan, cut, &other);
-	check_same("events", buffer_str(&whole->log), buffer_str(&other.log));
-	check_same("requests", buffer_str(&whole->out), buffer_str(&other.out));
-	CHECK(whole->finished == other.finished);
+	if (!doubtful(whole, &other)) {
+		check_same("events", buffer_str(&whole->log), buffer_str(&other.log));
+		check_same("requests", buffer_str(&whole->out), buffer_str(&other.out));
+		CHECK(whole->finished == other.finished);
+	}
 	outcome_fini(&other);
 }
 

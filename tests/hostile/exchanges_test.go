@@ -35,8 +35,10 @@ func TestPooledConnectionsAreNotPoisoned(t *testing.T) {
 			for _, protocol := range []string{"h1", "h2"} {
 				client := g.Client(t, protocol)
 				for range 10 {
-					if got := harness.Get(client, "/first"); got.Body != "good\n" {
-						t.Fatalf("first: %+v", got)
+					// Where it came with the answer, there was none that could be told from it.
+					first := harness.Get(client, "/first")
+					if doubtful := strings.Trim(extra, "\r\n") != ""; first.Body != "good\n" && !(doubtful && first.Err != nil) {
+						t.Fatalf("first: %+v", first)
 					}
 					<-said
 					for _, method := range []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS"} {

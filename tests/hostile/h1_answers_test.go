@@ -65,9 +65,9 @@ func brokenBodies() (odd []oddity) {
 	return append(odd, oddity{"33 interim answers", strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 33) + ok + "Content-Length: 5\r\n\r\nbogus", ""},
 		oddity{"interim with a length", "HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + ok + "\r\n", ""},
 		oddity{"204 with a coding", "HTTP/1.1 204 None\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbogus\r\n0\r\n\r\n", ""},
-		oddity{"answer after the answer", ok + "Content-Length: 4\r\n\r\nmine" + ok + "Content-Length: 6\r\n\r\nstolen", "mine"},
-		oddity{"bytes after the answer", ok + "Content-Length: 4\r\n\r\nmine\r\n", "mine"},
-		oddity{"chunked and an answer after", ok + "Transfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n" + ok + "\r\n", "mine"},
+		oddity{"answer after the answer", ok + "Content-Length: 4\r\n\r\nmine" + ok + "Content-Length: 6\r\n\r\nstolen", ""},
+		oddity{"line end after the answer", ok + "Content-Length: 4\r\n\r\nmine\r\n", "mine"},
+		oddity{"chunked and an answer after", ok + "Transfer-Encoding: chunked\r\n\r\n4\r\nmine\r\n0\r\n\r\n" + ok + "\r\n", ""},
 		oddity{"304 and a body", "HTTP/1.1 304 Not Modified\r\n\r\nstolen", "304"},
 		oddity{"204 and a body", "HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\nstolen", "204"},
 		oddity{"good", ok + "Content-Length: 4\r\n\r\nmine", "mine"})

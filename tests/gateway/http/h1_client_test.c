@@ -105,11 +105,15 @@ static void an_answer_begun_before_its_request_is_not_taken(void **state)
 	side_close(&side);
 }
 
+// What comes with the answer makes it doubtful; what comes later cannot any more.
 static void a_second_answer_is_for_nobody(void **state)
 {
 	(void)state;
-	static const char *const second[] = {OK "Content-Length: 6\r\n\r\npoison", "x", "\r\n"};
-	for (size_t i = 0; i < ARRAY_LEN(second); i++)
+	static const struct {
+		const char *more;
+		bool contradicts;
+	} rows[] = {{OK "Content-Length: 6\r\n\r\npoison", true}, {"x", true}, {"\r\n", false}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		for (int at_once = 0; at_once < 2; at_once++)
 			for (int late = 0; late < 2; late++) {
 				struct side side;
@@ -119,19 +123,52 @@ static void a_second_answer_is_for_nobody(void **state)
 				struct user *user = side_ask(&side, "GET", "/", -1, true);
 				side_settle(&side);
 				buffer_printf(&bytes, OK "Content-Length: 2\r\n\r\nok%s",
-				        at_once ? second[i] : "");
+				        at_once ? rows[i].more : "");
 				side_feed(&side, buffer_str(&bytes));
 				if (!at_once)
-					side_say(&side, second[i]);
+					side_say(&side, rows[i].more);
 				user_release(user);
 				side_settle(&side);
 				assert_string_equal(transcript(&side),
-				        "1 sent\n1 head 200 length=2\n1 data ok\n1 end\n");
+				        at_once && rows[i].contradicts
+				                ? "1 sent\n1 head 200 length=2\n1 aborted broken\n"
+				                : "1 sent\n1 head 200 length=2\n1 data ok\n1 "
+				                  "end\n");
 				assert_true(side.codec->finished);
 				assert_int_equal(side.codec->ops->room(side.codec), 0);
 				buffer_fini(&bytes);
 				side_close(&side);
 			}
+}
+
+static void an_answer_that_contradicts_itself_is_broken(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *method, *answer;
+		bool broken;
+	} rows[] = {
+	        {"GET", OK "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n" OK, true},
+	        {"GET", OK "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\nz", true},
+	        {"GET", OK "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n\r\n", false},
+	        {"GET", OK "Content-Length: 0\r\n\r\n" OK, true},
+	        {"GET", "HTTP/1.1 204 No Content\r\n\r\n" OK, true},
+	        {"GET", "HTTP/1.1 304 Not Modified\r\n\r\nok", false},
+	        {"HEAD", OK "Content-Length: 2\r\n\r\nok", false},
+	        {"HEAD", OK "Content-Length: 2\r\n\r\n" OK, true},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct side side;
+		side_open(&side, CLIENT | H1, HABIT_WATCH);
+		(void)side_ask(&side, rows[i].method, "/", -1, true);
+		side_settle(&side);
+		side_say(&side, rows[i].answer);
+		side_settle(&side);
+		bool broken = strstr(transcript(&side), "1 aborted broken\n") != NULL;
+		assert_int_equal(broken, rows[i].broken);
+		assert_true(side.codec->finished);
+		side_close(&side);
+	}
 }
 
 static void how_a_lost_connection_is_told(void **state)
@@ -335,6 +372,7 @@ int main(void)
 	        cmocka_unit_test(bytes_nobody_asked_for_end_an_idle_connection),
 	        cmocka_unit_test(an_answer_begun_before_its_request_is_not_taken),
 	        cmocka_unit_test(a_second_answer_is_for_nobody),
+	        cmocka_unit_test(an_answer_that_contradicts_itself_is_broken),
 	        cmocka_unit_test(how_a_lost_connection_is_told),
 	        cmocka_unit_test(an_early_answer_is_whole_but_the_connection_is_spent),
 	        cmocka_unit_test(an_early_answer_does_not_stop_the_request),
