@@ -33,9 +33,9 @@ void bucket_store_free(struct bucket_store *store);  // after every limit was le
 
 // The limit of that name (`edge/user.UserService/Login/rate_limits[0]`), made full if new. Where it
 // exists with other numbers the fill of its buckets is carried over in tokens, never refilled by
-// the change, and what was borrowed as time; at once for everybody who still holds the former
-// limit. One that becomes keyed or ceases to be is another limit and starts full. One reference
-// each call. `now_ns` is the clock the takers use.
+// the change, at once for everybody who still holds the former limit. One that becomes keyed or
+// ceases to be is another limit and starts full. One reference each call. `now_ns` is the clock the
+// takers use.
 MUST_USE struct bucket_limit *bucket_limit_get(struct bucket_store *store, struct str name,
         struct bucket_rate rate, bool keyed, uint64_t max_keys, int64_t now_ns);
 void bucket_limit_unref(struct bucket_limit *limit);

@@ -81,16 +81,17 @@ static uint64_t units_left(const struct gcra *gcra, uint64_t full_at, int64_t no
 	return debt < gcra->depth ? gcra->depth - debt : 0;
 }
 
-// What a debt beyond the whole bucket is under other numbers, rounded up: as much time, for those
-// who borrowed wait for their moments as they were told them, and whoever comes now comes after.
+// What a debt beyond the whole bucket is under other numbers, rounded up.
 static uint64_t units_owed(const struct gcra *from, uint64_t debt, const struct gcra *to)
 {
 	if (debt <= from->depth)
 		return 0;
-	const uint64_t room = depth_max - to->depth;
-	unsigned __int128 owed = (unsigned __int128)(debt - from->depth) * to->scale;
-	owed = (owed + from->scale - 1) / from->scale;
-	owed = (owed + FLAG_VALUES - 1) / FLAG_VALUES * FLAG_VALUES;
+	// Nobody could have borrowed for longer under these numbers.
+	const unsigned __int128 longest = (unsigned __int128)BUCKET_BORROW_S * NS_PER_S * to->scale;
+	const uint64_t most = depth_max - to->depth;
+	const uint64_t room = longest < most ? (uint64_t)longest : most;
+	unsigned __int128 owed = (unsigned __int128)(debt - from->depth) * to->step / from->step;
+	owed = (owed / FLAG_VALUES + 1) * FLAG_VALUES;
 	return owed < room ? (uint64_t)owed : room;
 }
 

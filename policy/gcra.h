@@ -54,8 +54,7 @@ MUST_USE uint64_t gcra_sweep(
         const struct gcra *gcra, uint64_t full_at, int64_t swept_ns, int64_t now_ns);
 
 // The bucket under other numbers with as many tokens as it has now, rounded down, at most the new
-// burst; what was borrowed is still owed, for the same time, as far as
-// that can be counted.
+// burst; what was borrowed is still owed, as far as can be counted.
 MUST_USE uint64_t gcra_convert(
         const struct gcra *from, uint64_t full_at, const struct gcra *to, int64_t now_ns);
 

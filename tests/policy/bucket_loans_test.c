@@ -71,7 +71,8 @@ static void loans_are_counted_through_reloads(void **state)
 		        .play = borrow_through_reloads,
 		        .limits = {limit, keyed ? limit : NULL}};
 		uint64_t granted = play(&scene, workers);
-		// The burst and a minute of the highest rate, 3/s: a debt stays as long as it is.
+		// The burst and a minute of the highest rate, 3/s; carried over it is less, and
+		// never more.
 		assert_true(granted <= (keyed ? 5006 : 5000) + 180);
 		assert_true(granted >= 5000);
 		bucket_limit_unref(limit);
