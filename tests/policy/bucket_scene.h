@@ -24,6 +24,7 @@ struct scene {
 	_Atomic int64_t *clock_ns;
 	_Atomic unsigned waiting;
 	unsigned threads;
+	bool steady;  // of the numbers that change the rate is none
 	uint64_t calls;
 	void (*play)(struct worker *worker);
 };
@@ -65,7 +66,8 @@ static inline void change_numbers(const struct scene *scene)
 {
 	struct bucket_limit *held = NULL;
 	for (uint64_t i = 0; i < 200; i++) {
-		struct bucket_rate rate = {1 + i % 3, NS_PER_S, 5000 + i % 7};
+		uint64_t count = scene->steady ? 1 : 1 + i % 3;
+		struct bucket_rate rate = {count, NS_PER_S, 5000 + i % 7};
 		struct bucket_limit *next = bucket_limit_get(scene->store, STR("limit"), rate,
 		        scene->limits[1] != NULL, 10 + i % 5, NOW_S * second_ns);
 		bucket_limit_unref(held);
