@@ -72,6 +72,7 @@ struct config_flow_limit {
 	enum config_flow_direction direction;
 	enum config_excess on_excess;
 	struct config_split split;
+	bool shadow;  // what it would keep back is counted and recorded, and passes
 	struct config_mark mark;
 };
 
@@ -79,6 +80,7 @@ struct config_flow_limit {
 struct config_call_limit {
 	uint64_t calls;  // >= 1
 	struct config_split split;
+	bool shadow;  // what it would refuse is counted and recorded, and passes
 	struct config_mark mark;
 };
 

@@ -101,6 +101,11 @@ static const struct schema_key call_limit_keys[] = {
                 AT(config_call_limit, split.per_names), RANGE(1, PER_MAX),
                 DOC("One count for each combination of `identity`, `method`, `source_ip`, "
                     "`header:NAME`; without the key the route has one.")},
+        {"shadow", TYPE(type_flag), AT(config_call_limit, shadow), .fallback = "false",
+                DOC("A trial: a call over the limit passes, is counted as `would_refuse` and "
+                    "leaves an audit record of event `shadowed`. It is not among those that are "
+                    "under way then, as it would not be there; nor is a call that anything else "
+                    "refuses.")},
         {"max_keys", TYPE(type_count), AT(config_call_limit, split.max_keys), RANGE(1, 10000000),
                 .fallback = "10000", .shown = shown_call_split,
                 DOC("Callers counted with `per` at once; beyond them newcomers share one count.")},
@@ -139,6 +144,12 @@ static const struct schema_key flow_limit_keys[] = {
                 AT(config_flow_limit, split.per_names), RANGE(1, PER_MAX),
                 DOC("One bucket for each combination of `identity`, `method`, `source_ip`, "
                     "`header:NAME`; without the key the route has one.")},
+        {"shadow", TYPE(type_flag), AT(config_flow_limit, shadow), .fallback = "false",
+                DOC("A trial: what the limit would keep back passes at once and takes no tokens, "
+                    "is counted as `would_pause` or `would_refuse`, as `on_excess` says, and the "
+                    "first of a call leaves an audit record of event `shadowed`. A call that "
+                    "would have ended there takes no more tokens. What another limit keeps back "
+                    "as long, or refuses, is not counted.")},
         {"max_keys", TYPE(type_count), AT(config_flow_limit, split.max_keys), RANGE(1, 10000000),
                 .fallback = "10000", .shown = shown_flow_split,
                 DOC("Buckets kept with `per`; beyond them newcomers share one.")},

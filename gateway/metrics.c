@@ -249,6 +249,12 @@ void metrics_limit_decision(struct metrics *metrics, const char *route, const ch
 	        &(struct key){METRIC_rate_limit_decisions_total, {route, limit, words[decision]}});
 }
 
+void metrics_call_limit(
+        struct metrics *metrics, const char *route, const char *limit, const char *event)
+{
+	count(metrics, &(struct key){METRIC_call_limit_events_total, {route, limit, event}});
+}
+
 void metrics_flow(struct metrics *metrics, const char *route, const char *limit, const char *event)
 {
 	count(metrics, &(struct key){METRIC_flow_limit_events_total, {route, limit, event}});

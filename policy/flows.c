@@ -46,6 +46,9 @@ static struct str describe(const struct config_flow_limit *limit, struct arena *
 	}
 	buffer_append_str(&text, of_direction(limit));
 	limits_describe_split(&limit->split, &text);
+	if (limit->shadow)
+		buffer_append_str(&text, limit->on_excess == EXCESS_PAUSE ? STR(": would pause")
+		                                                          : STR(": would refuse"));
 	struct str described = arena_str(arena, buffer_str(&text));
 	buffer_fini(&text);
 	return described;
@@ -57,8 +60,8 @@ static bool comes_first(
         const struct config_flow_limit *other, const struct config_flow_limit *limit)
 {
 	bool queues = other->on_excess == EXCESS_PAUSE && limit->on_excess == EXCESS_REJECT;
-	return is_known(other) && !queues && other->direction == limit->direction &&
-	       !other->bytes.count == !limit->bytes.count &&
+	return is_known(other) && !other->shadow && !queues &&
+	       other->direction == limit->direction && !other->bytes.count == !limit->bytes.count &&
 	       limits_split_within(&other->split, &limit->split) && other->burst <= limit->burst &&
 	       limits_rate_within(rate_of(other), rate_of(limit));
 }
@@ -99,6 +102,7 @@ void flows_compile(
 		compiled->rule = arena_printf(arena, "flow_limits[%zu]", i);
 		compiled->detail = describe(limit, arena);
 		compiled->piece = piece_of(limit);
+		route->shadow_count += limit->shadow;
 		struct str place = arena_printf(
 		        arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(compiled->rule));
 		if (!bucket_rate_valid(twice))
@@ -154,10 +158,11 @@ void flows_assess(const struct route *route, const struct limit_facts *facts, st
 	}
 }
 
-static bool concerns(
-        const struct policy_flow *flow, enum config_flow_direction direction, bool messages)
+static bool concerns(const struct policy_flow *flow, bool shadow,
+        enum config_flow_direction direction, bool messages)
 {
-	return flow->config->direction == direction && !flow->config->bytes.count == messages;
+	return flow->config->direction == direction && !flow->config->bytes.count == messages &&
+	       flow->config->shadow == shadow;
 }
 
 // All that reject, or none.
@@ -168,7 +173,7 @@ static int64_t take(const struct policy_decision *decision, enum config_flow_dir
 	size_t flows[CONFIG_FLOW_LIMITS_MAX], claim_count = 0, refused;
 	for (size_t i = 0; i < decision->flow_count; i++) {
 		const struct policy_flow *flow = &decision->flows[i];
-		if (!concerns(flow, direction, messages) ||
+		if (!concerns(flow, false, direction, messages) ||
 		        flow->config->on_excess != EXCESS_REJECT)
 			continue;
 		flows[claim_count] = i;
@@ -180,7 +185,8 @@ static int64_t take(const struct policy_decision *decision, enum config_flow_dir
 	return wait_ns;
 }
 
-struct policy_passage policy_pass(const struct policy_decision *decision,
+// By limits that are no mere trial.
+static struct policy_passage pass(const struct policy_decision *decision,
         enum config_flow_direction direction, bool messages, uint64_t count, int64_t left_ns,
         int64_t now_ns)
 {
@@ -195,7 +201,8 @@ struct policy_passage policy_pass(const struct policy_decision *decision,
 	}
 	for (size_t i = 0; i < decision->flow_count; i++) {
 		const struct policy_flow *flow = &decision->flows[i];
-		if (!concerns(flow, direction, messages) || flow->config->on_excess != EXCESS_PAUSE)
+		if (!concerns(flow, false, direction, messages) ||
+		        flow->config->on_excess != EXCESS_PAUSE)
 			continue;
 		struct bucket_claim claim = flow->claim;
 		claim.tokens = count;
@@ -210,5 +217,65 @@ struct policy_passage policy_pass(const struct policy_decision *decision,
 			passage.by = i;
 		}
 	}
+	return passage;
+}
+
+// In pieces as it would pay in force, up to the first that exceeds.
+static int64_t excess_ns(const struct policy_flow *flow, uint64_t count, int64_t now_ns)
+{
+	struct bucket_claim claim = flow->claim;
+	size_t refused_by;
+	int64_t wait_ns = 0;
+	for (; count && !wait_ns; count -= claim.tokens) {
+		claim.tokens = flow->piece && flow->piece < count ? flow->piece : count;
+		wait_ns = bucket_take_all(&claim, 1, now_ns, &refused_by);
+	}
+	return wait_ns;
+}
+
+static void cast_shadow(struct policy_decision *decision, size_t index, int64_t wait_ns)
+{
+	struct policy_flow *flow = &decision->flows[index];
+	if (flow->exceeded)
+		return;
+	flow->exceeded = true;
+	decision->shadows[decision->shadow_count++] = (struct policy_shadow){
+	        .kind = POLICY_FLOW_LIMIT,
+	        .limit_index = index,
+	        .reason = REASON_rate_limited,
+	        .rule = flow->rule,
+	        .detail = flow->detail,
+	        .wait_ns = wait_ns,
+	};
+}
+
+// Of what passes, after so long. A call that a shadow would have ended is none of its any more: it
+// would not be there to take tokens.
+static uint32_t cast_shadows(struct policy_decision *decision, enum config_flow_direction direction,
+        bool messages, uint64_t count, int64_t paused_ns, int64_t now_ns)
+{
+	uint32_t exceeded = 0;
+	for (size_t i = 0; i < decision->flow_count; i++) {
+		const struct policy_flow *flow = &decision->flows[i];
+		bool rejects = flow->config->on_excess == EXCESS_REJECT;
+		if (!concerns(flow, true, direction, messages) || (rejects && flow->exceeded))
+			continue;
+		int64_t wait_ns = excess_ns(flow, count, now_ns);
+		if (wait_ns <= (rejects ? 0 : paused_ns))
+			continue;
+		exceeded |= UINT32_C(1) << i;
+		cast_shadow(decision, i, wait_ns);
+	}
+	return exceeded;
+}
+
+struct policy_passage policy_pass(struct policy_decision *decision,
+        enum config_flow_direction direction, bool messages, uint64_t count, int64_t left_ns,
+        int64_t now_ns)
+{
+	struct policy_passage passage = pass(decision, direction, messages, count, left_ns, now_ns);
+	if (decision->shadows && !passage.refused && !passage.too_late)
+		passage.exceeded = cast_shadows(
+		        decision, direction, messages, count, passage.wait_ns, now_ns);
 	return passage;
 }

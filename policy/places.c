@@ -12,12 +12,13 @@ static struct str describe(const struct config_call_limit *limit, struct arena *
 }
 
 // Whether of two limits the first leaves nothing for the second to refuse; of equal ones the one
-// that stands first does.
+// that stands first does, or that is no mere trial.
 static bool comes_first(const struct config_call_limit *one, const struct config_call_limit *other)
 {
-	if (one->calls > other->calls || !limits_split_within(&one->split, &other->split))
+	if (one->shadow || one->calls > other->calls ||
+	        !limits_split_within(&one->split, &other->split))
 		return false;
-	return one < other || one->calls < other->calls ||
+	return one < other || other->shadow || one->calls < other->calls ||
 	       !limits_split_within(&other->split, &one->split);
 }
 
@@ -51,6 +52,7 @@ void places_compile(
 		limit->config = &config->call_limits[i];
 		limit->rule = arena_printf(arena, "call_limits[%zu]", i);
 		limit->detail = describe(limit->config, arena);
+		route->shadow_count += limit->config->shadow;
 		check_fires(route, i, key, arena, problems);
 	}
 }
@@ -97,6 +99,18 @@ void places_unbind(struct policy_listener *listener)
 			tally_unref(listener->routes[r].call_limits[i].tally);
 }
 
+static void cast_shadow(
+        const struct call_limit *limit, size_t index, struct policy_decision *decision)
+{
+	decision->shadows[decision->shadow_count++] = (struct policy_shadow){
+	        .kind = POLICY_CALL_LIMIT,
+	        .limit_index = index,
+	        .reason = REASON_overloaded,
+	        .rule = limit->rule,
+	        .detail = limit->detail,
+	};
+}
+
 bool places_take(const struct route *route, const struct limit_facts *facts, struct arena *arena,
         struct policy_decision *decision)
 {
@@ -106,10 +120,15 @@ bool places_take(const struct route *route, const struct limit_facts *facts, str
 		CHECK(limit->tally);  // a policy compiled to be checked never decides
 		if (tally_enter(limit->tally, key, limit->config->calls, &decision->places.of[i]))
 			continue;
+		if (limit->config->shadow) {
+			cast_shadow(limit, i, decision);
+			continue;
+		}
 		policy_leave(decision);
 		decision->reason = REASON_overloaded;
 		decision->matched_rule = limit->rule;
 		decision->detail = limit->detail;
+		decision->call_limit_index = (int)i;
 		return false;
 	}
 	return true;
@@ -117,6 +136,7 @@ bool places_take(const struct route *route, const struct limit_facts *facts, str
 
 void policy_leave(struct policy_decision *decision)
 {
+	decision->shadow_count = 0;
 	for (size_t i = 0; i < ARRAY_LEN(decision->places.of); i++)
 		tally_leave(&decision->places.of[i]);
 }

@@ -62,11 +62,11 @@ struct route {
 	struct route_limit *limits;
 	size_t limit_count;
 	size_t shared_count;  // of them, those with `store: redis`
-	size_t shadow_count;  // and those with `shadow: true`
 	struct call_limit *call_limits;
 	size_t call_limit_count;
 	struct flow_limit *flow_limits;
 	size_t flow_limit_count;
+	size_t shadow_count;  // of limits of all kinds, those with `shadow: true`
 };
 
 // Kind and key from a route's pattern; false with a sentence in *why.

@@ -20,7 +20,8 @@ static void every_key_is_understood_and_written_back(void **state)
 	(void)state;
 	struct config *config = with_limits(
 	        "[{messages: 100/m, burst: 200}, {bytes: 64KiB/s, burst: 1MiB, direction: "
-	        "responses, on_excess: reject, per: [source_ip, 'header:X-A'], max_keys: 9}]");
+	        "responses, on_excess: reject, per: [source_ip, 'header:X-A'], shadow: "
+	        "true, max_keys: 9}]");
 	const struct config_route *route = &config->listeners[0].routes[0];
 	const struct config_flow_limit *limits = route->flow_limits;
 	assert_int_equal(route->flow_limit_count, 2);
@@ -31,6 +32,7 @@ static void every_key_is_understood_and_written_back(void **state)
 	assert_int_equal(limits[0].direction, FLOW_REQUESTS);
 	assert_int_equal(limits[0].on_excess, EXCESS_PAUSE);
 	assert_int_equal(limits[0].split.per_count, 0);
+	assert_false(limits[0].shadow);
 	assert_int_equal(limits[1].bytes.count, 64 << 10);
 	assert_int_equal(limits[1].bytes.period_ns, SECOND);
 	assert_int_equal(limits[1].messages.count, 0);
@@ -40,6 +42,7 @@ static void every_key_is_understood_and_written_back(void **state)
 	assert_int_equal(limits[1].split.per_count, 2);
 	assert_text(limits[1].split.per[1].header, "x-a");
 	assert_int_equal(limits[1].split.max_keys, 9);
+	assert_true(limits[1].shadow);
 	assert_dump_reads_back(config);
 	config_free(config);
 }
@@ -53,7 +56,7 @@ static void the_dump_tells_of_each_what_it_has(void **state)
 	        "pause\n",
 	        "          - bytes: 1MiB/h\n            burst: 4KiB\n            direction: "
 	        "responses\n            on_excess: pause\n            per: [identity]\n            "
-	        "max_keys: 10000\n",
+	        "shadow: false\n            max_keys: 10000\n",
 	};
 	struct config *config = with_limits(
 	        "[{messages: 100/m, burst: 200}, {bytes: 1024KiB/h, burst: 4096, direction: "

@@ -245,6 +245,14 @@ static void limits_that_can_never_fire_are_told(void **state)
 	        // What waits has paid already: this one bounds how many wait.
 	        {GRPC("[{messages: 5/s, burst: 5}, {messages: 9/s, burst: 9, on_excess: reject}]"),
 	                NULL, NULL},
+	        // A trial keeps nothing back, and is none beside a limit that lets no more pass.
+	        {GRPC("[{messages: 5/s, burst: 5, shadow: true}, {messages: 9/s, burst: 9}]"), NULL,
+	                NULL},
+	        {GRPC("[{messages: 5/s, burst: 5, shadow: true}, {messages: 5/s, burst: 5}]"),
+	                "flow_limits[0]", "flow_limits[1] of this route lets no more pass"},
+	        {GRPC("[{messages: 5/s, burst: 5}, {messages: 9/s, burst: 9, on_excess: reject, "
+	              "shadow: true}]"),
+	                NULL, NULL},
 	        {PATH("[{bytes: 1/s, burst: 600MiB}]"), "flow_limits[0]", "cannot be counted"},
 	        {PATH("[{bytes: 1/s, burst: 512MiB}]"), NULL, NULL},
 	        {PATH("[{bytes: 999999937/s, burst: 500MiB}]"), NULL, NULL},
