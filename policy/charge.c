@@ -14,10 +14,8 @@ struct policy_toll {
 static const struct route_limit *limit_for(
         const struct route_limit *limit, const struct spiffe_id *identity)
 {
-	for (size_t i = 0; i < limit->override_count; i++)
-		if (spiffe_pattern_match(&limit->override_patterns[i], identity))
-			return &limit->overrides[i];
-	return limit;
+	size_t override = override_for(&limit->whom, identity);
+	return override < limit->whom.count ? &limit->overrides[override] : limit;
 }
 
 static void assess(struct policy_toll *toll, const struct route *route,

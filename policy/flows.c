@@ -33,7 +33,9 @@ static struct str of_direction(const struct config_flow_limit *limit)
 	return limit->direction == FLOW_REQUESTS ? STR(" of requests") : STR(" of responses");
 }
 
-static struct str describe(const struct config_flow_limit *limit, struct arena *arena)
+// `who`: the pattern it is for, where it is an override.
+static struct str describe(
+        const struct config_flow_limit *limit, struct str who, struct arena *arena)
 {
 	struct buffer text = {0};
 	if (limit->bytes.count) {
@@ -46,6 +48,8 @@ static struct str describe(const struct config_flow_limit *limit, struct arena *
 	}
 	buffer_append_str(&text, of_direction(limit));
 	limits_describe_split(&limit->split, &text);
+	if (who.len)
+		buffer_printf(&text, ", for %.*s", STR_FMT(who));
 	if (limit->shadow)
 		buffer_append_str(&text, limit->on_excess == EXCESS_PAUSE ? STR(": would pause")
 		                                                          : STR(": would refuse"));
@@ -55,13 +59,15 @@ static struct str describe(const struct config_flow_limit *limit, struct arena *
 }
 
 // Whether whatever `other` lets pass `limit` does too: it has no more to say. What waits for one
-// has paid all others already, so one that rejects bounds how much may wait.
+// has paid all others already, so one that rejects bounds how much may wait. What overrides say is
+// not looked at.
 static bool comes_first(
         const struct config_flow_limit *other, const struct config_flow_limit *limit)
 {
 	bool queues = other->on_excess == EXCESS_PAUSE && limit->on_excess == EXCESS_REJECT;
-	return is_known(other) && !other->shadow && !queues &&
-	       other->direction == limit->direction && !other->bytes.count == !limit->bytes.count &&
+	return is_known(other) && !other->shadow && !queues && !other->override_count &&
+	       !limit->override_count && other->direction == limit->direction &&
+	       !other->bytes.count == !limit->bytes.count &&
 	       limits_split_within(&other->split, &limit->split) && other->burst <= limit->burst &&
 	       limits_rate_within(rate_of(other), rate_of(limit));
 }
@@ -83,58 +89,106 @@ static void check_fires(const struct config_route *route, size_t which, struct s
 	}
 }
 
+static void compile_limit(struct flow_limit *limit, struct str who, struct str key,
+        struct arena *arena, struct config_problems *problems)
+{
+	const struct config_flow_limit *config = limit->config;
+	const struct config_rate *rate = rate_of(config);
+	// With room for as much again, which pauses may owe.
+	struct bucket_rate twice = {rate->count, rate->period_ns, 2 * config->burst};
+	limit->detail = describe(config, who, arena);
+	limit->piece = piece_of(config);
+	if (!bucket_rate_valid(twice))
+		config_problem_add(problems, config->mark, key,
+		        "cannot be counted exactly: the burst takes too long to refill at such a "
+		        "rate; expected a smaller burst or a rounder rate");
+}
+
+static void compile_overrides(struct flow_limit *limit, struct str key, struct arena *arena,
+        struct config_problems *problems)
+{
+	limit->overrides = arena_zalloc(arena, limit->whom.count * sizeof(*limit->overrides));
+	for (size_t i = 0; i < limit->whom.count; i++) {
+		const struct config_flow_override *override = &limit->config->overrides[i];
+		struct flow_limit *compiled = &limit->overrides[i];
+		compiled->config = &override->limit;
+		compiled->rule = arena_printf(
+		        arena, "%.*s.overrides[%zu]", STR_FMT(limit->rule), i);
+		if (is_known(compiled->config))
+			compile_limit(compiled, override->identity.text,
+			        arena_printf(arena, "%.*s.overrides[%zu]", STR_FMT(key), i), arena,
+			        problems);
+	}
+}
+
 void flows_compile(
         struct route *route, struct str key, struct arena *arena, struct config_problems *problems)
 {
 	const struct config_route *config = route->config;
 	route->flow_limit_count = config->flow_limit_count;
-	route->flow_limits = arena_zalloc(
-	        arena, config->flow_limit_count * sizeof(*route->flow_limits));
 	for (size_t i = 0; i < config->flow_limit_count; i++) {
 		const struct config_flow_limit *limit = &config->flow_limits[i];
 		struct flow_limit *compiled = &route->flow_limits[i];
 		if (!is_known(limit))
 			continue;  // the reader has complained
-		const struct config_rate *rate = rate_of(limit);
 		compiled->config = limit;
-		// With room for as much again, which pauses may owe.
-		struct bucket_rate twice = {rate->count, rate->period_ns, 2 * limit->burst};
 		compiled->rule = arena_printf(arena, "flow_limits[%zu]", i);
-		compiled->detail = describe(limit, arena);
-		compiled->piece = piece_of(limit);
 		route->shadow_count += limit->shadow;
 		struct str place = arena_printf(
 		        arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(compiled->rule));
-		if (!bucket_rate_valid(twice))
-			config_problem_add(problems, limit->mark, place,
-			        "cannot be counted exactly: the burst takes too long to refill at "
-			        "such a rate; expected a smaller burst or a rounder rate");
+		compile_limit(compiled, STR(""), place, arena, problems);
 		check_fires(config, i, place, problems);
+		compile_overrides(compiled, place, arena, problems);
 	}
 }
 
-// `edge/user.Users/*/flow_limits[0] bytes of requests`: tokens of one kind are none of another.
+static void bind_bucket(
+        struct flow_limit *limit, struct str name, struct bucket_store *store, int64_t now_ns)
+{
+	const struct config_flow_limit *config = limit->config;
+	const struct config_rate *rate = rate_of(config);
+	limit->bucket = bucket_limit_get(store, name,
+	        (struct bucket_rate){rate->count, rate->period_ns, config->burst},
+	        config->split.per_count > 0, config->split.max_keys, now_ns);
+}
+
+// `edge/user.Users/*/flow_limits[0] bytes of requests`: tokens of one kind are none of another. An
+// override is known by its pattern.
 void flows_bind(struct route *route, struct bucket_store *store, int64_t now_ns)
 {
 	for (size_t i = 0; i < route->flow_limit_count; i++) {
 		struct flow_limit *limit = &route->flow_limits[i];
-		const struct config_rate *rate = rate_of(limit->config);
 		struct buffer name = {0};
 		limits_name(route, &name);
 		buffer_printf(&name, "/%.*s %s%.*s", STR_FMT(limit->rule),
 		        limit->config->bytes.count ? "bytes" : "messages",
 		        STR_FMT(of_direction(limit->config)));
-		limit->bucket = bucket_limit_get(store, buffer_str(&name),
-		        (struct bucket_rate){rate->count, rate->period_ns, limit->config->burst},
-		        limit->config->split.per_count > 0, limit->config->split.max_keys, now_ns);
+		bind_bucket(limit, buffer_str(&name), store, now_ns);
+		size_t len = buffer_len(&name);
+		for (size_t k = 0; k < limit->whom.count; k++) {
+			buffer_printf(&name, " %.*s", STR_FMT(limit->whom.items[k].text));
+			bind_bucket(&limit->overrides[k], buffer_str(&name), store, now_ns);
+			buffer_cut(&name, len);
+		}
 		buffer_fini(&name);
 	}
 }
 
 void flows_unbind(struct route *route)
 {
-	for (size_t i = 0; i < route->flow_limit_count; i++)
-		bucket_limit_unref(route->flow_limits[i].bucket);
+	for (size_t i = 0; i < route->flow_limit_count; i++) {
+		struct flow_limit *limit = &route->flow_limits[i];
+		bucket_limit_unref(limit->bucket);
+		for (size_t k = 0; limit->overrides && k < limit->whom.count; k++)
+			bucket_limit_unref(limit->overrides[k].bucket);
+	}
+}
+
+static const struct flow_limit *limit_for(
+        const struct flow_limit *limit, const struct spiffe_id *identity)
+{
+	size_t override = override_for(&limit->whom, identity);
+	return override < limit->whom.count ? &limit->overrides[override] : limit;
 }
 
 void flows_assess(const struct route *route, const struct limit_facts *facts, struct arena *arena,
@@ -145,7 +199,7 @@ void flows_assess(const struct route *route, const struct limit_facts *facts, st
 	decision->flow_count = route->flow_limit_count;
 	decision->flows = arena_alloc(arena, decision->flow_count * sizeof(*decision->flows));
 	for (size_t i = 0; i < decision->flow_count; i++) {
-		const struct flow_limit *limit = &route->flow_limits[i];
+		const struct flow_limit *limit = limit_for(&route->flow_limits[i], facts->identity);
 		CHECK(limit->bucket);  // a policy compiled to be checked never decides
 		decision->flows[i] = (struct policy_flow){
 		        .config = limit->config,

@@ -65,6 +65,7 @@ static void call_limits_that_never_fire_are_found(void **state)
 	static const struct row rows[] = {
 #define LIMITED(list) "- {match: {grpc: a.S/M}, call_limits: " list OK
 #define EACH "per: [identity]"
+#define SOME "{identity: 'spiffe://cluster.local/batch/*', "
 	        {LIMITED("[{calls: 5}]"), NULL, NULL},
 	        {LIMITED("[{calls: 9}, {calls: 5, " EACH "}]"), NULL, NULL},
 	        {LIMITED("[{calls: 5, " EACH "}, {calls: 9}]"), NULL, NULL},
@@ -87,6 +88,18 @@ static void call_limits_that_never_fire_are_found(void **state)
 	                "call_limits[1] of this route always refuses first"},
 	        {LIMITED("[{calls: 5}, {calls: 9, shadow: true, " EACH "}]"),
 	                "routes[0].call_limits[1]", "never fires"},
+	        // What others say of it does not count where it has overrides, nor what it says.
+	        {LIMITED("[{calls: 5, overrides: [" SOME "calls: 9}]}, {calls: 6}]"), NULL, NULL},
+	        {LIMITED("[{calls: 5}, {calls: 6, overrides: [" SOME "calls: 4}]}]"), NULL, NULL},
+	        {LIMITED("[{calls: 5, overrides: [" SOME "calls: 9}, " SOME "calls: 4}]}]"),
+	                "routes[0].call_limits[0].overrides[1]",
+	                "is never used: overrides[0] takes"},
+	        {LIMITED("[{calls: 5, overrides: [{identity: 'spiffe://else.where/*', calls: "
+	                 "9}]}]"),
+	                "routes[0].call_limits[0].overrides[0]", "which nobody can satisfy"},
+	        {LIMITED("[{calls: 5, overrides: [{identity: 'spiffe://a*', calls: 9}]}]"),
+	                "routes[0].call_limits[0].overrides[0]", "expected a SPIFFE ID in which"},
+#undef SOME
 #undef EACH
 #undef LIMITED
 	};
