@@ -118,6 +118,10 @@ func TestCallsThatAreRefusedCastNoShadowOfACallLimit(t *testing.T) {
 			wantPasses(t, "at the backend", users.Journal.Count(login), 2)
 			g.countAudit(t, 7, func(r *auditRecord) bool { return r.MatchedRule == "rate_limits[0]" })
 			g.wantShadows(t, 2, byCallShadow)
+			const decisions = `tollgate_rate_limit_decisions_total{route="user.UserService/*",limit="rate_limits[0]",decision=`
+			if allowed, would := g.metric(t, decisions+`"allowed"}`), g.metric(t, decisions+`"would_refuse"}`); allowed != 3 || would != 0 {
+				t.Errorf("the rate limit allowed %v and would have refused %v, want 3 and 0", allowed, would)
+			}
 		})
 	}
 }
