@@ -93,9 +93,9 @@ struct policy_claim {
 
 struct policy_toll;  // opaque: what the call still has to pay here
 
-// A limit with `shadow: true` that would have refused a call which passes, or kept it back.
 enum policy_limit { POLICY_RATE_LIMIT, POLICY_CALL_LIMIT, POLICY_FLOW_LIMIT };
 
+// A limit with `shadow: true` that would have refused a call which passes, or kept it back.
 struct policy_shadow {
 	enum policy_limit kind;
 	size_t limit_index;  // among the route's of that kind
