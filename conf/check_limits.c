@@ -26,11 +26,25 @@ static void check_split(struct reader *reader, const struct tree *node, struct c
 		        "can have no effect without per; expected it left out, or per given");
 }
 
+void check_call_override(struct reader *reader, const struct tree *node, void *base)
+{
+	(void)reader;
+	((struct config_call_override *)base)->limit.mark = node->mark;
+}
+
 void check_call_limit(struct reader *reader, const struct tree *node, void *base)
 {
 	struct config_call_limit *limit = base;
 	limit->mark = node->mark;
 	check_split(reader, node, &limit->split);
+	for (size_t i = 0; i < limit->override_count; i++) {
+		struct config_call_limit *own = &limit->overrides[i].limit, whole = *limit;
+		whole.calls = own->calls;
+		whole.mark = own->mark;
+		whole.overrides = NULL;
+		whole.override_count = 0;
+		*own = whole;
+	}
 }
 
 bool shown_call_split(const void *base)
@@ -38,23 +52,68 @@ bool shown_call_split(const void *base)
 	return ((const struct config_call_limit *)base)->split.per_count > 0;
 }
 
-void check_flow_limit(struct reader *reader, const struct tree *node, void *base)
+static void check_counted(struct reader *reader, const struct tree *node)
 {
-	const int64_t minute_ns = INT64_C(60) * 1000000000;
-	struct config_flow_limit *limit = base;
-	limit->mark = node->mark;
-	check_split(reader, node, &limit->split);
 	if (tree_get(node, "messages") && tree_get(node, "bytes"))
 		reader_problem_at(reader, node, "bytes",
 		        "stands beside messages; expected either messages or bytes");
 	else if (!tree_get(node, "messages") && !tree_get(node, "bytes"))
 		reader_problem(reader, node->mark, "counts nothing; expected messages or bytes");
+}
+
+void check_flow_override(struct reader *reader, const struct tree *node, void *base)
+{
+	((struct config_flow_override *)base)->limit.mark = node->mark;
+	check_counted(reader, node);
+}
+
+static void check_pause(
+        struct reader *reader, const struct tree *node, const struct config_flow_limit *limit)
+{
+	const int64_t minute_ns = INT64_C(60) * 1000000000;
 	const struct config_rate *rate = limit->bytes.count ? &limit->bytes : &limit->messages;
 	if (limit->on_excess == EXCESS_PAUSE && rate->count &&
 	        rate->period_ns / (int64_t)rate->count > minute_ns)
 		reader_problem_at(reader, node, limit->bytes.count ? "bytes" : "messages",
 		        "is less than one a minute, and nobody waits for longer; expected more, "
 		        "or on_excess: reject");
+}
+
+static void complete_flow_override(struct reader *reader, const struct tree *node,
+        const struct config_flow_limit *limit, struct config_flow_limit *own)
+{
+	struct config_flow_limit whole = *limit;
+	bool bytes = own->bytes.count && !own->messages.count;
+	bool messages = own->messages.count && !own->bytes.count;
+	if ((limit->messages.count && bytes) || (limit->bytes.count && messages))
+		reader_problem_at(reader, node, bytes ? "bytes" : "messages",
+		        "is not what the limit counts; expected %s", bytes ? "messages" : "bytes");
+	whole.bytes = own->bytes;
+	whole.messages = own->messages;
+	whole.burst = own->burst;
+	whole.mark = own->mark;
+	whole.overrides = NULL;
+	whole.override_count = 0;
+	*own = whole;
+	check_pause(reader, node, own);
+}
+
+void check_flow_limit(struct reader *reader, const struct tree *node, void *base)
+{
+	struct config_flow_limit *limit = base;
+	limit->mark = node->mark;
+	check_split(reader, node, &limit->split);
+	check_counted(reader, node);
+	check_pause(reader, node, limit);
+	const struct tree *overrides = tree_get(node, "overrides");
+	const struct tree *override = overrides ? overrides->first : NULL;
+	reader_enter(reader, "overrides");
+	for (size_t i = 0; override && i < limit->override_count; i++, override = override->next) {
+		reader_enter_item(reader, i);
+		complete_flow_override(reader, override, limit, &limit->overrides[i].limit);
+		reader_leave(reader);
+	}
+	reader_leave(reader);
 }
 
 bool shown_flow_split(const void *base)

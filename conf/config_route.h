@@ -65,6 +65,8 @@ enum { CONFIG_CALL_LIMITS_MAX = 4, CONFIG_FLOW_LIMITS_MAX = 8 };
 enum config_flow_direction { FLOW_REQUESTS, FLOW_RESPONSES };
 enum config_excess { EXCESS_PAUSE, EXCESS_REJECT };
 
+struct config_flow_override;
+
 // What a call may send on by time: bytes of its body, or messages of a gRPC call.
 struct config_flow_limit {
 	struct config_rate bytes, messages;  // of one of them the count is 0
@@ -72,14 +74,32 @@ struct config_flow_limit {
 	enum config_flow_direction direction;
 	enum config_excess on_excess;
 	struct config_split split;
+	bool shadow;  // what it would keep back is counted and recorded, and passes
+	struct config_flow_override *overrides;
+	size_t override_count;
 	struct config_mark mark;
 };
+
+struct config_flow_override {
+	struct config_flow_limit limit;
+	struct config_text identity;
+};
+
+struct config_call_override;
 
 // Calls that may be under way at once.
 struct config_call_limit {
 	uint64_t calls;  // >= 1
 	struct config_split split;
+	bool shadow;  // what it would refuse is counted and recorded, and passes
+	struct config_call_override *overrides;
+	size_t override_count;
 	struct config_mark mark;
+};
+
+struct config_call_override {
+	struct config_call_limit limit;
+	struct config_text identity;
 };
 
 // What a header's value is made of: text as it stands, or a word that the gateway knows of the

@@ -8,20 +8,21 @@ enum {
 static const char *const stores[] = {"local", "redis", NULL};
 static const char *const store_failures[] = {"local", "allow", "deny", NULL};
 
+#define WHOM "A SPIFFE pattern of those it is for; the first override that matches counts."
+#define OWN_BUCKETS                                                                                \
+	"Other numbers for some callers. They have buckets of their own, split as the limit's "    \
+	"`per` says: one for each of them only where that names `identity`."
+
 static const struct schema_key override_keys[] = {
         {"identity", .presence = PRESENCE_REQUIRED, TYPE(type_pattern),
-                AT(config_override, identity),
-                DOC("A SPIFFE pattern of those it is for; the first override that matches "
-                    "counts.")},
+                AT(config_override, identity), DOC(WHOM)},
         {"rate", .presence = PRESENCE_REQUIRED, TYPE(type_rate), AT(config_override, limit.rate),
                 RANGE(1, 1000000000), DOC("Tokens refilled for them.")},
         {"burst", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_override, limit.burst),
                 RANGE(1, 1000000000), DOC("Their tokens at the start and at most.")},
 };
 
-static const struct schema_object schema_override = {
-        DOC("Other numbers for some callers. They have buckets of their own, split as the limit's "
-            "`per` says: one for each of them only where that names `identity`."),
+static const struct schema_object schema_override = {DOC(OWN_BUCKETS),
         .size = sizeof(struct config_override), KEYS(override_keys), .check = check_override};
 
 static const struct schema_key cost_keys[] = {
@@ -92,6 +93,20 @@ const struct schema_object schema_rate_limit = {
             "have."),
         .size = sizeof(struct config_rate_limit), KEYS(rate_limit_keys), .check = check_rate_limit};
 
+static const struct schema_key call_override_keys[] = {
+        {"identity", .presence = PRESENCE_REQUIRED, TYPE(type_pattern),
+                AT(config_call_override, identity), DOC(WHOM)},
+        {"calls", .presence = PRESENCE_REQUIRED, TYPE(type_count),
+                AT(config_call_override, limit.calls), RANGE(1, 1000000000),
+                DOC("So many of theirs may be under way at once.")},
+};
+
+static const struct schema_object schema_call_override = {
+        DOC("Another number for some callers. They are counted by themselves, split as the limit's "
+            "`per` says: each of them only where that names `identity`."),
+        .size = sizeof(struct config_call_override), KEYS(call_override_keys),
+        .check = check_call_override};
+
 static const struct schema_key call_limit_keys[] = {
         {"calls", .presence = PRESENCE_REQUIRED, TYPE(type_count), AT(config_call_limit, calls),
                 RANGE(1, 1000000000),
@@ -101,6 +116,15 @@ static const struct schema_key call_limit_keys[] = {
                 AT(config_call_limit, split.per_names), RANGE(1, PER_MAX),
                 DOC("One count for each combination of `identity`, `method`, `source_ip`, "
                     "`header:NAME`; without the key the route has one.")},
+        {"overrides", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_call_override), AT(config_call_limit, overrides),
+                COUNT_AT(config_call_limit, override_count), RANGE(1, OVERRIDES_MAX),
+                DOC("Another number for some identities.")},
+        {"shadow", TYPE(type_flag), AT(config_call_limit, shadow), .fallback = "false",
+                DOC("A trial: a call over the limit passes, is counted as `would_refuse` and "
+                    "leaves an audit record of event `shadowed`. It is not among those that are "
+                    "under way then, as it would not be there; nor is a call that anything else "
+                    "refuses.")},
         {"max_keys", TYPE(type_count), AT(config_call_limit, split.max_keys), RANGE(1, 10000000),
                 .fallback = "10000", .shown = shown_call_split,
                 DOC("Callers counted with `per` at once; beyond them newcomers share one count.")},
@@ -112,6 +136,24 @@ const struct schema_object schema_call_limit = {
 
 static const char *const directions[] = {"requests", "responses", NULL};
 static const char *const excesses[] = {"pause", "reject", NULL};
+
+static const struct schema_key flow_override_keys[] = {
+        {"identity", .presence = PRESENCE_REQUIRED, TYPE(type_pattern),
+                AT(config_flow_override, identity), DOC(WHOM)},
+        {"messages", .presence = PRESENCE_OPTIONAL, TYPE(type_rate),
+                AT(config_flow_override, limit.messages), RANGE(1, 1000000000),
+                DOC("Their messages, of a limit that counts messages.")},
+        {"bytes", .presence = PRESENCE_OPTIONAL, TYPE(type_byte_rate),
+                AT(config_flow_override, limit.bytes), RANGE(1, UINT64_C(1) << 40),
+                DOC("Their bytes, of a limit that counts bytes.")},
+        {"burst", .presence = PRESENCE_REQUIRED, TYPE(type_size),
+                AT(config_flow_override, limit.burst), RANGE(1, UINT64_C(1) << 40),
+                DOC("Of theirs may pass at once.")},
+};
+
+static const struct schema_object schema_flow_override = {DOC(OWN_BUCKETS),
+        .size = sizeof(struct config_flow_override), KEYS(flow_override_keys),
+        .check = check_flow_override};
 
 static const struct schema_key flow_limit_keys[] = {
         {"messages", .presence = PRESENCE_OPTIONAL, TYPE(type_rate),
@@ -139,6 +181,16 @@ static const struct schema_key flow_limit_keys[] = {
                 AT(config_flow_limit, split.per_names), RANGE(1, PER_MAX),
                 DOC("One bucket for each combination of `identity`, `method`, `source_ip`, "
                     "`header:NAME`; without the key the route has one.")},
+        {"overrides", .shape = SHAPE_OBJECTS, .presence = PRESENCE_OPTIONAL,
+                OBJECT(schema_flow_override), AT(config_flow_limit, overrides),
+                COUNT_AT(config_flow_limit, override_count), RANGE(1, OVERRIDES_MAX),
+                DOC("Other numbers for some identities.")},
+        {"shadow", TYPE(type_flag), AT(config_flow_limit, shadow), .fallback = "false",
+                DOC("A trial: what the limit would keep back passes at once and takes no tokens, "
+                    "is counted as `would_pause` or `would_refuse`, as `on_excess` says, and the "
+                    "first of a call leaves an audit record of event `shadowed`. A call that "
+                    "would have ended there takes no more tokens. What another limit keeps back "
+                    "as long, or refuses, is not counted.")},
         {"max_keys", TYPE(type_count), AT(config_flow_limit, split.max_keys), RANGE(1, 10000000),
                 .fallback = "10000", .shown = shown_flow_split,
                 DOC("Buckets kept with `per`; beyond them newcomers share one.")},

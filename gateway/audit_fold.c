@@ -21,7 +21,7 @@ void audit_folds_clear(struct audit_folds *folds)
 {
 	memset(folds->callers, 0, folds->caller_count * sizeof(folds->callers[0]));
 	memset(folds->slots, 0, sizeof(folds->slots));
-	memset(folds->reasons, 0, sizeof(folds->reasons));
+	memset(folds->verdicts, 0, sizeof(folds->verdicts));
 	buffer_clear(&folds->bytes);
 	folds->caller_count = 0;
 	folds->seen = folds->folded = 0;
@@ -68,25 +68,25 @@ static struct audit_fold *find_or_make(struct audit_folds *folds, struct str key
 }
 
 struct audit_fold *audit_folds_see(
-        struct audit_folds *folds, struct str key, enum reason reason, int64_t now_ns)
+        struct audit_folds *folds, struct str key, size_t verdict, int64_t now_ns)
 {
 	if (folds->seen++ == 0)
 		folds->since_ns = now_ns;
 	struct audit_fold *fold = find_or_make(folds, key);
 	if (!fold)
-		fold = &folds->reasons[reason];
+		fold = &folds->verdicts[verdict];
 	fold->seen++;
 	return fold;
 }
 
-bool audit_folds_is_reason(const struct audit_folds *folds, const struct audit_fold *fold)
+bool audit_folds_is_verdict(const struct audit_folds *folds, const struct audit_fold *fold)
 {
-	return fold >= folds->reasons && fold < folds->reasons + REASON_COUNT;
+	return fold >= folds->verdicts && fold < folds->verdicts + AUDIT_VERDICTS;
 }
 
 bool audit_folds_keep_body(struct audit_folds *folds, struct audit_fold *fold, struct str body)
 {
-	if (!audit_folds_is_reason(folds, fold) &&
+	if (!audit_folds_is_verdict(folds, fold) &&
 	        buffer_len(&folds->bytes) + body.len > AUDIT_FOLD_BYTES)
 		return false;
 	fold->body = keep(folds, body);
@@ -107,5 +107,5 @@ const struct audit_fold *audit_folds_at(const struct audit_folds *folds, size_t 
 	if (index < folds->caller_count)
 		return &folds->callers[index];
 	index -= folds->caller_count;
-	return index < REASON_COUNT ? &folds->reasons[index] : NULL;
+	return index < AUDIT_VERDICTS ? &folds->verdicts[index] : NULL;
 }

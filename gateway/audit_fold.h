@@ -1,6 +1,6 @@
 // The callers of one second: how often each was refused for the same, and the count of those that
 // got no line of their own. Fixed size: AUDIT_FOLD_CALLERS callers, their texts together
-// AUDIT_FOLD_BYTES; beyond that callers are counted by reason alone. Counts are exact, whatever
+// AUDIT_FOLD_BYTES; beyond that callers are counted by verdict alone. Counts are exact, whatever
 // happens. Owned by a lane and guarded by its mutex; a ripe table is the writer's alone. It never
 // allocates beyond its bounds.
 #ifndef GATEWAY_AUDIT_FOLD_H
@@ -10,7 +10,8 @@
 #include "base/reason.h"
 #include "base/str.h"
 
-enum { AUDIT_FOLD_CALLERS = 1024, AUDIT_FOLD_BYTES = 1 << 20 };
+// A verdict is a reason; where the caller passed all the same (on trial), REASON_COUNT and that.
+enum { AUDIT_FOLD_CALLERS = 1024, AUDIT_FOLD_BYTES = 1 << 20, AUDIT_VERDICTS = 2 * REASON_COUNT };
 
 struct audit_text {  // a place in the table's bytes
 	size_t at, len;
@@ -30,7 +31,7 @@ struct audit_folds {
 	struct audit_fold callers[AUDIT_FOLD_CALLERS];
 	size_t caller_count;
 	uint16_t slots[2 * AUDIT_FOLD_CALLERS];  // open addressing; index + 1, 0 = free
-	struct audit_fold reasons[REASON_COUNT];
+	struct audit_fold verdicts[AUDIT_VERDICTS];
 	struct buffer bytes;
 	uint64_t seed;
 	uint64_t seen, folded;  // sums over all entries
@@ -41,17 +42,17 @@ MUST_USE struct audit_folds *audit_folds_new(uint64_t seed);
 void audit_folds_free(struct audit_folds *folds);
 void audit_folds_clear(struct audit_folds *folds);
 
-// The caller's entry, made when there is room, else its reason's. Counts it as seen.
+// The caller's entry, made when there is room, else its verdict's. Counts it as seen.
 struct audit_fold *audit_folds_see(
-        struct audit_folds *folds, struct str key, enum reason reason, int64_t now_ns);
-bool audit_folds_is_reason(const struct audit_folds *folds, const struct audit_fold *fold);
+        struct audit_folds *folds, struct str key, size_t verdict, int64_t now_ns);
+bool audit_folds_is_verdict(const struct audit_folds *folds, const struct audit_fold *fold);
 
-// Keeps the body for an entry that has none. False when there is no room (a reason's always has).
+// Keeps the body for an entry that has none. False when there is no room (a verdict's always has).
 MUST_USE bool audit_folds_keep_body(
         struct audit_folds *folds, struct audit_fold *fold, struct str body);
 void audit_folds_count(struct audit_folds *folds, struct audit_fold *fold, int64_t wall_ns);
 
-// The entries in order, callers first, then reasons: NULL behind the last.
+// The entries in order, callers first, then verdicts: NULL behind the last.
 const struct audit_fold *audit_folds_at(const struct audit_folds *folds, size_t index);
 struct str audit_folds_text(const struct audit_folds *folds, struct audit_text text);
 

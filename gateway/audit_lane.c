@@ -86,7 +86,7 @@ static bool keep_body(
 {
 	struct buffer *records = &lane->records;
 	size_t before = buffer_len(records);
-	if (audit_folds_is_reason(lane->folds, fold))
+	if (audit_folds_is_verdict(lane->folds, fold))
 		audit_line_reason_body(records, record);
 	else
 		audit_line_body(records, record);
@@ -95,11 +95,16 @@ static bool keep_body(
 	return kept;
 }
 
+static size_t verdict_of(const struct audit_record *record)
+{
+	return record->authorized ? REASON_COUNT + (size_t)record->reason : record->reason;
+}
+
 static void count(struct audit_lane *lane, struct audit_fold *fold,
         const struct audit_record *record, int64_t wall_ns)
 {
 	if (!fold->body.len && !keep_body(lane, fold, record)) {
-		fold = &lane->folds->reasons[record->reason];
+		fold = &lane->folds->verdicts[verdict_of(record)];
 		CHECK(fold->body.len || keep_body(lane, fold, record));
 	}
 	audit_folds_count(lane->folds, fold, wall_ns);
@@ -111,7 +116,7 @@ static enum audit_bell_level take_in(
 	int64_t now_ns = clock_monotonic_ns();
 	turn_second(lane, now_ns);
 	struct audit_fold *fold = audit_folds_see(
-	        lane->folds, buffer_str(&lane->key), record->reason, now_ns);
+	        lane->folds, buffer_str(&lane->key), verdict_of(record), now_ns);
 	bool repeats = lane->fold_after && fold->seen > lane->fold_after;
 	size_t before = buffer_len(&lane->records);
 	if (repeats || !queue(lane, record, wall_ns))

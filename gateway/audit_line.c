@@ -195,7 +195,7 @@ static struct str without_port(struct str address)
 void audit_line_key(struct buffer *out, const struct audit_record *record)
 {
 	const struct str parts[] = {str_from(record->event), record->principal, record->listener,
-	        record->policy_name, without_port(record->client.address)};
+	        record->policy_name, record->matched_rule, without_port(record->client.address)};
 	buffer_append(out, &record->reason, sizeof(record->reason));
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		buffer_append(out, &parts[i].len, sizeof(parts[i].len));

@@ -132,7 +132,7 @@ static bool verdict_allows(struct exchange *exchange)
 {
 	exchange_count_limits(exchange);
 	if (exchange->decision.shadow_count)
-		reject_shadows(exchange);
+		reject_shadows(exchange, 0);
 	if (exchange->decision.crowd == POLICY_CALLS)
 		count_shed(exchange);
 	if (exchange->decision.crowd == POLICY_QUEUED)

@@ -65,7 +65,8 @@ static enum metrics_decision decision_of(const struct policy_decision *decision,
 	if ((int)limit == decision->limit_index)
 		return METRICS_REFUSED;
 	for (size_t i = 0; i < decision->shadow_count; i++)
-		if (decision->shadows[i].limit_index == limit)
+		if (decision->shadows[i].kind == POLICY_RATE_LIMIT &&
+		        decision->shadows[i].limit_index == limit)
 			return METRICS_WOULD_REFUSE;
 	for (size_t i = 0; i < decision->claim_count; i++)
 		if (decision->claims[i].limit_index == limit &&
@@ -74,11 +75,31 @@ static enum metrics_decision decision_of(const struct policy_decision *decision,
 	return METRICS_ALLOWED;
 }
 
+static void count_call_limit(const struct exchange *exchange, size_t limit, const char *event)
+{
+	const struct snapshot_listener *labels = &exchange->snapshot->listeners[exchange->listener];
+	size_t route = exchange->decision.route_index;
+	metrics_call_limit(exchange->downstream->worker->metrics, labels->route_labels[route],
+	        labels->call_limit_labels[route][limit], event);
+}
+
+static void count_call_limits(const struct exchange *exchange)
+{
+	const struct policy_decision *decision = &exchange->decision;
+	if (decision->call_limit_index >= 0)
+		count_call_limit(exchange, (size_t)decision->call_limit_index, "refused");
+	for (size_t i = 0; i < decision->shadow_count; i++)
+		if (decision->shadows[i].kind == POLICY_CALL_LIMIT)
+			count_call_limit(
+			        exchange, decision->shadows[i].limit_index, "would_refuse");
+}
+
 void exchange_count_limits(const struct exchange *exchange)
 {
 	const struct policy_decision *decision = &exchange->decision;
 	if (!decision->route)
 		return;
+	count_call_limits(exchange);
 	const struct snapshot_listener *labels = &exchange->snapshot->listeners[exchange->listener];
 	bool allowed = decision->reason == REASON_NONE;
 	for (size_t i = 0; i < decision->route->rate_limit_count; i++) {

@@ -16,7 +16,7 @@ struct side {
 	bool scans;  // messages are told apart
 	bool pays_messages;
 	bool message_paid;  // the one that goes on, or comes next
-	size_t piece;       // 0: bytes cost nothing
+	size_t piece;       // 0: bytes cost nothing; SIZE_MAX: shadows count them as they come
 	size_t bytes_paid;  // of those that come next
 	uint64_t whole_at;  // where the last whole message that may pass ended
 	struct grpc_scan scan;
@@ -102,14 +102,30 @@ static int64_t time_left_ns(const struct exchange *exchange, int64_t now_ns)
 	return deadline_ns > now_ns ? deadline_ns - now_ns : 0;
 }
 
+// `known`: as many are on the record already.
+static void tell_shadows(struct side *side, uint32_t exceeded, size_t known)
+{
+	const struct policy_decision *decision = &side->exchange->decision;
+	for (size_t i = 0; i < decision->flow_count; i++)
+		if (exceeded >> i & 1)
+			count(side, i,
+			        decision->flows[i].config->on_excess == EXCESS_PAUSE
+			                ? "would_pause"
+			                : "would_refuse");
+	reject_shadows(side->exchange, known);
+}
+
 // False where it has to wait, though it is paid for then, or is refused.
 static bool pay(struct side *side, bool message, size_t bytes)
 {
 	struct exchange *exchange = side->exchange;
 	int64_t now_ns = exchange_turn(exchange)->now_ns;
+	size_t shadows = exchange->decision.shadow_count;
 	struct policy_passage passage = policy_pass(&exchange->decision,
 	        side->request ? FLOW_REQUESTS : FLOW_RESPONSES, message, message ? 1 : bytes,
 	        time_left_ns(exchange, now_ns), now_ns);
+	if (passage.exceeded)
+		tell_shadows(side, passage.exceeded, shadows);
 	if (!passage.wait_ns)
 		return true;
 	if (passage.refused) {
@@ -204,8 +220,9 @@ static void begin(struct side *side, struct exchange *exchange, bool request)
 		if (flow->config->direction != (request ? FLOW_REQUESTS : FLOW_RESPONSES))
 			continue;
 		side->pays_messages |= flow->piece == 0;
-		if (flow->piece && (!side->piece || flow->piece < side->piece))
-			side->piece = flow->piece;
+		size_t piece = flow->config->shadow && flow->piece ? SIZE_MAX : flow->piece;
+		if (piece && (!side->piece || piece < side->piece))
+			side->piece = piece;
 	}
 	// Of answers always: a call may have to be ended between two.
 	side->scans = exchange->grpc && (side->pays_messages || !request);

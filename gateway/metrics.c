@@ -9,20 +9,6 @@
 
 enum { SMALLEST_INDEX = 64, HTTP_STATUS_MIN = 100, HTTP_STATUS_MAX = 599, GRPC_STATUS_MAX = 16 };
 
-#define LABELS(...)                                                                                \
-	{                                                                                          \
-		__VA_ARGS__                                                                        \
-	}
-const struct metric_row metric_rows[METRIC_COUNT] = {
-#define METRIC(name, type, labels, help)                                                           \
-	[METRIC_##name] = {"tollgate_" #name, METRIC_TYPE_##type, help, labels},
-#define PROCESS_METRIC(name, type, labels, help)                                                   \
-	[METRIC_##name] = {#name, METRIC_TYPE_##type, help, labels},
-#include "base/metric.def"
-#undef PROCESS_METRIC
-#undef METRIC
-};
-
 const struct metric_bucket metric_buckets[METRIC_BUCKETS] = {
 #define BUCKET(upper_ns, upper_s) {INT64_C(upper_ns), upper_s},
 #include "base/metric_bucket.def"
@@ -261,6 +247,12 @@ void metrics_limit_decision(struct metrics *metrics, const char *route, const ch
 	static const char *const words[] = {"allowed", "refused", "failed", "would_refuse"};
 	count(metrics,
 	        &(struct key){METRIC_rate_limit_decisions_total, {route, limit, words[decision]}});
+}
+
+void metrics_call_limit(
+        struct metrics *metrics, const char *route, const char *limit, const char *event)
+{
+	count(metrics, &(struct key){METRIC_call_limit_events_total, {route, limit, event}});
 }
 
 void metrics_flow(struct metrics *metrics, const char *route, const char *limit, const char *event)

@@ -39,7 +39,10 @@ void metrics_rejection(struct metrics *metrics, const char *listener, enum reaso
 enum metrics_decision { METRICS_ALLOWED, METRICS_REFUSED, METRICS_FAILED, METRICS_WOULD_REFUSE };
 void metrics_limit_decision(struct metrics *metrics, const char *route, const char *limit,
         enum metrics_decision decision);
-// `event`: "paused" or "refused".
+// `event`: "refused" or "would_refuse".
+void metrics_call_limit(
+        struct metrics *metrics, const char *route, const char *limit, const char *event);
+// `event`: "paused" or "refused", "would_pause" or "would_refuse".
 void metrics_flow(struct metrics *metrics, const char *route, const char *limit, const char *event);
 // `result`: a constant.
 void metrics_limit_store(struct metrics *metrics, const char *result);

@@ -7,6 +7,20 @@
 #include "gateway/metrics.h"
 #include "gateway/metrics_series.h"
 
+#define LABELS(...)                                                                                \
+	{                                                                                          \
+		__VA_ARGS__                                                                        \
+	}
+const struct metric_row metric_rows[METRIC_COUNT] = {
+#define METRIC(name, type, labels, help)                                                           \
+	[METRIC_##name] = {"tollgate_" #name, METRIC_TYPE_##type, help, labels},
+#define PROCESS_METRIC(name, type, labels, help)                                                   \
+	[METRIC_##name] = {#name, METRIC_TYPE_##type, help, labels},
+#include "base/metric.def"
+#undef PROCESS_METRIC
+#undef METRIC
+};
+
 enum { PREFIX_LEN = sizeof("tollgate_") - 1 };
 
 void metrics_append_label_value(struct buffer *out, struct str value)

@@ -164,13 +164,12 @@ void reject_midway(
 	record_refusal(exchange, refusal);
 }
 
-void reject_shadows(struct exchange *exchange)
+void reject_shadows(struct exchange *exchange, size_t first)
 {
 	struct downstream *downstream = exchange->downstream;
-	for (size_t i = 0; i < exchange->decision.shadow_count; i++) {
+	for (size_t i = first; i < exchange->decision.shadow_count; i++) {
 		const struct policy_shadow *shadow = &exchange->decision.shadows[i];
-		struct audit_record record = new_record(
-		        downstream, REASON_rate_limited, shadow->detail);
+		struct audit_record record = new_record(downstream, shadow->reason, shadow->detail);
 		record.event = "shadowed";
 		record.authorized = true;
 		describe_request(downstream, &exchange->client->head, &record);

@@ -14,8 +14,9 @@ struct refusal {
 	int64_t retry_after_ns;
 };
 
-// Records what shadows would have refused: nobody is.
-void reject_shadows(struct exchange *exchange);
+// Records what shadows of the exchange would have refused or kept back, from that one on: nobody
+// is.
+void reject_shadows(struct exchange *exchange, size_t first);
 // Refuses a request whose answer has not begun. What a backend was asked meanwhile is cancelled.
 void reject_exchange(struct exchange *exchange, const struct refusal *refusal);
 // Refuses a call whose answer has begun: records it, and puts what a gRPC client is told into the

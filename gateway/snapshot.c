@@ -64,13 +64,23 @@ static void label_routes(struct snapshot *snapshot, const struct config_listener
 	out->label = metrics_label(listener->name.text);
 	out->route_labels = arena_zalloc(arena, listener->route_count * sizeof(*out->route_labels));
 	out->limit_labels = arena_zalloc(arena, listener->route_count * sizeof(*out->limit_labels));
+	out->call_limit_labels = arena_zalloc(
+	        arena, listener->route_count * sizeof(*out->call_limit_labels));
 	out->flow_labels = arena_zalloc(arena, listener->route_count * sizeof(*out->flow_labels));
 	for (size_t i = 0; i < listener->route_count; i++) {
 		const struct config_route *route = &listener->routes[i];
 		out->route_labels[i] = metrics_label(route->pattern.text);
 		out->limit_labels[i] = number_labels("rate_limits", route->rate_limit_count, arena);
+		out->call_limit_labels[i] = number_labels(
+		        "call_limits", route->call_limit_count, arena);
 		out->flow_labels[i] = number_labels("flow_limits", route->flow_limit_count, arena);
 	}
+}
+
+static void unlabel_limits(const char *const *labels)
+{
+	for (; *labels; labels++)
+		metrics_label_release(*labels);
 }
 
 static void unlabel_listener(
@@ -79,10 +89,9 @@ static void unlabel_listener(
 	metrics_label_release(labels->label);
 	for (size_t i = 0; labels->limit_labels && i < listener->route_count; i++) {
 		metrics_label_release(labels->route_labels[i]);
-		for (const char **limit = labels->limit_labels[i]; *limit; limit++)
-			metrics_label_release(*limit);
-		for (const char **limit = labels->flow_labels[i]; *limit; limit++)
-			metrics_label_release(*limit);
+		unlabel_limits(labels->limit_labels[i]);
+		unlabel_limits(labels->call_limit_labels[i]);
+		unlabel_limits(labels->flow_labels[i]);
 	}
 }
 

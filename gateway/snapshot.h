@@ -16,9 +16,10 @@
 // Words that metrics and records use again and again, interned once.
 struct snapshot_listener {
 	const char *label;
-	const char **route_labels;   // by route
-	const char ***limit_labels;  // by route, by limit
-	const char ***flow_labels;   // likewise
+	const char **route_labels;        // by route
+	const char ***limit_labels;       // by route, by limit
+	const char ***call_limit_labels;  // likewise
+	const char ***flow_labels;
 	struct tls_context *tls;
 	struct listening *listening;  // one reference, since snapshot_listen
 };

@@ -14,10 +14,8 @@ struct policy_toll {
 static const struct route_limit *limit_for(
         const struct route_limit *limit, const struct spiffe_id *identity)
 {
-	for (size_t i = 0; i < limit->override_count; i++)
-		if (spiffe_pattern_match(&limit->override_patterns[i], identity))
-			return &limit->overrides[i];
-	return limit;
+	size_t override = override_for(&limit->whom, identity);
+	return override < limit->whom.count ? &limit->overrides[override] : limit;
 }
 
 static void assess(struct policy_toll *toll, const struct route *route,
@@ -126,18 +124,20 @@ static bool pay_here(
 }
 
 static void add_shadow(struct policy_decision *decision, const struct policy_toll *toll,
-        size_t limit, int64_t wait_ns, struct arena *arena)
+        size_t limit, int64_t wait_ns)
 {
-	if (!decision->shadows)
-		decision->shadows = arena_alloc(
-		        arena, toll->route->limit_count * sizeof(*decision->shadows));
 	decision->shadows[decision->shadow_count++] = (struct policy_shadow){
-	        limit, toll->limits[limit]->rule, detail_of(toll, limit), wait_ns};
+	        .kind = POLICY_RATE_LIMIT,
+	        .limit_index = limit,
+	        .reason = REASON_rate_limited,
+	        .rule = toll->limits[limit]->rule,
+	        .detail = detail_of(toll, limit),
+	        .wait_ns = wait_ns,
+	};
 }
 
 // Once the call passes.
-static void cast_shadows(struct policy_toll *toll, int64_t now_ns, struct arena *arena,
-        struct policy_decision *decision)
+static void cast_shadows(struct policy_toll *toll, int64_t now_ns, struct policy_decision *decision)
 {
 	size_t refused_by;
 	for (size_t i = 0; i < toll->route->limit_count; i++) {
@@ -148,7 +148,7 @@ static void cast_shadows(struct policy_toll *toll, int64_t now_ns, struct arena 
 		if (counts_here(decision, toll, i))
 			wait_ns = bucket_take_all(&toll->claims[i], 1, now_ns, &refused_by);
 		if (wait_ns || (claim && claim->answer == POLICY_REFUSED))
-			add_shadow(decision, toll, i, wait_ns, arena);
+			add_shadow(decision, toll, i, wait_ns);
 	}
 }
 
@@ -183,7 +183,7 @@ bool charge(const struct route *route, const struct limit_facts *facts, bool tak
 	if (open)
 		leave_open(toll, arena, decision);
 	else if (take && route->shadow_count)
-		cast_shadows(toll, now_ns, arena, decision);
+		cast_shadows(toll, now_ns, decision);
 	return true;
 }
 
@@ -242,5 +242,5 @@ void policy_settle(struct policy_decision *decision, int64_t now_ns, struct aren
 	if (!pay_here(toll, true, now_ns, decision))
 		return;
 	close_claims(decision);
-	cast_shadows(toll, now_ns, arena, decision);
+	cast_shadows(toll, now_ns, decision);
 }

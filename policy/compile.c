@@ -160,12 +160,11 @@ static bool speaks_grpc(const struct config *config, const struct config_route *
 }
 
 static void check_overrides_matched(const struct compiling *compiling,
-        const struct route_limit *limit, const struct config_texts *texts, struct str key)
+        const struct override_patterns *whom, const struct config_texts *texts, struct str key)
 {
-	for (size_t i = 0; i < limit->override_count; i++)
+	for (size_t i = 0; i < whom->count; i++)
 		for (size_t k = 0; k < i; k++) {
-			if (!spiffe_pattern_covers(
-			            &limit->override_patterns[k], &limit->override_patterns[i]))
+			if (!spiffe_pattern_covers(&whom->items[k], &whom->items[i]))
 				continue;
 			config_problem_add(compiling->problems, texts->items[i].mark,
 			        arena_printf(compiling->arena, "%.*s[%zu]", STR_FMT(key), i),
@@ -176,25 +175,68 @@ static void check_overrides_matched(const struct compiling *compiling,
 		}
 }
 
-static void compile_override_patterns(const struct compiling *compiling,
-        const struct policy_listener *listener, const struct config_rate_limit *config,
-        struct route_limit *limit, struct str key, bool patterns_known)
+// Nobody where one of the patterns could not be parsed.
+static struct override_patterns compile_whom(const struct compiling *compiling,
+        const struct policy_listener *listener, const struct config_texts *texts, struct str key,
+        bool patterns_known)
 {
-	struct arena *arena = compiling->arena;
-	struct config_texts texts = {
-	        arena_alloc(arena, config->override_count * sizeof(*texts.items)),
-	        config->override_count};
 	struct spiffe_pattern *patterns;
-	for (size_t i = 0; i < texts.count; i++)
-		texts.items[i] = config->overrides[i].identity;
-	bool all = compile_patterns(compiling, &texts, key, &patterns, &limit->override_count);
-	limit->override_patterns = patterns;
-	if (all)
-		check_overrides_matched(compiling, limit, &texts, key);
-	else
-		limit->override_count = 0;
+	struct override_patterns whom = {0};
+	size_t count;
+	if (compile_patterns(compiling, texts, key, &patterns, &count))
+		whom = (struct override_patterns){patterns, count};
+	check_overrides_matched(compiling, &whom, texts, key);
 	if (patterns_known)
-		check_satisfiable(compiling, listener, &texts, key);
+		check_satisfiable(compiling, listener, texts, key);
+	return whom;
+}
+
+static struct config_texts new_texts(const struct compiling *compiling, size_t count)
+{
+	return (struct config_texts){
+	        arena_alloc(compiling->arena, count * sizeof(struct config_text)), count};
+}
+
+static struct str overrides_key(
+        const struct compiling *compiling, struct str key, const char *list, size_t number)
+{
+	return arena_printf(compiling->arena, "%.*s.%s[%zu].overrides", STR_FMT(key), list, number);
+}
+
+// Of limits of all kinds, which begin with it.
+static void compile_overrides(const struct compiling *compiling,
+        const struct policy_listener *listener, struct route *route, struct str key,
+        bool patterns_known)
+{
+	const struct config_route *config = route->config;
+	struct arena *arena = compiling->arena;
+	struct config_texts texts;
+	route->limits = arena_zalloc(arena, config->rate_limit_count * sizeof(*route->limits));
+	route->call_limits = arena_zalloc(
+	        arena, config->call_limit_count * sizeof(*route->call_limits));
+	route->flow_limits = arena_zalloc(
+	        arena, config->flow_limit_count * sizeof(*route->flow_limits));
+	for (size_t i = 0; i < config->rate_limit_count; i++) {
+		texts = new_texts(compiling, config->rate_limits[i].override_count);
+		for (size_t k = 0; k < texts.count; k++)
+			texts.items[k] = config->rate_limits[i].overrides[k].identity;
+		route->limits[i].whom = compile_whom(compiling, listener, &texts,
+		        overrides_key(compiling, key, "rate_limits", i), patterns_known);
+	}
+	for (size_t i = 0; i < config->call_limit_count; i++) {
+		texts = new_texts(compiling, config->call_limits[i].override_count);
+		for (size_t k = 0; k < texts.count; k++)
+			texts.items[k] = config->call_limits[i].overrides[k].identity;
+		route->call_limits[i].whom = compile_whom(compiling, listener, &texts,
+		        overrides_key(compiling, key, "call_limits", i), patterns_known);
+	}
+	for (size_t i = 0; i < config->flow_limit_count; i++) {
+		texts = new_texts(compiling, config->flow_limits[i].override_count);
+		for (size_t k = 0; k < texts.count; k++)
+			texts.items[k] = config->flow_limits[i].overrides[k].identity;
+		route->flow_limits[i].whom = compile_whom(compiling, listener, &texts,
+		        overrides_key(compiling, key, "flow_limits", i), patterns_known);
+	}
 }
 
 static void compile_route(const struct compiling *compiling, struct policy_listener *listener,
@@ -208,18 +250,13 @@ static void compile_route(const struct compiling *compiling, struct policy_liste
 	bool matched = compile_match(compiling, route, config, key);
 	route->policy_name = arena_printf(arena, "%.*s/%.*s", STR_FMT(listener->config->name.text),
 	        STR_FMT(config->pattern.text));
-	route->limits = arena_zalloc(arena, config->rate_limit_count * sizeof(*route->limits));
 	route->full_methods = speaks_grpc(compiling->config, config);
 	check_hosts(
 	        compiling, &config->hosts, arena_printf(arena, "%.*s.match.hosts", STR_FMT(key)));
 	compile_patterns(compiling, &config->allow, allow_key, &route->allow, &route->allow_count);
 	if (patterns_known)
 		check_satisfiable(compiling, listener, &config->allow, allow_key);
-	for (size_t i = 0; i < config->rate_limit_count; i++)
-		compile_override_patterns(compiling, listener, &config->rate_limits[i],
-		        &route->limits[i],
-		        arena_printf(arena, "%.*s.rate_limits[%zu].overrides", STR_FMT(key), i),
-		        patterns_known);
+	compile_overrides(compiling, listener, route, key, patterns_known);
 	limits_compile(route, key, arena, compiling->problems);
 	places_compile(route, key, arena, compiling->problems);
 	flows_compile(route, key, arena, compiling->problems);

@@ -24,8 +24,8 @@ struct policy {
 	struct policy_listener *backends;  // by backend: patterns alone, those of `tls`
 };
 
-// Rules, details and checks of one route's limits; `key` is the route's place in the file. Their
-// overrides' patterns are parsed already, as many as could be.
+// Rules, details and checks of one route's limits; `key` is the route's place in the file. For whom
+// they have overrides is known already. Here and below.
 void limits_compile(
         struct route *route, struct str key, struct arena *arena, struct config_problems *problems);
 // The buckets, once nothing is wrong with the whole.

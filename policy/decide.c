@@ -155,6 +155,9 @@ static void judge(const struct policy_listener *listener, const struct policy_id
 	decision->route = route->config;
 	decision->route_index = (size_t)(route - listener->routes);
 	decision->policy_name = route->policy_name;
+	if (route->shadow_count)
+		decision->shadows = arena_alloc(
+		        arena, route->shadow_count * sizeof(*decision->shadows));
 
 	decision->reason = REASON_route_not_allowed;
 	decision->matched_rule = route->config->allow.count ? STR("allow") : STR("routes");
@@ -184,6 +187,7 @@ void policy_decide(const struct policy *policy, size_t listener,
         const struct policy_identity *identity, const struct policy_request *request,
         int64_t now_ns, struct arena *arena, struct policy_decision *decision)
 {
-	*decision = (struct policy_decision){.reason = REASON_no_route, .limit_index = -1};
+	*decision = (struct policy_decision){
+	        .reason = REASON_no_route, .limit_index = -1, .call_limit_index = -1};
 	judge(listener_of(policy, listener), identity, request, now_ns, arena, decision);
 }

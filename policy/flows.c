@@ -33,7 +33,9 @@ static struct str of_direction(const struct config_flow_limit *limit)
 	return limit->direction == FLOW_REQUESTS ? STR(" of requests") : STR(" of responses");
 }
 
-static struct str describe(const struct config_flow_limit *limit, struct arena *arena)
+// `who`: the pattern it is for, where it is an override.
+static struct str describe(
+        const struct config_flow_limit *limit, struct str who, struct arena *arena)
 {
 	struct buffer text = {0};
 	if (limit->bytes.count) {
@@ -46,18 +48,25 @@ static struct str describe(const struct config_flow_limit *limit, struct arena *
 	}
 	buffer_append_str(&text, of_direction(limit));
 	limits_describe_split(&limit->split, &text);
+	if (who.len)
+		buffer_printf(&text, ", for %.*s", STR_FMT(who));
+	if (limit->shadow)
+		buffer_append_str(&text, limit->on_excess == EXCESS_PAUSE ? STR(": would pause")
+		                                                          : STR(": would refuse"));
 	struct str described = arena_str(arena, buffer_str(&text));
 	buffer_fini(&text);
 	return described;
 }
 
 // Whether whatever `other` lets pass `limit` does too: it has no more to say. What waits for one
-// has paid all others already, so one that rejects bounds how much may wait.
+// has paid all others already, so one that rejects bounds how much may wait. What overrides say is
+// not looked at.
 static bool comes_first(
         const struct config_flow_limit *other, const struct config_flow_limit *limit)
 {
 	bool queues = other->on_excess == EXCESS_PAUSE && limit->on_excess == EXCESS_REJECT;
-	return is_known(other) && !queues && other->direction == limit->direction &&
+	return is_known(other) && !other->shadow && !queues && !other->override_count &&
+	       !limit->override_count && other->direction == limit->direction &&
 	       !other->bytes.count == !limit->bytes.count &&
 	       limits_split_within(&other->split, &limit->split) && other->burst <= limit->burst &&
 	       limits_rate_within(rate_of(other), rate_of(limit));
@@ -80,57 +89,106 @@ static void check_fires(const struct config_route *route, size_t which, struct s
 	}
 }
 
+static void compile_limit(struct flow_limit *limit, struct str who, struct str key,
+        struct arena *arena, struct config_problems *problems)
+{
+	const struct config_flow_limit *config = limit->config;
+	const struct config_rate *rate = rate_of(config);
+	// With room for as much again, which pauses may owe.
+	struct bucket_rate twice = {rate->count, rate->period_ns, 2 * config->burst};
+	limit->detail = describe(config, who, arena);
+	limit->piece = piece_of(config);
+	if (!bucket_rate_valid(twice))
+		config_problem_add(problems, config->mark, key,
+		        "cannot be counted exactly: the burst takes too long to refill at such a "
+		        "rate; expected a smaller burst or a rounder rate");
+}
+
+static void compile_overrides(struct flow_limit *limit, struct str key, struct arena *arena,
+        struct config_problems *problems)
+{
+	limit->overrides = arena_zalloc(arena, limit->whom.count * sizeof(*limit->overrides));
+	for (size_t i = 0; i < limit->whom.count; i++) {
+		const struct config_flow_override *override = &limit->config->overrides[i];
+		struct flow_limit *compiled = &limit->overrides[i];
+		compiled->config = &override->limit;
+		compiled->rule = arena_printf(
+		        arena, "%.*s.overrides[%zu]", STR_FMT(limit->rule), i);
+		if (is_known(compiled->config))
+			compile_limit(compiled, override->identity.text,
+			        arena_printf(arena, "%.*s.overrides[%zu]", STR_FMT(key), i), arena,
+			        problems);
+	}
+}
+
 void flows_compile(
         struct route *route, struct str key, struct arena *arena, struct config_problems *problems)
 {
 	const struct config_route *config = route->config;
 	route->flow_limit_count = config->flow_limit_count;
-	route->flow_limits = arena_zalloc(
-	        arena, config->flow_limit_count * sizeof(*route->flow_limits));
 	for (size_t i = 0; i < config->flow_limit_count; i++) {
 		const struct config_flow_limit *limit = &config->flow_limits[i];
 		struct flow_limit *compiled = &route->flow_limits[i];
 		if (!is_known(limit))
 			continue;  // the reader has complained
-		const struct config_rate *rate = rate_of(limit);
 		compiled->config = limit;
-		// With room for as much again, which pauses may owe.
-		struct bucket_rate twice = {rate->count, rate->period_ns, 2 * limit->burst};
 		compiled->rule = arena_printf(arena, "flow_limits[%zu]", i);
-		compiled->detail = describe(limit, arena);
-		compiled->piece = piece_of(limit);
+		route->shadow_count += limit->shadow;
 		struct str place = arena_printf(
 		        arena, "%.*s.%.*s", STR_FMT(key), STR_FMT(compiled->rule));
-		if (!bucket_rate_valid(twice))
-			config_problem_add(problems, limit->mark, place,
-			        "cannot be counted exactly: the burst takes too long to refill at "
-			        "such a rate; expected a smaller burst or a rounder rate");
+		compile_limit(compiled, STR(""), place, arena, problems);
 		check_fires(config, i, place, problems);
+		compile_overrides(compiled, place, arena, problems);
 	}
 }
 
-// `edge/user.Users/*/flow_limits[0] bytes of requests`: tokens of one kind are none of another.
+static void bind_bucket(
+        struct flow_limit *limit, struct str name, struct bucket_store *store, int64_t now_ns)
+{
+	const struct config_flow_limit *config = limit->config;
+	const struct config_rate *rate = rate_of(config);
+	limit->bucket = bucket_limit_get(store, name,
+	        (struct bucket_rate){rate->count, rate->period_ns, config->burst},
+	        config->split.per_count > 0, config->split.max_keys, now_ns);
+}
+
+// `edge/user.Users/*/flow_limits[0] bytes of requests`: tokens of one kind are none of another. An
+// override is known by its pattern.
 void flows_bind(struct route *route, struct bucket_store *store, int64_t now_ns)
 {
 	for (size_t i = 0; i < route->flow_limit_count; i++) {
 		struct flow_limit *limit = &route->flow_limits[i];
-		const struct config_rate *rate = rate_of(limit->config);
 		struct buffer name = {0};
 		limits_name(route, &name);
 		buffer_printf(&name, "/%.*s %s%.*s", STR_FMT(limit->rule),
 		        limit->config->bytes.count ? "bytes" : "messages",
 		        STR_FMT(of_direction(limit->config)));
-		limit->bucket = bucket_limit_get(store, buffer_str(&name),
-		        (struct bucket_rate){rate->count, rate->period_ns, limit->config->burst},
-		        limit->config->split.per_count > 0, limit->config->split.max_keys, now_ns);
+		bind_bucket(limit, buffer_str(&name), store, now_ns);
+		size_t len = buffer_len(&name);
+		for (size_t k = 0; k < limit->whom.count; k++) {
+			buffer_printf(&name, " %.*s", STR_FMT(limit->whom.items[k].text));
+			bind_bucket(&limit->overrides[k], buffer_str(&name), store, now_ns);
+			buffer_cut(&name, len);
+		}
 		buffer_fini(&name);
 	}
 }
 
 void flows_unbind(struct route *route)
 {
-	for (size_t i = 0; i < route->flow_limit_count; i++)
-		bucket_limit_unref(route->flow_limits[i].bucket);
+	for (size_t i = 0; i < route->flow_limit_count; i++) {
+		struct flow_limit *limit = &route->flow_limits[i];
+		bucket_limit_unref(limit->bucket);
+		for (size_t k = 0; limit->overrides && k < limit->whom.count; k++)
+			bucket_limit_unref(limit->overrides[k].bucket);
+	}
+}
+
+static const struct flow_limit *limit_for(
+        const struct flow_limit *limit, const struct spiffe_id *identity)
+{
+	size_t override = override_for(&limit->whom, identity);
+	return override < limit->whom.count ? &limit->overrides[override] : limit;
 }
 
 void flows_assess(const struct route *route, const struct limit_facts *facts, struct arena *arena,
@@ -141,7 +199,7 @@ void flows_assess(const struct route *route, const struct limit_facts *facts, st
 	decision->flow_count = route->flow_limit_count;
 	decision->flows = arena_alloc(arena, decision->flow_count * sizeof(*decision->flows));
 	for (size_t i = 0; i < decision->flow_count; i++) {
-		const struct flow_limit *limit = &route->flow_limits[i];
+		const struct flow_limit *limit = limit_for(&route->flow_limits[i], facts->identity);
 		CHECK(limit->bucket);  // a policy compiled to be checked never decides
 		decision->flows[i] = (struct policy_flow){
 		        .config = limit->config,
@@ -154,10 +212,11 @@ void flows_assess(const struct route *route, const struct limit_facts *facts, st
 	}
 }
 
-static bool concerns(
-        const struct policy_flow *flow, enum config_flow_direction direction, bool messages)
+static bool concerns(const struct policy_flow *flow, bool shadow,
+        enum config_flow_direction direction, bool messages)
 {
-	return flow->config->direction == direction && !flow->config->bytes.count == messages;
+	return flow->config->direction == direction && !flow->config->bytes.count == messages &&
+	       flow->config->shadow == shadow;
 }
 
 // All that reject, or none.
@@ -168,7 +227,7 @@ static int64_t take(const struct policy_decision *decision, enum config_flow_dir
 	size_t flows[CONFIG_FLOW_LIMITS_MAX], claim_count = 0, refused;
 	for (size_t i = 0; i < decision->flow_count; i++) {
 		const struct policy_flow *flow = &decision->flows[i];
-		if (!concerns(flow, direction, messages) ||
+		if (!concerns(flow, false, direction, messages) ||
 		        flow->config->on_excess != EXCESS_REJECT)
 			continue;
 		flows[claim_count] = i;
@@ -180,7 +239,8 @@ static int64_t take(const struct policy_decision *decision, enum config_flow_dir
 	return wait_ns;
 }
 
-struct policy_passage policy_pass(const struct policy_decision *decision,
+// By limits that are no mere trial.
+static struct policy_passage pass(const struct policy_decision *decision,
         enum config_flow_direction direction, bool messages, uint64_t count, int64_t left_ns,
         int64_t now_ns)
 {
@@ -195,7 +255,8 @@ struct policy_passage policy_pass(const struct policy_decision *decision,
 	}
 	for (size_t i = 0; i < decision->flow_count; i++) {
 		const struct policy_flow *flow = &decision->flows[i];
-		if (!concerns(flow, direction, messages) || flow->config->on_excess != EXCESS_PAUSE)
+		if (!concerns(flow, false, direction, messages) ||
+		        flow->config->on_excess != EXCESS_PAUSE)
 			continue;
 		struct bucket_claim claim = flow->claim;
 		claim.tokens = count;
@@ -210,5 +271,65 @@ struct policy_passage policy_pass(const struct policy_decision *decision,
 			passage.by = i;
 		}
 	}
+	return passage;
+}
+
+// In pieces as it would pay in force, up to the first that exceeds.
+static int64_t excess_ns(const struct policy_flow *flow, uint64_t count, int64_t now_ns)
+{
+	struct bucket_claim claim = flow->claim;
+	size_t refused_by;
+	int64_t wait_ns = 0;
+	for (; count && !wait_ns; count -= claim.tokens) {
+		claim.tokens = flow->piece && flow->piece < count ? flow->piece : count;
+		wait_ns = bucket_take_all(&claim, 1, now_ns, &refused_by);
+	}
+	return wait_ns;
+}
+
+static void cast_shadow(struct policy_decision *decision, size_t index, int64_t wait_ns)
+{
+	struct policy_flow *flow = &decision->flows[index];
+	if (flow->exceeded)
+		return;
+	flow->exceeded = true;
+	decision->shadows[decision->shadow_count++] = (struct policy_shadow){
+	        .kind = POLICY_FLOW_LIMIT,
+	        .limit_index = index,
+	        .reason = REASON_rate_limited,
+	        .rule = flow->rule,
+	        .detail = flow->detail,
+	        .wait_ns = wait_ns,
+	};
+}
+
+// Of what passes, after so long. A call that a shadow would have ended is none of its any more: it
+// would not be there to take tokens.
+static uint32_t cast_shadows(struct policy_decision *decision, enum config_flow_direction direction,
+        bool messages, uint64_t count, int64_t paused_ns, int64_t now_ns)
+{
+	uint32_t exceeded = 0;
+	for (size_t i = 0; i < decision->flow_count; i++) {
+		const struct policy_flow *flow = &decision->flows[i];
+		bool rejects = flow->config->on_excess == EXCESS_REJECT;
+		if (!concerns(flow, true, direction, messages) || (rejects && flow->exceeded))
+			continue;
+		int64_t wait_ns = excess_ns(flow, count, now_ns);
+		if (wait_ns <= (rejects ? 0 : paused_ns))
+			continue;
+		exceeded |= UINT32_C(1) << i;
+		cast_shadow(decision, i, wait_ns);
+	}
+	return exceeded;
+}
+
+struct policy_passage policy_pass(struct policy_decision *decision,
+        enum config_flow_direction direction, bool messages, uint64_t count, int64_t left_ns,
+        int64_t now_ns)
+{
+	struct policy_passage passage = pass(decision, direction, messages, count, left_ns, now_ns);
+	if (decision->shadows && !passage.refused && !passage.too_late)
+		passage.exceeded = cast_shadows(
+		        decision, direction, messages, count, passage.wait_ns, now_ns);
 	return passage;
 }

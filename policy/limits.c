@@ -157,8 +157,8 @@ static void check_numbers(
 static void compile_overrides(struct route_limit *limit, struct str key, struct arena *arena,
         struct config_problems *problems)
 {
-	limit->overrides = arena_zalloc(arena, limit->override_count * sizeof(*limit->overrides));
-	for (size_t i = 0; i < limit->override_count; i++) {
+	limit->overrides = arena_zalloc(arena, limit->whom.count * sizeof(*limit->overrides));
+	for (size_t i = 0; i < limit->whom.count; i++) {
 		const struct config_override *override = &limit->config->overrides[i];
 		struct route_limit *compiled = &limit->overrides[i];
 		compiled->config = &override->limit;
@@ -234,8 +234,8 @@ void limits_bind(
 		buffer_printf(&name, "/%.*s", STR_FMT(limit->rule));
 		bind_limit(limit, buffer_str(&name), store, arena, now_ns);
 		size_t len = buffer_len(&name);
-		for (size_t k = 0; k < limit->override_count; k++) {
-			buffer_printf(&name, " %.*s", STR_FMT(limit->override_patterns[k].text));
+		for (size_t k = 0; k < limit->whom.count; k++) {
+			buffer_printf(&name, " %.*s", STR_FMT(limit->whom.items[k].text));
 			bind_limit(&limit->overrides[k], buffer_str(&name), store, arena, now_ns);
 			buffer_cut(&name, len);
 		}
@@ -248,7 +248,7 @@ void limits_unbind(struct route *route)
 	for (size_t i = 0; i < route->limit_count; i++) {
 		struct route_limit *limit = &route->limits[i];
 		bucket_limit_unref(limit->bucket);
-		for (size_t k = 0; limit->overrides && k < limit->override_count; k++)
+		for (size_t k = 0; limit->overrides && k < limit->whom.count; k++)
 			bucket_limit_unref(limit->overrides[k].bucket);
 	}
 }

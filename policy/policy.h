@@ -93,9 +93,13 @@ struct policy_claim {
 
 struct policy_toll;  // opaque: what the call still has to pay here
 
-// A limit with `shadow: true` that would have refused a call which passes.
+enum policy_limit { POLICY_RATE_LIMIT, POLICY_CALL_LIMIT, POLICY_FLOW_LIMIT };
+
+// A limit with `shadow: true` that would have refused a call which passes, or kept it back.
 struct policy_shadow {
-	size_t limit_index;
+	enum policy_limit kind;
+	size_t limit_index;  // among the route's of that kind
+	enum reason reason;
 	struct str rule, detail;
 	int64_t wait_ns;  // 0: not known
 };
@@ -119,6 +123,7 @@ struct policy_flow {
 	struct str rule, detail;
 	struct bucket_claim claim;
 	uint64_t piece;  // bytes that are paid for at once; 0: it counts messages
+	bool exceeded;   // a shadow that has said so
 };
 
 struct policy_decision {
@@ -132,12 +137,13 @@ struct policy_decision {
 	struct str rpc_method;        // `/pkg.Service/Method` of a gRPC call
 	int64_t retry_after_ns;       // > 0 where reason is rate_limited
 	int limit_index;              // which rate limit refused, -1 otherwise
+	int call_limit_index;         // which call limit did, likewise
 	enum policy_crowd crowd;      // why the backend had no room; no limit refused
 	struct policy_places places;  // policy_leave gives them back
 	struct policy_quota *quotas;  // where the request wants them
 	size_t quota_count;
-	struct policy_shadow *shadows;
-	size_t shadow_count;
+	struct policy_shadow *shadows;  // NULL: the route has none
+	size_t shadow_count;            // each limit is there once at most
 	// Not 0 where the verdict is still open: `reason` is REASON_NONE, and no token was taken.
 	size_t claim_count;
 	struct policy_claim *claims;
@@ -161,21 +167,23 @@ void policy_settle(struct policy_decision *decision, int64_t now_ns, struct aren
 // Pays for a message of a call that passed, or for a piece of its body: how long that has to wait,
 // and whether it may not pass at all (then: how long no other could, at least). What waits is paid
 // for, first come first served; but for what would wait longer than the `left_ns` that the call
-// has. It would take the tokens of others, and pass never.
+// has. It would take the tokens of others, and pass never. Shadows that would have kept it back for
+// longer join those of the decision, each the first time that it does.
 struct policy_passage {
 	int64_t wait_ns;
 	bool refused;
 	bool too_late;
-	size_t by;  // which of the flows; where wait_ns > 0
+	size_t by;          // which of the flows; where wait_ns > 0
+	uint32_t exceeded;  // those shadows: a bit for each of the flows
 };
-MUST_USE struct policy_passage policy_pass(const struct policy_decision *decision,
+MUST_USE struct policy_passage policy_pass(struct policy_decision *decision,
         enum config_flow_direction direction, bool messages, uint64_t count, int64_t left_ns,
         int64_t now_ns);
 
 // The verdict that there is no room: where the backend filled up while claims were open.
 void policy_refuse_crowded(struct policy_decision *decision, enum policy_crowd crowd);
 
-// The call is over, or is refused after all. Idempotent.
+// The call is over, or is refused after all: then no limit was tried out on it. Idempotent.
 void policy_leave(struct policy_decision *decision);
 
 // Counts a connection of the listener with others of its address, or of its identity: past the

@@ -24,16 +24,20 @@ enum route_kind {
 	ROUTE_KINDS
 };
 
+// For whom a limit has other numbers. The first that matches counts.
+struct override_patterns {
+	const struct spiffe_pattern *items;
+	size_t count;
+};
+
 struct route_limit {
 	const struct config_rate_limit *config;
 	struct bucket_limit *bucket;  // NULL in a mere check
 	struct str rule;              // `rate_limits[0]`
 	struct str name;              // `edge/user.Users/Login/rate_limits[0]`; empty likewise
 	struct str detail;            // `5/s burst 10 per identity`
-	// For some callers: of each its pattern and the limit as it is for them.
-	const struct spiffe_pattern *override_patterns;
-	struct route_limit *overrides;
-	size_t override_count;
+	struct override_patterns whom;
+	struct route_limit *overrides;  // of each pattern the limit as it is for them
 };
 
 struct call_limit {
@@ -41,6 +45,8 @@ struct call_limit {
 	struct tally *tally;  // NULL in a mere check
 	struct str rule;      // `call_limits[0]`
 	struct str detail;    // `10 calls at once per identity`
+	struct override_patterns whom;
+	struct call_limit *overrides;
 };
 
 struct flow_limit {
@@ -49,6 +55,8 @@ struct flow_limit {
 	struct str rule;              // `flow_limits[0]`
 	struct str detail;            // `100/s messages burst 200 of requests per identity`
 	uint64_t piece;               // bytes that are paid for at once; 0: it counts messages
+	struct override_patterns whom;
+	struct flow_limit *overrides;
 };
 
 struct route {
@@ -62,12 +70,22 @@ struct route {
 	struct route_limit *limits;
 	size_t limit_count;
 	size_t shared_count;  // of them, those with `store: redis`
-	size_t shadow_count;  // and those with `shadow: true`
 	struct call_limit *call_limits;
 	size_t call_limit_count;
 	struct flow_limit *flow_limits;
 	size_t flow_limit_count;
+	size_t shadow_count;  // of limits of all kinds, those with `shadow: true`
 };
+
+// Which override is for the caller; as many as there are: none.
+static inline size_t override_for(
+        const struct override_patterns *whom, const struct spiffe_id *identity)
+{
+	size_t i = 0;
+	while (i < whom->count && !spiffe_pattern_match(&whom->items[i], identity))
+		i++;
+	return i;
+}
 
 // Kind and key from a route's pattern; false with a sentence in *why.
 MUST_USE bool route_parse(struct route *route, const struct config_route *config,

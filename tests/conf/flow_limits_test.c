@@ -20,7 +20,8 @@ static void every_key_is_understood_and_written_back(void **state)
 	(void)state;
 	struct config *config = with_limits(
 	        "[{messages: 100/m, burst: 200}, {bytes: 64KiB/s, burst: 1MiB, direction: "
-	        "responses, on_excess: reject, per: [source_ip, 'header:X-A'], max_keys: 9}]");
+	        "responses, on_excess: reject, per: [source_ip, 'header:X-A'], shadow: "
+	        "true, max_keys: 9}]");
 	const struct config_route *route = &config->listeners[0].routes[0];
 	const struct config_flow_limit *limits = route->flow_limits;
 	assert_int_equal(route->flow_limit_count, 2);
@@ -31,6 +32,7 @@ static void every_key_is_understood_and_written_back(void **state)
 	assert_int_equal(limits[0].direction, FLOW_REQUESTS);
 	assert_int_equal(limits[0].on_excess, EXCESS_PAUSE);
 	assert_int_equal(limits[0].split.per_count, 0);
+	assert_false(limits[0].shadow);
 	assert_int_equal(limits[1].bytes.count, 64 << 10);
 	assert_int_equal(limits[1].bytes.period_ns, SECOND);
 	assert_int_equal(limits[1].messages.count, 0);
@@ -40,6 +42,31 @@ static void every_key_is_understood_and_written_back(void **state)
 	assert_int_equal(limits[1].split.per_count, 2);
 	assert_text(limits[1].split.per[1].header, "x-a");
 	assert_int_equal(limits[1].split.max_keys, 9);
+	assert_true(limits[1].shadow);
+	assert_dump_reads_back(config);
+	config_free(config);
+}
+
+static void overrides_are_the_limit_with_their_own_numbers(void **state)
+{
+	(void)state;
+	struct config *config = with_limits(
+	        "[{bytes: 64KiB/s, burst: 1MiB, direction: responses, on_excess: reject, shadow: "
+	        "true, per: [identity], overrides: [{identity: 'spiffe://a/b', bytes: 1/h, burst: "
+	        "7}, {identity: 'spiffe://a/*', bytes: 1MiB/m, burst: 4MiB}]}]");
+	const struct config_flow_limit *limit = &config->listeners[0].routes[0].flow_limits[0];
+	assert_int_equal(limit->override_count, 2);
+	assert_text(limit->overrides[1].identity.text, "spiffe://a/*");
+	const struct config_flow_limit *own = &limit->overrides[0].limit;
+	assert_int_equal(own->bytes.count, 1);
+	assert_int_equal(own->bytes.period_ns, 3600 * SECOND);
+	assert_int_equal(own->messages.count, 0);
+	assert_int_equal(own->burst, 7);
+	assert_int_equal(own->direction, FLOW_RESPONSES);
+	assert_int_equal(own->on_excess, EXCESS_REJECT);
+	assert_true(own->shadow);
+	assert_int_equal(own->split.per_count, 1);
+	assert_int_equal(own->override_count, 0);
 	assert_dump_reads_back(config);
 	config_free(config);
 }
@@ -53,7 +80,7 @@ static void the_dump_tells_of_each_what_it_has(void **state)
 	        "pause\n",
 	        "          - bytes: 1MiB/h\n            burst: 4KiB\n            direction: "
 	        "responses\n            on_excess: pause\n            per: [identity]\n            "
-	        "max_keys: 10000\n",
+	        "shadow: false\n            max_keys: 10000\n",
 	};
 	struct config *config = with_limits(
 	        "[{messages: 100/m, burst: 200}, {bytes: 1024KiB/h, burst: 4096, direction: "
@@ -138,6 +165,30 @@ static const struct malformed malformed[] = {
                 "is an empty list; expected at least one element, or the key left out"),
         ROW("a name that is none", "[{byte: 5/s, burst: 5, bytes: 5/s}]", 24, "[0].byte",
                 "is no key here; did you mean bytes?"),
+        ROW("an override of something else",
+                "[{bytes: 5/s, burst: 5, overrides: [{identity: 'spiffe://a/b', messages: 5/s, "
+                "burst: 5}]}]",
+                95, "[0].overrides[0].messages", "is not what the limit counts; expected bytes"),
+        ROW("an override of bytes, of a limit of messages",
+                "[{messages: 5/s, burst: 5, overrides: [{identity: 'spiffe://a/b', bytes: 5/s, "
+                "burst: 5}]}]",
+                95, "[0].overrides[0].bytes", "is not what the limit counts; expected messages"),
+        ROW("an override of both",
+                "[{bytes: 5/s, burst: 5, overrides: [{identity: 'spiffe://a/b', messages: 5/s, "
+                "bytes: 5/s, burst: 5}]}]",
+                107, "[0].overrides[0].bytes", "stands beside messages; expected either"),
+        ROW("an override of nothing",
+                "[{bytes: 5/s, burst: 5, overrides: [{identity: 'spiffe://a/b', burst: 5}]}]", 58,
+                "[0].overrides[0]", "counts nothing; expected messages or bytes"),
+        ROW("an override of nobody",
+                "[{bytes: 5/s, burst: 5, overrides: [{bytes: 5/s, burst: 5}]}]", 58,
+                "[0].overrides[0].identity", "is missing; expected a pattern such as spiffe:"),
+        ROW("a pause of an hour for some",
+                "[{bytes: 5/s, burst: 5, overrides: [{identity: 'spiffe://a/b', bytes: 1/h, "
+                "burst: 5}]}]",
+                92, "[0].overrides[0].bytes", "is less than one a minute, and nobody waits"),
+        ROW("no overrides", "[{bytes: 5/s, burst: 5, overrides: []}]", 57, "[0].overrides",
+                "is an empty list"),
         ROW("too many",
                 "[{bytes: 1/s, burst: 1}, {bytes: 2/s, burst: 1}, {bytes: 3/s, burst: 1}, "
                 "{bytes: 4/s, burst: 1}, {bytes: 5/s, burst: 1}, {bytes: 6/s, burst: 1}, {bytes: "
@@ -167,6 +218,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(every_key_is_understood_and_written_back),
+	        cmocka_unit_test(overrides_are_the_limit_with_their_own_numbers),
 	        cmocka_unit_test(the_dump_tells_of_each_what_it_has),
 	        cmocka_unit_test(the_bounds_themselves_are_good),
 	        cmocka_unit_test(what_makes_no_sense_is_refused),

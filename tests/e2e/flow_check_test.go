@@ -44,7 +44,11 @@ func TestCheckRefusesFlowLimitsThatCannotBe(t *testing.T) {
 		"per what there is not":             {calls("{messages: 1/s, burst: 1, per: [caller]}"), "flow_limits[0].per", ""},
 		"keys of nobody":                    {calls("{messages: 1/s, burst: 1, max_keys: 5}"), "flow_limits[0].max_keys", ""},
 		"too many":                          {calls(strings.Repeat("{messages: 1/s, burst: 1}, ", 9)), "flow_limits", "8"},
-		"a word misspelt":                   {calls("{message: 1/s, burst: 1}"), "flow_limits[0].message", "messages"},
+		"an override that is never used": {calls("{messages: 1/s, burst: 1, overrides: [{identity: 'spiffe://cluster.local/*', messages: 2/s, burst: 1}, {identity: " + batchID + ", messages: 3/s, burst: 1}]}"),
+			"flow_limits[0].overrides[1]", "is never used"},
+		"an override of bytes":                  {calls("{messages: 1/s, burst: 1, overrides: [{identity: " + batchID + ", bytes: 2/s, burst: 1}]}"), "flow_limits[0].overrides[0].bytes", "expected messages"},
+		"a trial beside what lets no more pass": {calls("{messages: 1/s, burst: 1}, {messages: 2/s, burst: 1, shadow: true}"), "flow_limits[1]", "never fires"},
+		"a word misspelt":                       {calls("{message: 1/s, burst: 1}"), "flow_limits[0].message", "messages"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -37,25 +37,25 @@ static void counts_know_first_and_last(void **state)
 	audit_folds_free(folds);
 }
 
-static void beyond_its_size_callers_are_counted_by_reason(void **state)
+static void beyond_its_size_callers_are_counted_by_verdict(void **state)
 {
 	(void)state;
 	struct audit_folds *folds = audit_folds_new(1);
 	char text[32];
 	for (int i = 0; i < AUDIT_FOLD_CALLERS; i++)
-		assert_false(audit_folds_is_reason(
+		assert_false(audit_folds_is_verdict(
 		        folds, audit_folds_see(folds, numbered(text, i), REASON_no_route, 0)));
 	struct audit_fold *one = audit_folds_see(folds, STR("x"), REASON_no_route, 0);
 	struct audit_fold *two = audit_folds_see(folds, STR("y"), REASON_no_route, 0);
 	assert_ptr_equal(one, two);
-	assert_true(audit_folds_is_reason(folds, one));
+	assert_true(audit_folds_is_verdict(folds, one));
 	assert_int_equal(one->seen, 2);
 	for (int i = 0; i < AUDIT_FOLD_CALLERS; i++)  // those who have an entry keep it
 		assert_int_equal(
 		        audit_folds_see(folds, numbered(text, i), REASON_no_route, 0)->seen, 2);
 	audit_folds_clear(folds);
-	assert_false(
-	        audit_folds_is_reason(folds, audit_folds_see(folds, STR("x"), REASON_no_route, 0)));
+	assert_false(audit_folds_is_verdict(
+	        folds, audit_folds_see(folds, STR("x"), REASON_no_route, 0)));
 	audit_folds_free(folds);
 }
 
@@ -66,13 +66,13 @@ static void texts_are_bounded_too(void **state)
 	char *huge = calloc(1, AUDIT_FOLD_BYTES + 1);
 	struct audit_fold *fold = audit_folds_see(
 	        folds, str_of(huge, AUDIT_FOLD_BYTES + 1), REASON_no_route, 0);
-	assert_true(audit_folds_is_reason(folds, fold));
+	assert_true(audit_folds_is_verdict(folds, fold));
 	fold = audit_folds_see(folds, STR("a"), REASON_no_route, 0);
-	assert_false(audit_folds_is_reason(folds, fold));
+	assert_false(audit_folds_is_verdict(folds, fold));
 	assert_false(audit_folds_keep_body(folds, fold, str_of(huge, AUDIT_FOLD_BYTES)));
 	assert_int_equal(fold->body.len, 0);
-	struct audit_fold *reason = &folds->reasons[REASON_no_route];
-	assert_true(audit_folds_keep_body(folds, reason, STR("always")));
+	struct audit_fold *verdict = &folds->verdicts[REASON_no_route];
+	assert_true(audit_folds_keep_body(folds, verdict, STR("always")));
 	assert_true(buffer_len(&folds->bytes) < 100);
 	free(huge);
 	audit_folds_free(folds);
@@ -105,7 +105,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(like_records_share_an_entry_and_others_do_not),
 	        cmocka_unit_test(counts_know_first_and_last),
-	        cmocka_unit_test(beyond_its_size_callers_are_counted_by_reason),
+	        cmocka_unit_test(beyond_its_size_callers_are_counted_by_verdict),
 	        cmocka_unit_test(texts_are_bounded_too),
 	        cmocka_unit_test(walking_shows_every_entry_once),
 	};

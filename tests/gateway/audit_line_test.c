@@ -193,13 +193,13 @@ static void a_certificates_names_end_in_an_ellipsis_when_there_are_too_many(void
 	json_decref(object);
 }
 
-static void likeness_is_reason_principal_listener_policy_and_host(void **state)
+static void likeness_is_reason_principal_listener_policy_rule_and_host(void **state)
 {
 	(void)state;
 	struct audit_record base = refusal(REASON_rate_limited, "10.0.0.1:1000");
 	base.principal = STR("spiffe://a/b");
 	base.policy_name = STR("edge/x");
-	struct audit_record rows[8];
+	struct audit_record rows[9];
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		rows[i] = base;
 	rows[0].client.address = STR("10.0.0.1:2000");
@@ -209,6 +209,7 @@ static void likeness_is_reason_principal_listener_policy_and_host(void **state)
 	rows[4].listener = STR("edge2");
 	rows[5].policy_name = STR("edge/y");
 	rows[6].client.address = STR("10.0.0.2:1000");
+	rows[8].matched_rule = STR("flow_limits[1]");
 	rows[7].principal = STR("spiffe://a/b\x04");  // lengths keep neighbours apart
 	struct buffer key = {0}, other = {0};
 	audit_line_key(&key, &base);
@@ -255,7 +256,7 @@ int main(void)
 	        cmocka_unit_test(every_text_is_bounded_and_cut_between_characters),
 	        cmocka_unit_test(the_worst_record_stays_below_a_megabyte),
 	        cmocka_unit_test(a_certificates_names_end_in_an_ellipsis_when_there_are_too_many),
-	        cmocka_unit_test(likeness_is_reason_principal_listener_policy_and_host),
+	        cmocka_unit_test(likeness_is_reason_principal_listener_policy_rule_and_host),
 	        cmocka_unit_test(the_port_is_what_follows_the_last_colon),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,6 +162,31 @@ static void more_callers_than_the_table_holds_are_counted_to_the_last(void **sta
 	assert_int_equal(told.lines, (AUDIT_FOLD_CALLERS + 2) * 3);
 }
 
+// Nobody who passed is told of as refused, though both are for the same reason.
+static void callers_beyond_the_table_are_refused_or_on_trial(void **state)
+{
+	(void)state;
+	const char *path = in_scratch("audit.jsonl");
+	clock_fake(NS_PER_S, NS_PER_S);
+	struct audit *audit = open_audit(path, 1, 1);
+	for (int i = 0; i < AUDIT_FOLD_CALLERS + 5 + 7; i++) {
+		char address[32];
+		snprintf(address, sizeof(address), "10.0.%d.%d:1", i >> 8, i & 255);
+		struct audit_record record = refusal(REASON_rate_limited, address);
+		record.authorized = i >= AUDIT_FOLD_CALLERS + 5;
+		record.event = record.authorized ? "shadowed" : "rejected";
+		audit_submit(audit_lane_of(audit, 0), &record);
+	}
+	audit_close(audit);
+	size_t len;
+	char *text = slurp(path, &len);
+	assert_non_null(strstr(text, "\"event\":\"rejected\",\"authorized\":false,\"reason\":"
+	                             "\"rate_limited\",\"count\":4,"));
+	assert_non_null(strstr(text, "\"event\":\"shadowed\",\"authorized\":true,\"reason\":"
+	                             "\"rate_limited\",\"count\":6,"));
+	free(text);
+}
+
 // ---- threads
 
 enum { LANES = 4, EACH_LANE = 20000 };
@@ -231,6 +256,7 @@ int main(void)
 	        AUDIT_TEST(a_fold_is_written_when_its_second_ends_without_another_submit),
 	        AUDIT_TEST(a_quiet_second_starts_the_count_anew),
 	        AUDIT_TEST(more_callers_than_the_table_holds_are_counted_to_the_last),
+	        AUDIT_TEST(callers_beyond_the_table_are_refused_or_on_trial),
 	        AUDIT_TEST(lanes_of_many_threads_make_one_unbroken_chain),
 	};
 	alarm(300);  // a worker that did block would hang here for ever

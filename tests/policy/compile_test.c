@@ -1,42 +1,4 @@
-#include "tests/policy/policy_fixture.h"
-
-#define OK ", respond: {status: 200}}\n"
-#define ALLOW(list) ", allow: " list OK
-#define LIMITS(list) ", rate_limits: " list OK
-
-struct row {
-	const char *routes;
-	const char *key;   // under `listeners[0].`; NULL: nothing is wrong
-	const char *what;  // a part of the sentence
-	size_t count;      // of problems; 0 means one
-};
-
-static void check_row(const char *names, const struct row *row)
-{
-	struct fixture fixture;
-	fixture_parse(&fixture, names, row->routes, "");
-	fixture_fail_on_problems(&fixture);
-	fixture.policy = policy_compile(fixture.config, NULL, &fixture.problems);
-	assert_int_equal(fixture.policy == NULL, row->key != NULL);
-	if (fixture.problems.count != (row->key ? row->count + !row->count : 0)) {
-		config_problems_print(&fixture.problems, 2);
-		fail_msg("%s: %zu problems", row->routes, fixture.problems.count);
-	}
-	if (row->key) {
-		const struct config_problem *problem = &fixture.problems.items[0];
-		char key[128];
-		snprintf(key, sizeof(key), "listeners[0].%s", row->key);
-		if (!str_eq(problem->key, str_from(key)) || !strstr(problem->what.at, row->what))
-			fail_msg("%s: %.*s: %.*s", row->routes, STR_FMT(problem->key),
-			        STR_FMT(problem->what));
-		assert_true(problem->mark.line > 0 && problem->mark.column > 0);
-	}
-	fixture_free(&fixture);
-}
-
-#define CHECK_ROWS(names, rows)                                                                    \
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)                                               \
-	check_row(names, &(rows)[i])
+#include "tests/policy/compile_rows.h"
 
 static void patterns_of_routes_are_checked_where_they_stand(void **state)
 {
@@ -204,91 +166,7 @@ static void routes_that_nobody_reaches_are_found(void **state)
 	CHECK_ROWS(NAMES_ALL, reachability);
 }
 
-static void limits_that_never_fire_or_cannot_be_counted_are_found(void **state)
-{
-	(void)state;
-	static const struct row rows[] = {
-#define BATCH "{identity: 'spiffe://cluster.local/ns/batch/*', rate: 1/s, burst: 1}"
-#define LIMITED(list) "- {match: {grpc: a.S/M}" LIMITS(list)
-	        {LIMITED("[{rate: 5/s, burst: 10}]"), NULL, NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10, per: [method]}]"), NULL, NULL},
-	        // A slower one behind a larger burst, each with its own say.
-	        {LIMITED("[{rate: 5/s, burst: 10}, {rate: 60/m, burst: 20}]"), NULL, NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10}, {rate: 6/s, burst: 9}]"), NULL, NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10, per: [identity]}, {rate: 50/s, burst: 100}]"),
-	                NULL, NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10, per: [identity]}, "
-	                 "{rate: 9/s, burst: 10, per: [source_ip]}]"),
-	                NULL, NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10, per: ['header:a']}, "
-	                 "{rate: 9/s, burst: 10, per: ['header:b']}]"),
-	                NULL, NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10}, {rate: 5/s, burst: 10}]"),
-	                "routes[0].rate_limits[1]", "rate_limits[0] of this route always"},
-	        {LIMITED("[{rate: 5/s, burst: 10}, {rate: 300/m, burst: 10}]"),
-	                "routes[0].rate_limits[1]", "never fires"},
-	        {LIMITED("[{rate: 6/s, burst: 10}, {rate: 300/m, burst: 10}]"),
-	                "routes[0].rate_limits[0]", "rate_limits[1] of this route always"},
-	        {LIMITED("[{rate: 5/s, burst: 10}, {rate: 9/s, burst: 100}]"),
-	                "routes[0].rate_limits[1]", "never fires"},
-	        {LIMITED("[{rate: 5/s, burst: 10, per: [identity, method]}, "
-	                 "{rate: 5/s, burst: 11, per: [method, identity]}]"),
-	                "routes[0].rate_limits[1]", "never fires"},
-	        // Whoever empties a bucket of the finer split has emptied the coarser one first.
-	        {LIMITED("[{rate: 5/s, burst: 10}, {rate: 5/s, burst: 10, per: [identity]}]"),
-	                "routes[0].rate_limits[1]", "never fires"},
-	        {LIMITED("[{rate: 7919/h, burst: 1000000}]"), "routes[0].rate_limits[0]",
-	                "counted exactly"},
-	        // What others say of it does not count where it has overrides, or is but a trial.
-	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [" BATCH
-	                 "]}, {rate: 9/s, burst: 10}]"),
-	                NULL, NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10, shadow: true}, {rate: 9/s, burst: 10}]"), NULL,
-	                NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [" BATCH "]}]"), NULL, NULL},
-	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [" BATCH ", " BATCH "]}]"),
-	                "routes[0].rate_limits[0].overrides[1]",
-	                "is never used: overrides[0] takes"},
-	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [{identity: 'spiffe://else.where/*', "
-	                 "rate: 1/s, burst: 1}]}]"),
-	                "routes[0].rate_limits[0].overrides[0]", "which nobody can satisfy"},
-	        {LIMITED("[{rate: 5/s, burst: 10, overrides: [{identity: "
-	                 "'spiffe://cluster.local/a', "
-	                 "rate: 7919/h, burst: 1000000}]}]"),
-	                "routes[0].rate_limits[0].overrides[0]", "counted exactly"},
-#undef LIMITED
-	};
-	CHECK_ROWS(NAMES_ALL, rows);
-}
-
 // A hand-made config, as no file gives it: the compiler trusts nobody's ceiling but its own.
-static void call_limits_that_never_fire_are_found(void **state)
-{
-	(void)state;
-	static const struct row rows[] = {
-#define LIMITED(list) "- {match: {grpc: a.S/M}, call_limits: " list OK
-#define EACH "per: [identity]"
-	        {LIMITED("[{calls: 5}]"), NULL, NULL},
-	        {LIMITED("[{calls: 9}, {calls: 5, " EACH "}]"), NULL, NULL},
-	        {LIMITED("[{calls: 5, " EACH "}, {calls: 9}]"), NULL, NULL},
-	        {LIMITED("[{calls: 5, " EACH "}, {calls: 5, per: [method]}]"), NULL, NULL},
-	        {LIMITED("[{calls: 5}, {calls: 5, " EACH "}]"), "routes[0].call_limits[1]",
-	                "call_limits[0] of this route always refuses first"},
-	        {LIMITED("[{calls: 6, " EACH "}, {calls: 5}]"), "routes[0].call_limits[0]",
-	                "call_limits[1] of this route always refuses first"},
-	        {LIMITED("[{calls: 5, " EACH "}, {calls: 6, per: [method, identity]}]"),
-	                "routes[0].call_limits[1]", "never fires"},
-	        // Of two that say the same the first counts.
-	        {LIMITED("[{calls: 5}, {calls: 5}]"), "routes[0].call_limits[1]", "never fires"},
-	        {LIMITED("[{calls: 5, per: [identity, method]}, {calls: 5, per: [method, "
-	                 "identity]}]"),
-	                "routes[0].call_limits[1]", "call_limits[0] of this route"},
-#undef EACH
-#undef LIMITED
-	};
-	CHECK_ROWS(NAMES_ALL, rows);
-}
-
 static void more_than_16_limits_on_a_route_are_refused(void **state)
 {
 	(void)state;
@@ -387,8 +265,6 @@ int main(void)
 	        cmocka_unit_test(patterns_of_routes_are_checked_where_they_stand),
 	        cmocka_unit_test(identity_patterns_are_checked_where_they_stand),
 	        cmocka_unit_test(routes_that_nobody_reaches_are_found),
-	        cmocka_unit_test(limits_that_never_fire_or_cannot_be_counted_are_found),
-	        cmocka_unit_test(call_limits_that_never_fire_are_found),
 	        cmocka_unit_test(more_than_16_limits_on_a_route_are_refused),
 	        cmocka_unit_test(a_file_read_in_part_gives_no_second_hand_problems),
 	        cmocka_unit_test(a_refused_config_leaves_the_buckets_in_force_alone),

@@ -8,6 +8,7 @@
 #define SHOP "spiffe://cluster.local/shop"
 #define TAIL "backends: [{name: b, protocol: h2, endpoints: ['127.0.0.1:1']}]\n"
 #define GRPC(limits) "- {match: {grpc: 'a.B/*'}, backend: b, flow_limits: " limits "}\n"
+#define SOME "{identity: 'spiffe://cluster.local/batch/*', "
 #define PATH(limits) "- {match: {path: /*}, backend: b, flow_limits: " limits "}\n"
 
 struct gate {
@@ -216,54 +217,77 @@ static void buckets_outlive_a_reload(void **state)
 	close_gate(&gate);
 }
 
+static const struct {
+	const char *route, *key, *what;
+} effects[] = {
+        {GRPC("[{messages: 5/s, burst: 5}, {messages: 4/s, burst: 6}]"), NULL, NULL},
+        {GRPC("[{messages: 5/s, burst: 5}, {messages: 5/s, burst: 5, direction: "
+              "responses}]"),
+                NULL, NULL},
+        {GRPC("[{messages: 5/s, burst: 5}, {bytes: 5/s, burst: 5}]"), NULL, NULL},
+        {GRPC("[{messages: 9/s, burst: 9}, {messages: 5/s, burst: 5, per: [identity]}]"), NULL,
+                NULL},
+        {GRPC("[{messages: 5/s, burst: 5, per: [identity]}, {messages: 5/s, burst: 5, "
+              "per: [method]}]"),
+                NULL, NULL},
+        {GRPC("[{messages: 5/s, burst: 5}, {messages: 5/s, burst: 6}]"), "flow_limits[1]",
+                "flow_limits[0] of this route lets no more pass"},
+        {GRPC("[{messages: 301/m, burst: 5}, {messages: 5/s, burst: 5}]"), "flow_limits[0]",
+                "flow_limits[1] of this route lets no more pass"},
+        {GRPC("[{messages: 5/s, burst: 5}, {messages: 5/s, burst: 5, per: [identity]}]"),
+                "flow_limits[1]", "flow_limits[0] of this route lets no more pass"},
+        {GRPC("[{messages: 5/s, burst: 5, on_excess: reject}, {messages: 6/s, burst: 9}]"),
+                "flow_limits[1]", "flow_limits[0] of this route lets no more pass"},
+        {PATH("[{bytes: 1KiB/s, burst: 5}, {bytes: 60KiB/m, burst: 5}]"), "flow_limits[1]",
+                "flow_limits[0] of this route lets no more pass"},
+        // What waits has paid already: this one bounds how many wait.
+        {GRPC("[{messages: 5/s, burst: 5}, {messages: 9/s, burst: 9, on_excess: reject}]"), NULL,
+                NULL},
+        // A trial keeps nothing back, and is none beside a limit that lets no more pass.
+        {GRPC("[{messages: 5/s, burst: 5, shadow: true}, {messages: 9/s, burst: 9}]"), NULL, NULL},
+        {GRPC("[{messages: 5/s, burst: 5, shadow: true}, {messages: 5/s, burst: 5}]"),
+                "flow_limits[0]", "flow_limits[1] of this route lets no more pass"},
+        {GRPC("[{messages: 5/s, burst: 5}, {messages: 9/s, burst: 9, on_excess: reject, "
+              "shadow: true}]"),
+                NULL, NULL},
+        // What others say of it does not count where it has overrides, nor what it says.
+        {GRPC("[{messages: 5/s, burst: 5, overrides: [" SOME "messages: 9/s, burst: 9}]}, "
+              "{messages: 6/s, burst: 6}]"),
+                NULL, NULL},
+        {GRPC("[{messages: 5/s, burst: 5}, {messages: 6/s, burst: 6, overrides: [" SOME
+              "messages: 4/s, burst: 4}]}]"),
+                NULL, NULL},
+        {GRPC("[{messages: 5/s, burst: 5, overrides: [" SOME "messages: 9/s, burst: 9}, " SOME
+              "messages: 4/s, burst: 9}]}]"),
+                "flow_limits[0].overrides[1]", "is never used: overrides[0] takes"},
+        {PATH("[{bytes: 5/s, burst: 5, overrides: [{identity: 'spiffe://else.where/*', "
+              "bytes: 9/s, burst: 9}]}]"),
+                "flow_limits[0].overrides[0]", "which nobody can satisfy"},
+        {PATH("[{bytes: 5/s, burst: 5, overrides: [" SOME "bytes: 1/s, burst: 600MiB}]}]"),
+                "flow_limits[0].overrides[0]", "cannot be counted"},
+        {PATH("[{bytes: 1/s, burst: 600MiB}]"), "flow_limits[0]", "cannot be counted"},
+        {PATH("[{bytes: 1/s, burst: 512MiB}]"), NULL, NULL},
+        {PATH("[{bytes: 999999937/s, burst: 500MiB}]"), NULL, NULL},
+        {PATH("[{bytes: 1000000007/s, burst: 5}]"), "flow_limits[0]", "cannot be counted"},
+};
+
 static void limits_that_can_never_fire_are_told(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *route, *key, *what;
-	} rows[] = {
-	        {GRPC("[{messages: 5/s, burst: 5}, {messages: 4/s, burst: 6}]"), NULL, NULL},
-	        {GRPC("[{messages: 5/s, burst: 5}, {messages: 5/s, burst: 5, direction: "
-	              "responses}]"),
-	                NULL, NULL},
-	        {GRPC("[{messages: 5/s, burst: 5}, {bytes: 5/s, burst: 5}]"), NULL, NULL},
-	        {GRPC("[{messages: 9/s, burst: 9}, {messages: 5/s, burst: 5, per: [identity]}]"),
-	                NULL, NULL},
-	        {GRPC("[{messages: 5/s, burst: 5, per: [identity]}, {messages: 5/s, burst: 5, "
-	              "per: [method]}]"),
-	                NULL, NULL},
-	        {GRPC("[{messages: 5/s, burst: 5}, {messages: 5/s, burst: 6}]"), "flow_limits[1]",
-	                "flow_limits[0] of this route lets no more pass"},
-	        {GRPC("[{messages: 301/m, burst: 5}, {messages: 5/s, burst: 5}]"), "flow_limits[0]",
-	                "flow_limits[1] of this route lets no more pass"},
-	        {GRPC("[{messages: 5/s, burst: 5}, {messages: 5/s, burst: 5, per: [identity]}]"),
-	                "flow_limits[1]", "flow_limits[0] of this route lets no more pass"},
-	        {GRPC("[{messages: 5/s, burst: 5, on_excess: reject}, {messages: 6/s, burst: 9}]"),
-	                "flow_limits[1]", "flow_limits[0] of this route lets no more pass"},
-	        {PATH("[{bytes: 1KiB/s, burst: 5}, {bytes: 60KiB/m, burst: 5}]"), "flow_limits[1]",
-	                "flow_limits[0] of this route lets no more pass"},
-	        // What waits has paid already: this one bounds how many wait.
-	        {GRPC("[{messages: 5/s, burst: 5}, {messages: 9/s, burst: 9, on_excess: reject}]"),
-	                NULL, NULL},
-	        {PATH("[{bytes: 1/s, burst: 600MiB}]"), "flow_limits[0]", "cannot be counted"},
-	        {PATH("[{bytes: 1/s, burst: 512MiB}]"), NULL, NULL},
-	        {PATH("[{bytes: 999999937/s, burst: 500MiB}]"), NULL, NULL},
-	        {PATH("[{bytes: 1000000007/s, burst: 5}]"), "flow_limits[0]", "cannot be counted"},
-	};
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(effects); i++) {
 		struct fixture fixture;
-		fixture_parse(&fixture, NAMES_ALL, rows[i].route, TAIL);
+		fixture_parse(&fixture, NAMES_ALL, effects[i].route, TAIL);
 		fixture_fail_on_problems(&fixture);
 		fixture.policy = policy_compile(fixture.config, NULL, &fixture.problems);
 		const struct config_problem *problem = fixture.problems.items;
-		bool right = fixture.problems.count == (rows[i].key != NULL);
-		if (right && rows[i].key)
-			right = str_ends(problem->key, str_from(rows[i].key)) &&
-			        memmem(problem->what.at, problem->what.len, rows[i].what,
-			                strlen(rows[i].what));
+		bool right = fixture.problems.count == (effects[i].key != NULL);
+		if (right && effects[i].key)
+			right = str_ends(problem->key, str_from(effects[i].key)) &&
+			        memmem(problem->what.at, problem->what.len, effects[i].what,
+			                strlen(effects[i].what));
 		if (!right) {
 			config_problems_print(&fixture.problems, 2);
-			fail_msg("%s", rows[i].route);
+			fail_msg("%s", effects[i].route);
 		}
 		fixture_free(&fixture);
 	}
