@@ -65,3 +65,20 @@ void clock_text(int64_t wall_ns, char text[CLOCK_TEXT_SIZE])
 	put_digits(text + 17, 2, (unsigned)utc.tm_sec);
 	put_digits(text + 20, 6, (unsigned)(rest_ns / NS_PER_US));
 }
+
+void clock_http(int64_t wall_ns, char text[CLOCK_HTTP_SIZE])
+{
+	static const char days[] = "SunMonTueWedThuFriSat";
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	time_t seconds = (time_t)(wall_ns / NS_PER_S);
+	struct tm utc;
+	gmtime_r(&seconds, &utc);
+	memcpy(text, "Day, 00 Mon 0000 00:00:00 GMT", CLOCK_HTTP_SIZE);
+	memcpy(text, days + 3 * utc.tm_wday, 3);
+	put_digits(text + 5, 2, (unsigned)utc.tm_mday);
+	memcpy(text + 8, months + 3 * utc.tm_mon, 3);
+	put_digits(text + 12, 4, (unsigned)utc.tm_year + 1900);
+	put_digits(text + 17, 2, (unsigned)utc.tm_hour);
+	put_digits(text + 20, 2, (unsigned)utc.tm_min);
+	put_digits(text + 23, 2, (unsigned)utc.tm_sec);
+}

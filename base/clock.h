@@ -18,4 +18,9 @@ void clock_real(void);
 enum { CLOCK_TEXT_SIZE = 28 };
 void clock_text(int64_t wall_ns, char text[CLOCK_TEXT_SIZE]);
 
+// IMF-fixdate (RFC 9110, 5.6.7), e.g. Mon, 23 Nov 2026 16:40:00 GMT; 29 bytes and the NUL; not
+// before 1970.
+enum { CLOCK_HTTP_SIZE = 30 };
+void clock_http(int64_t wall_ns, char text[CLOCK_HTTP_SIZE]);
+
 #endif

@@ -32,7 +32,8 @@ static const struct schema_key admin_keys[] = {
         {"allow_remote", .reload = RELOAD_RESTART, TYPE(type_flag), AT(config, admin_allow_remote),
                 .fallback = "false", .shown = shown_admin,
                 DOC("Lets `address` be one that others can reach without `tls`; there is no "
-                    "password.")},
+                    "password. A Host that is neither an address nor localhost gets 403 there, "
+                    "or web pages could have their visitors ask.")},
         {"tls", .shape = SHAPE_OBJECT, .presence = PRESENCE_OPTIONAL, OBJECT(schema_admin_tls),
                 AT(config, admin_tls), .shown = shown_admin_tls,
                 DOC("HTTPS and client certificates; with it others may reach `address`.")},

@@ -48,6 +48,8 @@ static void answer_with(struct stream *stream, struct admin_answer *answer)
 	add_field(stream, &head, STR("referrer-policy"), "no-referrer");
 	add_field(stream, &head, STR("cross-origin-resource-policy"), "same-origin");
 	add_field(stream, &head, STR("cache-control"), "no-store");
+	date_field_add(&connection->admin->date, connection->admin->turn->now_ns, &head.fields,
+	        &stream->arena);
 	connection->body = (struct body){.bytes = answer->body, .ended = true};
 	stream->source = &connection->body;
 	stream_send_head(stream, &head, false);

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "gateway/admin_answer.h"
+#include "gateway/date_field.h"
 #include "gateway/http/codec.h"
 #include "gateway/net/door.h"
 #include "gateway/net/link.h"
@@ -27,6 +28,7 @@ struct admin {
 	ino_t socket_inode;
 	struct list connections;
 	size_t connection_count;
+	struct date_field date;
 	int64_t deadline_ns;
 	struct grave grave;
 	bool closing;

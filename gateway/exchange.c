@@ -114,8 +114,9 @@ void exchange_send_held(struct exchange *exchange)
 		codec->ops->shutdown(codec);
 }
 
-// Over HTTP/2 an answer before the request's end must be followed by a reset, and some clients
-// (curl 7.88) then lose the answer. Most requests end in the next bytes: worth a moment.
+// Over HTTP/2 an answer before the request's end is followed by a reset, once the client has seen
+// it (http/h2_early.h), and some take that for a failure. Most requests end in the next bytes:
+// worth a moment.
 static bool worth_holding(const struct exchange *exchange)
 {
 	return exchange->downstream->codec->h2 && !exchange->request_whole &&
@@ -130,6 +131,8 @@ void exchange_answer(struct exchange *exchange, struct head *head, struct str bo
 	admission_leave(exchange, CONCURRENCY_SILENT);
 	bool bodiless = exchange->grpc || head->status == 204 || head->status == 304;
 	head->content_length = bodiless ? -1 : (int64_t)body.len;
+	date_field_add(&exchange->downstream->worker->date, exchange_turn(exchange)->now_ns,
+	        &head->fields, &exchange->arena);
 	exchange->held = *head;
 	exchange->status = head->status;
 	exchange->answer_whole = exchange->down.ended = true;

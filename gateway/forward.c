@@ -208,7 +208,7 @@ void forward_answer(struct exchange *exchange, const struct head *answer, struct
 	if (answer->status == 304 && exchange->downstream->codec->h2)
 		out->content_length = -1;
 	out->websocket = answer->websocket;
-	out->fields.capacity = answer->fields.count + 2 + QUOTA_FIELDS_MAX;
+	out->fields.capacity = answer->fields.count + 3 + QUOTA_FIELDS_MAX;
 	out->fields.items = arena_alloc(
 	        &exchange->arena, out->fields.capacity * sizeof(*out->fields.items));
 	bool told = exchange->decision.quota_count && answer->status >= 200;
@@ -220,6 +220,9 @@ void forward_answer(struct exchange *exchange, const struct head *answer, struct
 	}
 	if (told)
 		quota_fields_add(exchange, &out->fields);
+	if (answer->status >= 200)
+		date_field_add(&exchange->downstream->worker->date, exchange_turn(exchange)->now_ns,
+		        &out->fields, &exchange->arena);
 	const struct config_field_rules *rules = &exchange_route(exchange)->response_headers;
 	if (rules->any)
 		rewrite_fields(exchange, rules, answer->status < 200 && answer->status != 101,

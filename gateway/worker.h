@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "gateway/audit.h"
+#include "gateway/date_field.h"
 #include "gateway/memory.h"
 #include "gateway/metrics.h"
 #include "gateway/net/turn.h"
@@ -41,6 +42,7 @@ struct worker {
 	const struct memory *memory;  // main's; set before the start
 	struct trace_lane *spans;     // likewise; NULL: no tracing
 	uint64_t random[4];
+	struct date_field date;
 	bool begun, draining, stopping, finished;
 	void (*on_finished)(struct worker *worker);  // on the worker's thread
 	void *owner;

@@ -34,6 +34,26 @@ static void text_is_rfc_3339_with_microseconds(void **state)
 	}
 }
 
+static void text_for_http_is_of_fixed_length(void **state)
+{
+	(void)state;
+	static const struct {
+		int64_t wall_s;
+		const char *text;
+	} rows[] = {
+	        {0, "Thu, 01 Jan 1970 00:00:00 GMT"},
+	        {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"},
+	        {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
+	        {1795452000, "Mon, 23 Nov 2026 16:40:00 GMT"},
+	        {4107542399, "Sun, 28 Feb 2100 23:59:59 GMT"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[CLOCK_HTTP_SIZE];
+		clock_http(rows[i].wall_s * NS_PER_S + NS_PER_S - 1, text);
+		assert_string_equal(text, rows[i].text);
+	}
+}
+
 static void a_fake_clock_stands_until_the_real_one_returns(void **state)
 {
 	(void)state;
@@ -51,6 +71,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(text_is_rfc_3339_with_microseconds),
+	        cmocka_unit_test(text_for_http_is_of_fixed_length),
 	        cmocka_unit_test(a_fake_clock_stands_until_the_real_one_returns),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
