@@ -46,22 +46,19 @@ struct str fields_joined_with(
         const struct fields *fields, struct str name, struct str between, struct arena *arena)
 {
 	const struct field *first = fields_find(fields, name);
-	size_t count = 0, len = 0;
-	for (size_t i = 0; i < fields->count; i++) {
-		if (!str_eq(fields->items[i].name, name))
-			continue;
-		len += fields->items[i].value.len + (count++ ? between.len : 0);
-	}
-	if (count < 2)
-		return first ? first->value : STR("");
-	char *joined = arena_alloc(arena, len), *at = joined;
-	for (size_t i = 0; i < fields->count; i++) {
-		if (!str_eq(fields->items[i].name, name))
-			continue;
-		if (&fields->items[i] != first)
-			at = append(at, between);
-		at = append(at, fields->items[i].value);
-	}
+	const struct field *end = fields->items + fields->count;
+	if (!first)
+		return STR("");
+	size_t len = first->value.len;
+	for (const struct field *field = first + 1; field < end; field++)
+		if (str_eq(field->name, name))
+			len += between.len + field->value.len;
+	if (len == first->value.len)  // there is no other
+		return first->value;
+	char *joined = arena_alloc(arena, len), *at = append(joined, first->value);
+	for (const struct field *field = first + 1; field < end; field++)
+		if (str_eq(field->name, name))
+			at = append(append(at, between), field->value);
 	return str_of(joined, len);
 }
 
