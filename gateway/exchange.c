@@ -98,20 +98,23 @@ void exchange_forward(struct exchange *exchange)
 	stream_send_head(exchange->client, &head, false);
 }
 
+bool exchange_is_last(const struct exchange *exchange)
+{
+	return exchange->downstream->standing != REASON_NONE ||
+	       (exchange->refused == REASON_overloaded && !exchange_route(exchange));
+}
+
 void exchange_send_held(struct exchange *exchange)
 {
 	struct codec *codec = exchange->downstream->codec;
 	exchange->state = EXCHANGE_ANSWERING;
 	exchange_progress(exchange);
-	bool last = exchange->downstream->standing != REASON_NONE ||
-	            (exchange->refused == REASON_overloaded && !exchange_route(exchange));
 	// Nothing that follows a malformed request on an HTTP/1.1 connection is served. The answer
-	// says so, if that comes first.
-	if (!codec->h2 && (last || exchange->refused == REASON_malformed_request))
+	// says so, if that comes first. Over HTTP/2 the word for it comes behind the answer.
+	if (!codec->h2 &&
+	        (exchange_is_last(exchange) || exchange->refused == REASON_malformed_request))
 		codec->ops->shutdown(codec);
 	stream_send_head(exchange->client, &exchange->held, body_done(&exchange->down));
-	if (codec->h2 && last)
-		codec->ops->shutdown(codec);
 }
 
 // Over HTTP/2 an answer before the request's end is followed by a reset, once the client has seen

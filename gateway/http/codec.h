@@ -70,7 +70,7 @@ struct codec_events {
 struct codec_limits {
 	size_t header_bytes, header_fields;  // of one head
 	uint32_t concurrent_streams;         // client: a guess until the peer has said; 0: none
-	bool refused;                        // a refused caller: small head, no body, one request
+	bool refused;  // a refused caller: small heads, no bodies, what comes at once
 };
 
 struct codec_ops {

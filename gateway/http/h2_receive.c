@@ -167,7 +167,9 @@ static void request_received(struct h2 *h2, struct h2_stream *own, bool end)
 	const char *why = own->fault ? own->fault : request_fault(&stream->head, &stream->arena);
 	own->final_head = true;
 	stream->receive_done = end;
-	if (own->too_large) {
+	if (h2->codec.limits.refused && stream->id > 2 * H2_REFUSED_MAX) {
+		h2_reset_with(own, NGHTTP2_REFUSED_STREAM);
+	} else if (own->too_large) {
 		h2->codec.events->faulty(
 		        stream, REASON_request_too_large, 431, "the head is too large");
 	} else if (why) {
