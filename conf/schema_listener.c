@@ -99,11 +99,14 @@ static const struct schema_key limits_keys[] = {
                 RANGE(0, 10000000), .fallback = "0", DOC("And those from one IP address.")},
         {"concurrent_streams", TYPE(type_count), AT(config_limits, concurrent_streams),
                 RANGE(0, INT32_MAX), .fallback = "100",
-                DOC("HTTP/2 streams open at once on a connection.")},
+                DOC("HTTP/2 streams open at once on a connection; what a reload changes is for "
+                    "connections made after it.")},
         {"header_bytes", TYPE(type_size), AT(config_limits, header_bytes), RANGE(0, 16 << 20),
-                .fallback = "60KiB", DOC("A request head.")},
+                .fallback = "60KiB",
+                DOC("A request head; 0 is 1 MiB. Over HTTP/2 it also has to "
+                    "fit, compressed, into nine frames of 16 KiB.")},
         {"header_fields", TYPE(type_count), AT(config_limits, header_fields), RANGE(0, 100000),
-                .fallback = "100", DOC("Fields in a request head.")},
+                .fallback = "100", DOC("Fields in a request head; 0 is 10000.")},
         {"body_bytes", TYPE(type_size), AT(config_limits, body_bytes), RANGE(0, UINT64_C(1) << 50),
                 .fallback = "0", DOC("A request body.")},
 };
