@@ -175,7 +175,8 @@ static const struct schema_key route_keys[] = {
                 AT(config_route, retry), .shown = shown_retry,
                 DOC("Another attempt where the backend failed. Without the key, and besides it, "
                     "only what the backend certainly did not act on is sent again, and GETs and "
-                    "the like where a kept connection had ended.")},
+                    "the like where a kept connection had ended; but nothing of whose body a part "
+                    "was sent, which only `retry` keeps.")},
         {"priority", TYPE(type_choice), AT(config_route, priority), .choices = priorities,
                 .fallback = "normal", .shown = shown_priority,
                 DOC("Whose calls are shed first when the backend nears its `concurrency` limit: "
