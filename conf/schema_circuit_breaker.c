@@ -18,7 +18,7 @@ static const struct schema_key circuit_breaker_keys[] = {
                     "shared. What is more is refused as `overloaded`, and pays no token.")},
         {"pending_timeout", TYPE(type_duration), AT(config_circuit_breaker, pending_timeout_ns),
                 RANGE(MS_NS, 5 * MINUTE_NS), .fallback = "1s", .shown = shown,
-                DOC("What has waited so long is refused likewise.")},
+                DOC("What has waited so long is refused likewise; its tokens are paid.")},
 };
 
 const struct schema_object schema_circuit_breaker = {

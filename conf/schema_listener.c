@@ -99,11 +99,14 @@ static const struct schema_key limits_keys[] = {
                 RANGE(0, 10000000), .fallback = "0", DOC("And those from one IP address.")},
         {"concurrent_streams", TYPE(type_count), AT(config_limits, concurrent_streams),
                 RANGE(0, INT32_MAX), .fallback = "100",
-                DOC("HTTP/2 streams open at once on a connection.")},
+                DOC("HTTP/2 streams open at once on a connection; what a reload changes is for "
+                    "connections made after it.")},
         {"header_bytes", TYPE(type_size), AT(config_limits, header_bytes), RANGE(0, 16 << 20),
-                .fallback = "60KiB", DOC("A request head.")},
+                .fallback = "60KiB",
+                DOC("A request head; 0 is 1 MiB. Over HTTP/2 it also has to "
+                    "fit, compressed, into nine frames of 16 KiB.")},
         {"header_fields", TYPE(type_count), AT(config_limits, header_fields), RANGE(0, 100000),
-                .fallback = "100", DOC("Fields in a request head.")},
+                .fallback = "100", DOC("Fields in a request head; 0 is 10000.")},
         {"body_bytes", TYPE(type_size), AT(config_limits, body_bytes), RANGE(0, UINT64_C(1) << 50),
                 .fallback = "0", DOC("A request body.")},
 };
@@ -172,7 +175,8 @@ static const struct schema_key route_keys[] = {
                 AT(config_route, retry), .shown = shown_retry,
                 DOC("Another attempt where the backend failed. Without the key, and besides it, "
                     "only what the backend certainly did not act on is sent again, and GETs and "
-                    "the like where a kept connection had ended.")},
+                    "the like where a kept connection had ended; but nothing of whose body a part "
+                    "was sent, which only `retry` keeps.")},
         {"priority", TYPE(type_choice), AT(config_route, priority), .choices = priorities,
                 .fallback = "normal", .shown = shown_priority,
                 DOC("Whose calls are shed first when the backend nears its `concurrency` limit: "

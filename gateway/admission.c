@@ -254,6 +254,7 @@ void admission_failed(struct exchange *exchange, const char *cause)
 	        {"connect_failed", CONCURRENCY_UNAVAILABLE},
 	        {"connect_timeout", CONCURRENCY_UNAVAILABLE},
 	        {"backend_tls_failed", CONCURRENCY_UNAVAILABLE},
+	        {"backend_refused", CONCURRENCY_UNAVAILABLE},
 	        {"deadline_exceeded", CONCURRENCY_FRUITLESS},
 	        {"per_try_timeout", CONCURRENCY_FRUITLESS},
 	        {"backend_stalled", CONCURRENCY_FRUITLESS},

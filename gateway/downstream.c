@@ -13,8 +13,7 @@
 enum {
 	REFUSED_WAIT_MS = 2000,    // for the one request of a refused caller
 	REFUSED_REPORT_MS = 1000,  // until its refusal is recorded even without a request
-	REFUSED_HEADER_BYTES = 8 * 1024,
-	LAST_CALL_MS = 1000,  // for the next request of a connection that is to end
+	LAST_CALL_MS = 1000,       // for the next request of a connection that is to end
 };
 
 static struct downstream *downstream_of(struct link *link)
@@ -123,11 +122,16 @@ void downstream_settle(struct downstream *downstream)
 		enter(downstream, downstream->exchange_count ? DOWNSTREAM_BUSY : DOWNSTREAM_IDLE);
 }
 
+void downstream_wait_anew(struct downstream *downstream)
+{
+	if (downstream->phase == DOWNSTREAM_IDLE)
+		set_deadline(downstream, idle_wait_ns(downstream));
+}
+
 void downstream_last_call(struct downstream *downstream)
 {
 	downstream->draining = true;
-	if (downstream->phase == DOWNSTREAM_IDLE)
-		set_deadline(downstream, idle_wait_ns(downstream));
+	downstream_wait_anew(downstream);
 	downstream_settle(downstream);
 	link_mark_dirty(&downstream->link);
 }
@@ -204,18 +208,7 @@ static const struct codec_events codec_events = {
 
 static void open_codec(struct downstream *downstream)
 {
-	const struct config_limits *configured = &downstream_config(downstream)->limits;
-	bool refused = downstream->standing != REASON_NONE;
-	struct codec_limits limits = {
-	        .header_bytes = configured->header_bytes ? configured->header_bytes : 1024 * 1024,
-	        .header_fields = configured->header_fields ? configured->header_fields : 10000,
-	        .concurrent_streams = configured->concurrent_streams
-	                                      ? (uint32_t)configured->concurrent_streams
-	                                      : UINT32_MAX,
-	        .refused = refused,
-	};
-	if (refused && limits.header_bytes > REFUSED_HEADER_BYTES)
-		limits.header_bytes = REFUSED_HEADER_BYTES;
+	struct codec_limits limits = downstream_limits(downstream);
 	downstream->codec = tls_session_is_h2(downstream->link.tls)
 	                            ? h2_new(true, &codec_events, downstream,
 	                                      &downstream->link.plain, &limits)

@@ -62,6 +62,8 @@ void downstream_drain(struct downstream *downstream);
 void downstream_close(struct downstream *downstream);  // now
 void downstream_settle(
         struct downstream *downstream);  // an exchange began or ended: set the right deadline
+void downstream_wait_anew(struct downstream *downstream);  // idle ones, by another number
+struct codec_limits downstream_limits(const struct downstream *downstream);  // as configured now
 
 // Where it comes from, as far as the socket says; whether somebody will say more.
 void downstream_note_address(struct downstream *downstream);

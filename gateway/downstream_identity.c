@@ -8,12 +8,28 @@ static bool is_as_before(const struct downstream *downstream)
 	       downstream->snapshot->policy == downstream->worker->snapshot->policy;
 }
 
+// Heads that come now are held to it. How many streams there may be the client was told when it
+// came. A wait begins anew only for another number: reloads do not keep idle connections.
+static void follow_numbers(struct downstream *downstream, int64_t former_idle_ns)
+{
+	struct codec *codec = downstream->codec;
+	if (!codec || codec->limits.refused)
+		return;
+	struct codec_limits limits = downstream_limits(downstream);
+	codec->limits.header_bytes = limits.header_bytes;
+	codec->limits.header_fields = limits.header_fields;
+	if (downstream_config(downstream)->timeouts.idle_ns != former_idle_ns)
+		downstream_wait_anew(downstream);
+}
+
 static void follow_snapshot(struct downstream *downstream)
 {
 	struct worker *worker = downstream->worker;
+	int64_t former_idle_ns = downstream_config(downstream)->timeouts.idle_ns;
 	snapshot_unref(downstream->snapshot);
 	downstream->snapshot = snapshot_ref(worker->snapshot);
 	downstream->listener_index = downstream->listener->index;
+	follow_numbers(downstream, former_idle_ns);
 }
 
 // The bundle, the lists and the patterns may be others now.

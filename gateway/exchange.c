@@ -180,7 +180,9 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 	exchange_let_go_of_backend(exchange);
 	if (exchange->answer_whole)
 		return;
-	if (attempt_again(exchange, why, causes[why]) || retry_lost(exchange, causes[why]))
+	bool reached = exchange->time.connected_ns != 0;
+	const char *cause = why == ABORT_UNPROCESSED && reached ? "backend_refused" : causes[why];
+	if (attempt_again(exchange, why, cause) || retry_lost(exchange, cause))
 		return;
 	// A backend that was told the deadline keeps it too, and may be the quicker of the two.
 	int64_t deadline_ns = exchange->time.deadline_ns;
@@ -190,7 +192,7 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 	}
 	bool unreachable = why == ABORT_UNPROCESSED || why == ABORT_TLS_FAILED;
 	int status = unreachable ? 503 : why == ABORT_DEADLINE ? 504 : 502;
-	exchange_fail(exchange, status, GRPC_UNAVAILABLE, causes[why]);
+	exchange_fail(exchange, status, GRPC_UNAVAILABLE, cause);
 }
 
 static void fail_head(struct exchange *exchange, int http, int grpc, const char *cause)

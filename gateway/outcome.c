@@ -40,6 +40,15 @@ static enum response_flag flag_of_leave(const struct downstream *downstream)
 	return downstream->phase == DOWNSTREAM_CLOSING ? RESPONSE_FLAG_LR : RESPONSE_FLAG_DR;
 }
 
+// The end of the call's own time, and silence, end it with tries to spare.
+static bool tried_out(const struct exchange *exchange)
+{
+	static const char causes[] = "connect_failed connect_timeout backend_tls_failed "
+	                             "backend_refused backend_closed backend_reset "
+	                             "backend_protocol_error per_try_timeout";
+	return exchange->attempts > 1 && exchange->backend_failed && lists(causes, exchange->cause);
+}
+
 static void set_flags(const struct exchange *exchange, struct outcome *outcome)
 {
 	enum response_flag flag = RESPONSE_FLAG_COUNT;
@@ -51,11 +60,9 @@ static void set_flags(const struct exchange *exchange, struct outcome *outcome)
 		flag = flag_of(reason_name(exchange->refused));
 	if (flag == RESPONSE_FLAG_COUNT)
 		return;
-	bool tried_out = exchange->attempts > 1 && exchange->backend_failed &&
-	                 (flag == RESPONSE_FLAG_UF || flag == RESPONSE_FLAG_UC ||
-	                         flag == RESPONSE_FLAG_UR);
+	bool all_failed = tried_out(exchange);
 	snprintf(outcome->flags, sizeof(outcome->flags), "%s%s%s", flags[flag].letters,
-	        tried_out ? "," : "", tried_out ? flags[RESPONSE_FLAG_URX].letters : "");
+	        all_failed ? "," : "", all_failed ? flags[RESPONSE_FLAG_URX].letters : "");
 }
 
 static int64_t later(int64_t a, int64_t b)

@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"tollgate/tests/backend"
 )
@@ -144,4 +147,33 @@ func TestResponseFlagsOfAGatewayAtItsEnd(t *testing.T) {
 	g.signal(syscall.SIGTERM)
 	_ = g.exitCode(10 * time.Second)
 	g.flagged(t, "/sleep?for=4s", "LR")
+}
+
+// What a backend does at each try tells the flag of the last; URX, that there were others.
+func TestTriesThatAllFailedAreFlagged(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		up            func(name string, addresses ...string) string
+		on            string
+		script        backend.Script
+		status        int
+		reason, flags string
+	}{
+		"silent":     {http1, "timeout", backend.Silent, http.StatusGatewayTimeout, "per_try_timeout", "UT,URX"},
+		"impatient":  {http1, "reset", backend.Silent, http.StatusGatewayTimeout, "per_try_timeout", "UT"},
+		"mad":        {http1, "reset", backend.Faults["garbage"], http.StatusBadGateway, "backend_protocol_error", "UPE,URX"},
+		"hanging up": {http1, "reset", backend.AfterRequest(""), http.StatusBadGateway, "backend_closed", "UC,URX"},
+		"resetting":  {h2, "reset", resetsStream(http2.ErrCodeInternal), http.StatusBadGateway, "backend_reset", "UR,URX"},
+		"refusing":   {h2, "reset", resetsStream(http2.ErrCodeRefusedStream), http.StatusServiceUnavailable, "backend_refused", "UR,URX"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, setup{top: []string{accessLog}, backends: []string{row.up("web", scripted(t, row.script).Address)},
+				routes: []string{route("path: /*", fmt.Sprintf("backend: web, retry: {on: [%s], per_try_timeout: 200ms, backoff: 0s}", row.on))}})
+			if got := g.client(t, "h1", common().web).get("/x"); got.status != row.status || got.problem("reason") != row.reason {
+				t.Errorf("%+v", got)
+			}
+			g.flagged(t, "/x", row.flags)
+		})
+	}
 }

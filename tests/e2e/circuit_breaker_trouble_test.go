@@ -38,7 +38,7 @@ func TestCircuitBreakerOutlivesConnectionsThatEnd(t *testing.T) {
 					for range 5 {
 						got := c.get("/x")
 						// GOAWAY may cross a call on its way, and once more its other attempt.
-						if got.status != http.StatusOK && (b.up == "h1" || got.problem("reason") != "connect_failed") {
+						if got.status != http.StatusOK && (b.up == "h1" || got.problem("reason") != "backend_refused") {
 							t.Errorf("%d %v %s", got.status, got.err, got.body)
 						}
 					}

@@ -245,3 +245,64 @@ func TestChangedConfigurationIsTakenUpByItselfWhereAsked(t *testing.T) {
 		})
 	}
 }
+
+// Connections are told of a reload a few at a time, so the first heads behind it may still pass.
+func TestCeilingsOfHeadsThatAReloadBringsHoldForOpenConnections(t *testing.T) {
+	t.Parallel()
+	for name, ceiling := range map[string][2]string{"fields": {"header_fields: 100", "header_fields: 20"},
+		"bytes": {"header_bytes: 60KiB", "header_bytes: 1KiB"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, setup{listener: []string{"limits: {" + ceiling[0] + "}"}, routes: []string{marked("path: /*", "ok")}})
+			w, c := g.wire(t, common().web), g.client(t, "h2", common().web)
+			asks := map[string]func() reply{
+				"h1": func() reply {
+					w.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n" + strings.Repeat("X-Field: "+strings.Repeat("x", 60)+"\r\n", 30) + "\r\n")
+					return w.hear("GET")
+				},
+				"h2": func() reply {
+					r := request("GET", "/x", "")
+					for i := range 30 {
+						r.Header.Set(fmt.Sprint("X-Field-", i), strings.Repeat("x", 60))
+					}
+					return c.do(r)
+				},
+			}
+			for _, ask := range asks {
+				wantStatus(t, ask(), http.StatusOK)
+			}
+			g.rewrite(t, ceiling[0], ceiling[1])
+			g.reload(t)
+			for protocol, ask := range asks {
+				waitFor(t, protocol+" to be held to the new ceiling", patience, func() bool {
+					return ask().status == http.StatusRequestHeaderFieldsTooLarge
+				})
+			}
+			if n := g.metric(t, `tollgate_tls_handshakes_total{listener="edge",result="ok"}`); n != 2 {
+				t.Errorf("%v connections were made", n)
+			}
+		})
+	}
+}
+
+func TestIdleTimeOfAReloadHoldsForOpenConnections(t *testing.T) {
+	t.Parallel()
+	for _, former := range []string{"idle: 60s", "idle: 0s"} {
+		t.Run(former, func(t *testing.T) {
+			t.Parallel()
+			g, _ := timed(t, former)
+			w, c := g.wire(t, common().web), g.client(t, "h2", common().web)
+			w.say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+			wantStatus(t, w.hear("GET"), http.StatusOK)
+			wantStatus(t, c.get("/x"), http.StatusOK)
+			g.rewrite(t, former, "idle: 200ms")
+			g.reload(t)
+			waitFor(t, "both to be closed", patience, func() bool {
+				return g.metric(t, `tollgate_connections_active{listener="edge"}`) == 0
+			})
+			if !w.closed() {
+				t.Error("something came before the end")
+			}
+		})
+	}
+}

@@ -294,7 +294,7 @@ func TestSilentServersOfGRPC(t *testing.T) {
 	if got := status.Convert(err).Message(); got != "per_try_timeout" {
 		t.Errorf("message %q", got)
 	}
-	if line := g.accessOf(t, "/svc/all"); line.text("cause") != "per_try_timeout" || line.text("response_flags") != "UT" || line.number("retries") != 1 {
+	if line := g.accessOf(t, "/svc/all"); line.text("cause") != "per_try_timeout" || line.text("response_flags") != "UT,URX" || line.number("retries") != 1 {
 		t.Errorf("cause %q, flags %q, %v retries", line.text("cause"), line.text("response_flags"), line.number("retries"))
 	}
 }

@@ -67,7 +67,7 @@ func TestTimeoutOfOneTry(t *testing.T) {
 		if got.problem("reason") != "per_try_timeout" || line.text("cause") != "per_try_timeout" || line.number("retries") != 3 || len(tr.at("/all")) != 4 {
 			t.Errorf("reason %q, line %v", got.problem("reason"), line.fields)
 		}
-		if flags := line.text("response_flags"); flags != "UT" {
+		if flags := line.text("response_flags"); flags != "UT,URX" {
 			t.Errorf("flags %q", flags)
 		}
 		tr.play("/short", keepsSilent, keepsSilent, keepsSilent, keepsSilent)

@@ -95,7 +95,7 @@ var strikes = map[string]func(*speaker){
 }
 
 // causes are the words of the access log for them.
-var causes = map[string]bool{"backend_closed": true, "backend_reset": true, "backend_protocol_error": true, "connect_failed": true}
+var causes = map[string]bool{"backend_closed": true, "backend_reset": true, "backend_protocol_error": true, "backend_refused": true, "connect_failed": true}
 
 func expected(c caller, s stage) []outcome {
 	switch {
