@@ -26,7 +26,7 @@ void reader_leave(struct reader *reader)
 
 const struct config_dns *reader_dns(const struct reader *reader)
 {
-	return reader->offline ? NULL : &reader->config->dns;
+	return reader->offline || reader->silence ? NULL : &reader->config->dns;
 }
 
 static void write_path(const struct reader *reader, struct buffer *out)

@@ -15,6 +15,7 @@ struct reader {
 	struct config_problems *problems;
 	struct str directory;  // absolute; what relative paths are relative to
 	bool offline;          // neither DNS nor this machine is asked for anybody's name
+	bool silence;          // DNS was asked and is not asked again
 	struct {
 		struct str key;  // `at` is NULL for a step into a list
 		size_t index;

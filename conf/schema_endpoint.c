@@ -1,10 +1,11 @@
 // The servers of a backend: their keys, their addresses, and their weights in both spellings.
+#include "base/clock.h"
 #include "conf/address.h"
 #include "conf/endpoints.h"
 #include "conf/schema_row.h"
 #include "conf/value.h"
 
-enum { WEIGHT_MAX = 1000 };
+enum { WEIGHT_MAX = 1000, SILENCE_MS = 1000 };  // an answer that there is none comes sooner
 
 static void check_unique(
         struct reader *reader, const struct config_backend *backend, const struct config_text *name)
@@ -22,9 +23,13 @@ static void resolve(
         struct reader *reader, struct config_text *name, struct endpoints_of_name *resolved)
 {
 	const char *why;
+	int64_t asked_ns = clock_monotonic_ns();
 	if (!address_resolve(name->text, reader->directory, reader_dns(reader),
 	            &reader->config->arena, &resolved->addresses, &resolved->count, &why)) {
 		resolved->count = 0;
+		// Whoever loads the file waits, and it is refused already: one silence is enough.
+		if (clock_monotonic_ns() - asked_ns > SILENCE_MS * (int64_t)NS_PER_MS)
+			reader->silence = true;
 		reader_problem(reader, name->mark, "found %s, %s; expected %s",
 		        value_quote(name->text).text, why,
 		        "an address such as " ADDRESS_NAME_EXAMPLES);

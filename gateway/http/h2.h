@@ -14,8 +14,9 @@
 
 enum {
 	H2_CONNECTION_WINDOW = 1024 * 1024,
-	H2_QUEUE_MAX = 4096,   // frames that wait to be sent, beyond which nothing more is read
-	H2_HEADER_BOMB = 4,    // times the header limit: past a 431, not worth decoding to its end
+	H2_QUEUE_MAX = 4096,  // frames that wait to be sent, beyond which nothing more is read
+	H2_HEADER_BOMB = 4,   // times the header limit: past a 431, not worth decoding to its end
+	H2_HEADER_BOMB_MIN = 128 * 1024,  // however low that limit
 	H2_REFUSED_MAX = 100,  // requests of a refused caller that are answered, each with why
 	H2_CLIENT_STREAMS_MAX =
 	        256,  // on one upstream connection, whatever more the backend allows

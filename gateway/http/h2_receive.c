@@ -73,7 +73,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		own->too_large =
 		        true;  // keep decoding, HPACK's state is the connection's; keep nothing
 		if (own->header_bytes / H2_HEADER_BOMB <= h2->codec.limits.header_bytes ||
-		        !h2->codec.server)
+		        own->header_bytes <= H2_HEADER_BOMB_MIN || !h2->codec.server)
 			return 0;
 		h2->calm.lost = "a header list far over its limit";
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;

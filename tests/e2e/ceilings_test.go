@@ -52,6 +52,16 @@ func TestLargeHeadIs431(t *testing.T) {
 	}
 }
 
+func TestHeadsFarOverALowLimitAre431(t *testing.T) {
+	t.Parallel()
+	g, users, back := ceilinged(t, "header_bytes: 1KiB")
+	large := strings.Repeat("x", 12<<10)
+	wantRefusal(t, g.client(t, "h1", common().web).get("/x", "X-Large", large), http.StatusRequestHeaderFieldsTooLarge, "request_too_large")
+	wantRefusal(t, g.heedless(t, "/x", "X-Large", large), http.StatusRequestHeaderFieldsTooLarge, "request_too_large")
+	g.countAudit(t, 2, because("request_too_large"))
+	wantUntouched(t, users, back)
+}
+
 // heedless sends a GET over HTTP/2 whatever the gateway's SETTINGS say: Go's own client does not send a head that it has
 // already read to be too large.
 func (g *gateway) heedless(t *testing.T, path string, pairs ...string) (got reply) {

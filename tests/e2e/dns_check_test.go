@@ -59,6 +59,29 @@ func wantUnresolved(t *testing.T, dns string, commands ...string) {
 	}
 }
 
+// It takes three seconds, and whoever loads the file does nothing else meanwhile: a reload answers no health check.
+func TestOneSilenceOfDNSIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	names := startNameServer(t)
+	var silent []string
+	for i := range 8 {
+		silent = append(silent, fmt.Sprintf("silent%d.test:1", i))
+		names.set(fmt.Sprintf("silent%d.test", i), records{play: saysNothing})
+	}
+	s := setup{top: []string{names.asks("")}, routes: []string{route("path: /*", "backend: web")},
+		backends: []string{http1("web", append(silent, "no port")...)}}
+	began := time.Now()
+	output, code := tollgate(t, "check", "--config", s.write(t, t.TempDir(), "127.0.0.1:1", "127.0.0.1:2"))
+	if took := time.Since(began); took > slow(6500*time.Millisecond) {
+		t.Errorf("it took %v", took)
+	}
+	for _, want := range []string{"endpoints[0]: found 'silent0.test:1', whose name cannot be resolved", "endpoints[8]: found 'no port'"} {
+		if code != 2 || !strings.Contains(output, want) {
+			t.Errorf("exit %d, want %s: %s", code, want, output)
+		}
+	}
+}
+
 // One problem does not hide another, nor have the others wait.
 func TestEveryNameWithoutAddressIsTold(t *testing.T) {
 	t.Parallel()
