@@ -263,9 +263,11 @@ void exchange_client_end(struct stream *stream, const struct fields *trailers)
 void exchange_client_aborted(struct stream *stream, enum stream_abort why)
 {
 	struct exchange *exchange = stream->user;
+	const struct downstream *downstream = exchange->downstream;
+	bool ours = downstream->phase == DOWNSTREAM_CLOSING && !downstream->link.ended;
 	(void)why;
 	if (!exchange->cause)
-		exchange->cause = "client_cancelled";
+		exchange->cause = ours ? "gateway_left" : "client_cancelled";
 	exchange_finish(exchange);
 }
 

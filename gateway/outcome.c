@@ -32,14 +32,6 @@ static enum response_flag flag_of(const char *word)
 	return flag;
 }
 
-// Whoever left: the client by its connection or by its stream, or we.
-static enum response_flag flag_of_leave(const struct downstream *downstream)
-{
-	if (downstream->link.ended)
-		return RESPONSE_FLAG_DC;
-	return downstream->phase == DOWNSTREAM_CLOSING ? RESPONSE_FLAG_LR : RESPONSE_FLAG_DR;
-}
-
 // The end of the call's own time, and silence, end it with tries to spare.
 static bool tried_out(const struct exchange *exchange)
 {
@@ -53,7 +45,7 @@ static void set_flags(const struct exchange *exchange, struct outcome *outcome)
 {
 	enum response_flag flag = RESPONSE_FLAG_COUNT;
 	if (exchange->cause && strcmp(exchange->cause, "client_cancelled") == 0)
-		flag = flag_of_leave(exchange->downstream);
+		flag = exchange->downstream->link.ended ? RESPONSE_FLAG_DC : RESPONSE_FLAG_DR;
 	else if (exchange->cause)
 		flag = flag_of(exchange->cause);
 	else if (exchange->refused)

@@ -46,9 +46,9 @@ struct str fields_joined_with(
         const struct fields *fields, struct str name, struct str between, struct arena *arena)
 {
 	const struct field *first = fields_find(fields, name);
-	const struct field *end = fields->items + fields->count;
 	if (!first)
 		return STR("");
+	const struct field *end = fields->items + fields->count;
 	size_t len = first->value.len;
 	for (const struct field *field = first + 1; field < end; field++)
 		if (str_eq(field->name, name))

@@ -147,6 +147,9 @@ func TestResponseFlagsOfAGatewayAtItsEnd(t *testing.T) {
 	g.signal(syscall.SIGTERM)
 	_ = g.exitCode(10 * time.Second)
 	g.flagged(t, "/sleep?for=4s", "LR")
+	if cause := g.accessOf(t, "/sleep?for=4s").text("cause"); cause != "gateway_left" {
+		t.Errorf("cause %q", cause)
+	}
 }
 
 // What a backend does at each try tells the flag of the last; URX, that there were others.

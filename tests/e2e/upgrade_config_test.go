@@ -51,7 +51,14 @@ const presentText = olderHead + `  - name: a
 // upgradeConfig runs the command, perhaps as somebody else.
 func upgradeConfig(t *testing.T, as *syscall.Credential, arguments ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	command := exec.CommandContext(within(t, patience), binary(), append([]string{"upgrade-config"}, arguments...)...)
+	program := binary()
+	if as != nil { // who may not enter where it was built
+		program = filepath.Join(openDirectory(t), "tollgate")
+		if err := os.WriteFile(program, must(os.ReadFile(binary())), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command := exec.CommandContext(within(t, patience), program, append([]string{"upgrade-config"}, arguments...)...)
 	var out, errs bytes.Buffer
 	command.Stdout, command.Stderr = &out, &errs
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: as}
@@ -62,14 +69,20 @@ func upgradeConfig(t *testing.T, as *syscall.Credential, arguments ...string) (s
 	return out.String(), errs.String(), command.ProcessState.ExitCode()
 }
 
-// olderFile is a file with that text in a directory of its own, which everybody may enter.
-func olderFile(t *testing.T, text string) string {
+// openDirectory is one that everybody may enter.
+func openDirectory(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "a file.yaml")
+	return dir
+}
+
+// olderFile is a file with that text in a directory of its own.
+func olderFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(openDirectory(t), "a file.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ import (
 
 // A scripted is a collector that answers as it is told, and keeps what it was sent.
 type scripted struct {
+	address  string
 	mutex    sync.Mutex
 	answers  []http.HandlerFunc // one for each request; then all is well
 	requests []*http.Request
@@ -35,13 +36,13 @@ type scripted struct {
 	traces   []ptrace.Traces
 }
 
-func script(t *testing.T, address string, answers ...http.HandlerFunc) *scripted {
+func script(t *testing.T, answers ...http.HandlerFunc) *scripted {
 	t.Helper()
-	s := &scripted{answers: answers}
-	listener, err := net.Listen("tcp", address)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := &scripted{address: listener.Addr().String(), answers: answers}
 	server := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
@@ -96,7 +97,7 @@ func endless(w http.ResponseWriter, r *http.Request) {
 
 func TestCollectorThatDoesNotAnswerWellIsAskedAgainAsOTLPSays(t *testing.T) {
 	t.Parallel()
-	elsewhere := script(t, "127.0.0.1:0")
+	elsewhere := script(t)
 	for _, row := range []struct {
 		name             string
 		answers          []http.HandlerFunc
@@ -118,9 +119,8 @@ func TestCollectorThatDoesNotAnswerWellIsAskedAgainAsOTLPSays(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			address := harness.FreeAddress(t)
-			s := script(t, address, row.answers...)
-			g := harness.Start(t, harness.Setup{Top: []string{tracing(address, "batch: 1")}, Routes: respond})
+			s := script(t, row.answers...)
+			g := harness.Start(t, harness.Setup{Top: []string{tracing(s.address, "batch: 1")}, Routes: respond})
 			get(t, g.Client(t, "h1"), "/x")
 			harness.WaitFor(t, "the span to be settled", 10*time.Second, func() bool {
 				return counted(g, "exported") == row.exported && counted(g, "failed") == row.failed
@@ -144,10 +144,9 @@ func TestCollectorThatDoesNotAnswerWellIsAskedAgainAsOTLPSays(t *testing.T) {
 
 func TestExportIsWhatOTLPOverHTTPAsksFor(t *testing.T) {
 	t.Parallel()
-	address := harness.FreeAddress(t)
-	s := script(t, address)
+	s := script(t)
 	const secret = "Bearer 8a7c1f30"
-	g := harness.Start(t, harness.Setup{Top: []string{tracing(address, "headers: [{name: Authorization, value: "+secret+"}, {name: x-tenant, value: blue}]")},
+	g := harness.Start(t, harness.Setup{Top: []string{tracing(s.address, "headers: [{name: Authorization, value: "+secret+"}, {name: x-tenant, value: blue}]")},
 		Routes: respond})
 	client := g.Client(t, "h2")
 	for range 300 {
