@@ -16,6 +16,7 @@ void link_init(
 	link->events = events;
 	link->dirty.flush = link_flush;
 	link->pause.flush = link_stop_unwanted;
+	link->step.flush = link_step;
 	timer_init(&link->linger, on_linger);
 	int result = unix_socket ? uv_pipe_init(&turn->loop, &link->handle.pipe, 0)
 	                         : uv_tcp_init(&turn->loop, &link->handle.tcp);
@@ -107,6 +108,7 @@ static void close_with(struct link *link, bool reset)
 	turn_stop_timer(link->turn, &link->linger);
 	list_remove(&link->dirty.node);
 	list_remove(&link->pause.node);
+	list_remove(&link->step.node);
 	if (!reset || link->handle.any.type != UV_TCP ||
 	        uv_tcp_close_reset(&link->handle.tcp, on_closed) < 0)
 		uv_close(&link->handle.any, on_closed);

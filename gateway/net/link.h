@@ -58,12 +58,13 @@ struct link {
 	struct buffer plain;        // from the owner, to be encrypted or sent
 	struct buffer wire;         // ciphertext to be sent (TLS only)
 	struct buffer flight;       // being written by libuv
-	struct dirty dirty, pause;
+	struct dirty dirty, pause, step;
 	struct timer linger;
 	bool open, writing, reading, wants_reading, ended, finishing, shut, closing;
 	bool last_words;  // by the owner, at init: what the peer said before a write failed still
 	                  // counts
 	bool prefaced;    // by the owner: something comes first that is for `preface` alone
+	bool called;      // it has waited for its step of the handshake, and may read
 	bool sated;       // brought much, as others did: nothing more is read in this turn
 	bool waits;       // what is in `wire` goes with the first answer: it is but a ticket
 	bool mute;  // a write failed: nothing more is written, the rest is heard out, then BROKEN

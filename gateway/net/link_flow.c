@@ -11,8 +11,20 @@ void link_mark_dirty(struct link *link)
 // Whoever brought much, or is one of many who shake hands, gives way to the others of this turn.
 static bool has_its_turn(const struct link *link)
 {
-	bool shaking = link->tls && !link->open;
-	return !link->sated && !(shaking && link->turn->handshakes >= TURN_HANDSHAKES);
+	const struct turn *turn = link->turn;
+	bool free = turn->handshakes < TURN_HANDSHAKES && list_empty(&turn->queue);
+	return !link->sated && (link->open || !link->tls || link->called || free);
+}
+
+// Left to epoll they would be told of over and over in one turn, and who is served be chance: some
+// waited for longer than a handshake may take.
+static void wait_for_step(struct link *link)
+{
+	if (link->open || !link->tls || link->sated || !link->wants_reading || link->closing)
+		return;
+	link->reading = false;
+	uv_read_stop(&link->handle.stream);
+	turn_queue(link->turn, &link->step);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -32,8 +44,9 @@ static void receive_tls(struct link *link, struct str bytes)
 	size_t before = buffer_len(&link->wire);
 	enum tls_status status = tls_feed(link->tls, bytes, plain);
 	// A step, not a piece of one: those cost nothing.
-	link->turn->handshakes += !was_open &&
+	link->turn->handshakes += !was_open && !link->called &&
 	                          (buffer_len(&link->wire) || status != TLS_HANDSHAKING);
+	link->called = false;
 	if (buffer_len(&link->wire) > before)
 		link->waits = !was_open && status == TLS_OPEN && tls_session_may_wait(link->tls);
 	if (buffer_len(&link->wire) && !link->waits)
@@ -97,7 +110,9 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 			turn_mark_last(link->turn, &link->pause);
 			turn_flush(link->turn);
 		}
-	} else if (count < 0 && count != UV_ENOBUFS) {
+	} else if (count == UV_ENOBUFS) {
+		wait_for_step(link);
+	} else if (count < 0) {
 		link->wants_reading = false;
 		link_stop_unwanted(&link->pause);
 		if (link->finishing && (link->shut || count != UV_EOF))
@@ -118,6 +133,16 @@ void link_stop_unwanted(struct dirty *pause)
 		return;
 	link->reading = false;
 	uv_read_stop(&link->handle.stream);
+}
+
+void link_step(struct dirty *step)
+{
+	struct link *link = CONTAINER_OF(step, struct link, step);
+	if (!link->wants_reading)
+		return;
+	link->called = true;
+	link->turn->handshakes++;
+	link_set_reading(link, true);
 }
 
 void link_set_reading(struct link *link, bool on)

@@ -13,6 +13,7 @@ void link_say_goodbye(struct link *link);  // all is written: announces the end,
 
 void link_flush(struct dirty *dirty);
 void link_stop_unwanted(struct dirty *pause);
+void link_step(struct dirty *step);               // its turn has come
 MUST_USE bool link_write_out(struct link *link);  // false when nothing more can be written now
 
 #endif

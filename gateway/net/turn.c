@@ -56,6 +56,19 @@ static void set_alarm(struct turn *turn)
 	        &turn->alarm, on_alarm, (uint64_t)((wait_ns + NS_PER_MS - 1) / NS_PER_MS), 0);
 }
 
+// As many as take half of a turn, where the others made the last one long: with thousands of those,
+// a few a turn would be so few a second that nobody new came in.
+static void call_waiting(struct turn *turn, int64_t worked_ns)
+{
+	int64_t most = worked_ns / (2 * TURN_HANDSHAKE_US * (int64_t)NS_PER_US);
+	if (most < TURN_HANDSHAKES)
+		most = TURN_HANDSHAKES;
+	for (struct list *node; turn->handshakes < most && (node = list_pop(&turn->queue));) {
+		struct dirty *step = LIST_ITEM(node, struct dirty, node);
+		step->flush(step);
+	}
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
 	struct turn *turn = prepare->data;
@@ -65,10 +78,12 @@ static void on_prepare(uv_prepare_t *prepare)
 	flush_all(&turn->last);
 	bury_dead(turn);
 	set_alarm(turn);
+	int64_t worked_ns = turn->woke_ns ? clock_monotonic_ns() - turn->woke_ns : 0;
 	if (turn->worked && turn->woke_ns)
-		turn->worked(turn, clock_monotonic_ns() - turn->woke_ns);
+		turn->worked(turn, worked_ns);
 	turn->woke_ns = 0;
 	turn->large = turn->handshakes = 0;
+	call_waiting(turn, worked_ns);
 }
 
 void turn_init(struct turn *turn)
@@ -83,6 +98,7 @@ void turn_init(struct turn *turn)
 	list_init(&turn->dirty);
 	list_init(&turn->last);
 	list_init(&turn->graves);
+	list_init(&turn->queue);
 	uv_prepare_start(&turn->prepare, on_prepare);
 }
 
@@ -155,6 +171,12 @@ void turn_mark_last(struct turn *turn, struct dirty *dirty)
 {
 	if (!list_linked(&dirty->node))
 		list_push(&turn->last, &dirty->node);
+}
+
+void turn_queue(struct turn *turn, struct dirty *step)
+{
+	if (!list_linked(&step->node))
+		list_push(&turn->queue, &step->node);
 }
 
 void turn_mark_dead(struct turn *turn, struct grave *grave)

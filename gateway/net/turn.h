@@ -18,7 +18,8 @@ enum {
 	TURN_READ_MUCH = TURN_READ_SIZE / 2,
 	// So many in a turn, and whoever has another gives way to the others.
 	TURN_LARGE_READS = 8,  // half a millisecond of work
-	TURN_HANDSHAKES = 16,  // steps of them, a third of a millisecond each
+	TURN_HANDSHAKES = 16,  // steps of them; the others queue
+	TURN_HANDSHAKE_US = 300,
 };
 
 struct grave {
@@ -49,13 +50,15 @@ struct turn {
 	int64_t alarm_ns;  // when it rings; 0: not set
 	struct wheel wheel;
 	struct list dirty, last, graves;
-	int64_t now_ns;   // monotonic, read at each wake-up and each read
-	int64_t woke_ns;  // when the first event of this turn came; 0: none yet
+	struct list queue;  // who waits for a step of a handshake: so many are called each turn, or
+	                    // more after a long one
+	int64_t now_ns;     // monotonic, read at each wake-up and each read
+	int64_t woke_ns;    // when the first event of this turn came; 0: none yet
 	// By the owner, may be NULL: told at the end of a turn how long the loop was at work.
 	void (*worked)(struct turn *turn, int64_t worked_ns);
 	struct buffer read;   // the last read, of any link: idle connections hold none
 	unsigned large;       // reads of TURN_READ_MUCH in this turn
-	unsigned handshakes;  // steps of them in this turn
+	int64_t handshakes;   // steps of them in this turn
 	struct buffer plain;  // scratch for decrypted bytes
 	// Of links, by who began them.
 	struct turn_traffic accepted, dialled;
@@ -74,6 +77,9 @@ void turn_flush(struct turn *turn);
 void turn_mark_dirty(struct turn *turn, struct dirty *dirty);  // idempotent
 void turn_mark_last(struct turn *turn, struct dirty *dirty);   // likewise; after all others
 void turn_mark_dead(struct turn *turn, struct grave *grave);   // once
+// Behind those that wait already. Once called it counts itself in `handshakes`, or has lost
+// interest.
+void turn_queue(struct turn *turn, struct dirty *step);
 
 char *turn_room(struct turn *turn);                         // TURN_READ_SIZE bytes to read into
 struct str turn_has_read(struct turn *turn, size_t count);  // that were read there

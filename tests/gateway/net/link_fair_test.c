@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "gateway/net/link.h"
 #include "tests/tls/gate.h"
 
@@ -82,22 +83,29 @@ static size_t heard(const struct peer *peers, size_t count)
 	return found;
 }
 
-static void handshakes_leave_room_for_the_others(void **state)
+// Who shakes hands says hello, and one who does not says something. No time passes by itself.
+static void meet_many(struct gate *gate, struct peer peers[MANY + 1], struct turn *turn)
 {
-	struct gate *gate = *state;
-	static struct peer peers[MANY + 1];
 	struct duel duel;
-	struct turn turn;
 	char *hello;
+	clock_fake(NS_PER_S, NS_PER_S);
 	gate_meet(gate, &duel, (struct duel_client){0});
 	duel_client_turn(&duel);
 	long size = BIO_get_mem_data(SSL_get_wbio(duel.client), &hello);
 	assert_true(size > 0);
-	turn_init(&turn);
+	turn_init(turn);
 	for (size_t i = 0; i <= MANY; i++) {
-		meet(&peers[i], &turn, i < MANY ? gate->context : NULL);
+		meet(&peers[i], turn, i < MANY ? gate->context : NULL);
 		assert_int_equal(send(peers[i].socket, hello, (size_t)size, 0), size);
 	}
+	duel_fini(&duel);
+}
+
+static void handshakes_leave_room_for_the_others(void **state)
+{
+	static struct peer peers[MANY + 1];
+	struct turn turn;
+	meet_many(*state, peers, &turn);
 	for (size_t turns = 1; turns <= MANY / TURN_HANDSHAKES + 1; turns++) {
 		size_t most = turns * TURN_HANDSHAKES;
 		uv_run(&turn.loop, UV_RUN_NOWAIT);
@@ -105,7 +113,31 @@ static void handshakes_leave_room_for_the_others(void **state)
 		assert_int_equal(heard(&peers[MANY], 1), 1);  // who shakes no hands is served
 	}
 	part(peers, MANY + 1, &turn);
-	duel_fini(&duel);
+	clock_real();
+}
+
+static void on_data_take_long(struct link *link, struct str plain)
+{
+	int64_t now_ns = clock_monotonic_ns() + MANY * 2 * TURN_HANDSHAKE_US * (int64_t)NS_PER_US;
+	(void)link, (void)plain;
+	clock_fake(now_ns, now_ns);
+}
+
+// Else thousands who are served, all in each turn, keep those who come from ever coming in.
+static void half_of_a_long_turn_is_for_handshakes(void **state)
+{
+	static struct peer peers[MANY + 1];
+	struct link_events slow = events;
+	struct turn turn;
+	slow.data = on_data_take_long;
+	meet_many(*state, peers, &turn);
+	peers[MANY].link.events = &slow;
+	uv_run(&turn.loop, UV_RUN_NOWAIT);
+	assert_int_equal(heard(peers, MANY), TURN_HANDSHAKES);
+	uv_run(&turn.loop, UV_RUN_NOWAIT);
+	assert_int_equal(heard(peers, MANY), MANY);
+	part(peers, MANY + 1, &turn);
+	clock_real();
 }
 
 // What one brings in one turn while others bring much too.
@@ -160,6 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(handshakes_leave_room_for_the_others),
+	        cmocka_unit_test(half_of_a_long_turn_is_for_handshakes),
 	        cmocka_unit_test(much_is_read_in_turns),
 	        cmocka_unit_test(who_is_closed_over_it_is_on_no_list),
 	};
