@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"tollgate/tests/harness"
 )
 
 // A setup is what a test wants of its gateway; it becomes a configuration file. Everything has a
@@ -170,35 +171,19 @@ func writeFile(t *testing.T, dir, name string, content []byte) {
 	}
 }
 
-var lastPort atomic.Int64
-
-// freePort reserves a port below the ephemeral range for as long as the test runs. The gateway
-// binds with SO_REUSEPORT, so two gateways on one port would both start and share the clients: a
-// name in the abstract socket space keeps every other test process away from it.
+// freePort is that of an address which nobody else gets as long as the test runs.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 10000 {
-		port := 12000 + int(uint64(lastPort.Add(1)+int64(os.Getpid())*37)%20000)
-		claim, err := net.Listen("unix", fmt.Sprintf("@tollgate-test-port-%d", port))
-		if err != nil {
-			continue
-		}
-		probe, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			_ = claim.Close()
-			continue
-		}
-		_ = probe.Close()
-		t.Cleanup(func() { _ = claim.Close() })
-		return port
+	_, port, err := net.SplitHostPort(harness.FreeAddress(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return must(strconv.Atoi(port))
 }
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	return harness.FreeAddress(t)
 }
 
 // slow stretches a patience for instrumented programs and busy machines: TOLLGATE_SLOW=3.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -92,8 +93,8 @@ func (s *Setup) write(t *testing.T, dir, address, admin string) string {
 var lastPort atomic.Int64
 
 // FreeAddress reserves a port below the ephemeral range for as long as the test runs. The gateway binds with
-// SO_REUSEPORT, so two gateways on one port would share the clients: a name in the abstract socket space, the same as
-// in tests/e2e, keeps every other test process away from it.
+// SO_REUSEPORT, so two gateways on one port would share the clients: a name in the abstract socket space keeps every
+// other test process away from it.
 func FreeAddress(t *testing.T) string {
 	t.Helper()
 	for range 10000 {
@@ -102,17 +103,27 @@ func FreeAddress(t *testing.T) string {
 		if err != nil {
 			continue
 		}
-		probe, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
+		if !bindable(port) {
 			_ = claim.Close()
 			continue
 		}
-		_ = probe.Close()
 		t.Cleanup(func() { _ = claim.Close() })
 		return fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	t.Fatal("no free port")
 	return ""
+}
+
+// bindable looks without listening: a process that is just begun holds the socket a moment longer, and of two that listen
+// the second fails, but not of one that is merely bound.
+func bindable(port int) bool {
+	probe, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = syscall.Close(probe) }()
+	return syscall.SetsockoptInt(probe, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) == nil &&
+		syscall.Bind(probe, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) == nil
 }
 
 // Slow stretches a patience for instrumented programs and busy machines: TOLLGATE_SLOW=3.
