@@ -11,7 +11,7 @@
 #include "gateway/upstream_proxy.h"
 
 enum {
-	REFUSED_WAIT_MS = 2000,    // for the one request of a refused caller
+	REFUSED_WAIT_MS = 2000,    // for what a refused caller asks
 	REFUSED_REPORT_MS = 1000,  // until its refusal is recorded even without a request
 	LAST_CALL_MS = 1000,       // for the next request of a connection that is to end
 };

@@ -98,7 +98,7 @@ void exchange_forward(struct exchange *exchange)
 	stream_send_head(exchange->client, &head, false);
 }
 
-bool exchange_is_last(const struct exchange *exchange)
+static bool is_last(const struct exchange *exchange)
 {
 	return exchange->downstream->standing != REASON_NONE ||
 	       (exchange->refused == REASON_overloaded && !exchange_route(exchange));
@@ -110,9 +110,8 @@ void exchange_send_held(struct exchange *exchange)
 	exchange->state = EXCHANGE_ANSWERING;
 	exchange_progress(exchange);
 	// Nothing that follows a malformed request on an HTTP/1.1 connection is served. The answer
-	// says so, if that comes first. Over HTTP/2 the word for it comes behind the answer.
-	if (!codec->h2 &&
-	        (exchange_is_last(exchange) || exchange->refused == REASON_malformed_request))
+	// says so, if that comes first.
+	if (!codec->h2 && (is_last(exchange) || exchange->refused == REASON_malformed_request))
 		codec->ops->shutdown(codec);
 	stream_send_head(exchange->client, &exchange->held, body_done(&exchange->down));
 }
@@ -259,6 +258,15 @@ static void bury(struct grave *grave)
 	spare_free(exchange);
 }
 
+// Over HTTP/2 calls that came at once are all told, and GOAWAY comes behind the last: what comes
+// behind that some clients (Python's h2) do not read.
+static void end_connection(struct exchange *exchange)
+{
+	struct codec *codec = exchange->downstream->codec;
+	if (codec->h2 && exchange->downstream->exchange_count == 0 && is_last(exchange))
+		codec->ops->shutdown(codec);
+}
+
 void exchange_finish(struct exchange *exchange)
 {
 	struct downstream *downstream = exchange->downstream;
@@ -281,6 +289,7 @@ void exchange_finish(struct exchange *exchange)
 	stream_release(client);
 	list_remove(&exchange->node);
 	downstream->exchange_count--;
+	end_connection(exchange);
 	metrics_requests_active(downstream->worker->metrics, -1);
 	exchange->grave.bury = bury;
 	turn_mark_dead(exchange_turn(exchange), &exchange->grave);

@@ -144,9 +144,8 @@ void exchange_let_go_of_backend(struct exchange *exchange);  // or of the wait f
 void exchange_init_timers(struct exchange *exchange);
 void exchange_progress(struct exchange *exchange);  // something moved: stream_idle begins anew
 void exchange_send_held(struct exchange *exchange);
-bool exchange_is_last(const struct exchange *exchange);  // nobody is served behind its answer
-void exchange_leave_limits(struct exchange *exchange);   // idempotent; it is over
-void exchange_finish(struct exchange *exchange);         // idempotent
+void exchange_leave_limits(struct exchange *exchange);  // idempotent; it is over
+void exchange_finish(struct exchange *exchange);        // idempotent
 
 // Whom the route gives this request to; for all its attempts.
 void exchange_choose_backend(struct exchange *exchange);

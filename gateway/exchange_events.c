@@ -301,14 +301,8 @@ void exchange_client_faulty(struct stream *stream, enum reason reason, int statu
 void exchange_client_sent(struct stream *stream)
 {
 	struct exchange *exchange = stream->user;
-	struct codec *codec = stream->codec;
-	if (!stream->head_sent)
-		return;
-	// Not before: what comes behind GOAWAY some clients (Python's h2) do not read. Calls that
-	// came at once are all told.
-	if (codec->h2 && exchange_is_last(exchange) && exchange->downstream->exchange_count == 1)
-		codec->ops->shutdown(codec);
-	exchange_finish(exchange);
+	if (stream->head_sent)
+		exchange_finish(exchange);
 }
 
 static void note_grpc_status(struct exchange *exchange, const struct fields *fields)

@@ -191,11 +191,18 @@ static struct override_patterns compile_whom(const struct compiling *compiling,
 	return whom;
 }
 
-static struct config_texts new_texts(const struct compiling *compiling, size_t count)
+// Of overrides of any kind: `size` bytes each, with the identity so far in.
+static struct config_texts identities(const struct compiling *compiling, const void *overrides,
+        size_t count, size_t size, size_t at)
 {
-	return (struct config_texts){
-	        arena_alloc(compiling->arena, count * sizeof(struct config_text)), count};
+	struct config_text *items = arena_alloc(compiling->arena, count * sizeof(*items));
+	for (size_t i = 0; i < count; i++)
+		items[i] = *(const struct config_text *)((const char *)overrides + i * size + at);
+	return (struct config_texts){items, count};
 }
+#define IDENTITIES(compiling, limit)                                                               \
+	identities(compiling, (limit)->overrides, (limit)->override_count,                         \
+	        sizeof(*(limit)->overrides), offsetof(__typeof__(*(limit)->overrides), identity))
 
 static struct str overrides_key(
         const struct compiling *compiling, struct str key, const char *list, size_t number)
@@ -217,23 +224,17 @@ static void compile_overrides(const struct compiling *compiling,
 	route->flow_limits = arena_zalloc(
 	        arena, config->flow_limit_count * sizeof(*route->flow_limits));
 	for (size_t i = 0; i < config->rate_limit_count; i++) {
-		texts = new_texts(compiling, config->rate_limits[i].override_count);
-		for (size_t k = 0; k < texts.count; k++)
-			texts.items[k] = config->rate_limits[i].overrides[k].identity;
+		texts = IDENTITIES(compiling, &config->rate_limits[i]);
 		route->limits[i].whom = compile_whom(compiling, listener, &texts,
 		        overrides_key(compiling, key, "rate_limits", i), patterns_known);
 	}
 	for (size_t i = 0; i < config->call_limit_count; i++) {
-		texts = new_texts(compiling, config->call_limits[i].override_count);
-		for (size_t k = 0; k < texts.count; k++)
-			texts.items[k] = config->call_limits[i].overrides[k].identity;
+		texts = IDENTITIES(compiling, &config->call_limits[i]);
 		route->call_limits[i].whom = compile_whom(compiling, listener, &texts,
 		        overrides_key(compiling, key, "call_limits", i), patterns_known);
 	}
 	for (size_t i = 0; i < config->flow_limit_count; i++) {
-		texts = new_texts(compiling, config->flow_limits[i].override_count);
-		for (size_t k = 0; k < texts.count; k++)
-			texts.items[k] = config->flow_limits[i].overrides[k].identity;
+		texts = IDENTITIES(compiling, &config->flow_limits[i]);
 		route->flow_limits[i].whom = compile_whom(compiling, listener, &texts,
 		        overrides_key(compiling, key, "flow_limits", i), patterns_known);
 	}

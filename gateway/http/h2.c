@@ -286,11 +286,10 @@ static void h2_release(struct stream *stream)
 	bool server = stream->codec->server;
 	stream->user = NULL;
 	stream->source = NULL;
-	if (own->closed || (stream->send_done && stream->receive_done))
-		;  // both sides are done
-	else if (server && stream->send_done && !own->reset_sent)
+	bool over = own->closed || own->reset_sent || (stream->send_done && stream->receive_done);
+	if (!over && server && stream->send_done)
 		h2_early_stop(h2_of(stream->codec), own);
-	else
+	else if (!over)
 		h2_reset_with(own, server ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
 	own->reported = true;
 	bury(h2_of(stream->codec), own);

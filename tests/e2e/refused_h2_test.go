@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -79,5 +80,49 @@ func TestRefusedCallersAreAnsweredAHundredTimesAConnection(t *testing.T) {
 	}
 	if counts["answer"] != 100 || counts["reset"] != 100 || counts["goaway"] != 1 {
 		t.Errorf("heard %v", counts)
+	}
+}
+
+// One whose answer finds no window, and that its client gives up, is the last all the same: GOAWAY comes
+// at once, before a PING that follows the answer to another is answered.
+func TestAResetOfTheLastCallEndsARefusedConnection(t *testing.T) {
+	t.Parallel()
+	g := answering(t, setup{})
+	conn, err := g.dialTLS(t, g.trusting(nil, "h2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	framer := http2.NewFramer(conn, conn)
+	_ = framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, EndStream: true,
+		BlockFragment: fieldBlock(":method", "GET", ":scheme", "https", ":authority", "gateway.test", ":path", "/x")})
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatalf("no answer, but %v", err)
+		}
+		if head, ok := frame.(*http2.HeadersFrame); ok && head.StreamID == 1 {
+			break
+		}
+	}
+	var both bytes.Buffer
+	last := http2.NewFramer(&both, nil)
+	_ = last.WriteRSTStream(1, http2.ErrCodeCancel)
+	_ = last.WritePing(false, [8]byte{1})
+	_, _ = conn.Write(both.Bytes())
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatalf("no GOAWAY, but %v", err)
+		}
+		if _, ok := frame.(*http2.GoAwayFrame); ok {
+			return
+		}
+		if ping, ok := frame.(*http2.PingFrame); ok && ping.Data[0] == 2 {
+			t.Fatal("another PING was answered first")
+		} else if ok && ping.IsAck() {
+			_ = framer.WritePing(false, [8]byte{2})
+		}
 	}
 }
