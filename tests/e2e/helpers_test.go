@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -52,5 +53,16 @@ func (g *gateway) reload(t *testing.T) {
 	_ = answer.Body.Close()
 	if answer.StatusCode/100 != 2 {
 		t.Fatalf("POST /reload: %s", answer.Status)
+	}
+}
+
+// writeProgram makes a program. No process may begin meanwhile: it would have the file open for writing, and whoever runs
+// the program first would find it busy.
+func writeProgram(t *testing.T, path string, content []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, content, 0o755); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -54,9 +54,7 @@ func upgradeConfig(t *testing.T, as *syscall.Credential, arguments ...string) (s
 	program := binary()
 	if as != nil { // who may not enter where it was built
 		program = filepath.Join(openDirectory(t), "tollgate")
-		if err := os.WriteFile(program, must(os.ReadFile(binary())), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		writeProgram(t, program, must(os.ReadFile(binary())))
 	}
 	command := exec.CommandContext(within(t, patience), program, append([]string{"upgrade-config"}, arguments...)...)
 	var out, errs bytes.Buffer

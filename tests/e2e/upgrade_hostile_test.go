@@ -123,9 +123,7 @@ func versioned(t *testing.T, second []byte) (g *gateway, dir string) {
 		if err := os.Mkdir(filepath.Join(dir, version), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, version, "tollgate"), program, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		writeProgram(t, filepath.Join(dir, version, "tollgate"), program)
 	}
 	link(t, "v1", filepath.Join(dir, "current"))
 	return replaceable(t, setup{program: filepath.Join(dir, "current", "tollgate"), routes: []string{marked("path: /*", "old")}}), dir

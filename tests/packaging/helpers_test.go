@@ -115,8 +115,12 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
+// write makes a file, and the directories above it. No process may begin meanwhile: it would have the file open for
+// writing, and where it is a program, whoever runs it first would find it busy.
 func write(t *testing.T, path, text string, mode os.FileMode) {
 	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
