@@ -150,8 +150,10 @@ static void on_upgrade(uv_signal_t *handle, int number)
 static void on_look(struct timer *timer)
 {
 	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, look);
-	memory_look(&gateway->memory, gateway->snapshot->config->memory, gateway->turn.now_ns);
-	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
+	uint64_t ceiling_bytes = gateway->snapshot->config->memory;
+	memory_look(&gateway->memory, ceiling_bytes, gateway->turn.now_ns);
+	turn_set_timer(
+	        &gateway->turn, &gateway->look, memory_rest_ns(&gateway->memory, ceiling_bytes));
 }
 
 // Until they are watched: their default action would end us.

@@ -58,6 +58,8 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 	gateway->former = former;
 	turn_set_timer(&gateway->turn, &gateway->forget, (int64_t)FORGET_MS * NS_PER_MS);
 	gateway->snapshot = next;
+	// Its ceiling may be near.
+	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
 	if (gateway->tracing)
 		tracing_follow(gateway->tracing, next->config);
 	if (gateway->admin)

@@ -66,6 +66,18 @@ void memory_look(struct memory *memory, uint64_t ceiling_bytes, int64_t now_ns)
 		        (unsigned long long)ceiling_bytes);
 }
 
+int64_t memory_rest_ns(const struct memory *memory, uint64_t ceiling_bytes)
+{
+	const int64_t least_ns = (int64_t)MEMORY_LOOK_MS * NS_PER_MS,
+	              most_ns = (int64_t)MEMORY_REST_MS * NS_PER_MS;
+	uint64_t used = memory->resident_bytes;
+	if (!ceiling_bytes || used + MEMORY_GROWTH_BYTES <= ceiling_bytes)
+		return most_ns;
+	uint64_t room = used < ceiling_bytes ? ceiling_bytes - used : 0;
+	int64_t rest_ns = (int64_t)(room * NS_PER_S / MEMORY_GROWTH_BYTES);
+	return rest_ns > least_ns ? rest_ns : least_ns;
+}
+
 void memory_fini(struct memory *memory)
 {
 	if (memory->statm >= 0)

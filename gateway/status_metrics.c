@@ -132,8 +132,7 @@ static void add_process(struct gauges *gauges, const struct gateway *gateway)
 	add_gauge(gauges, "process_resident_memory_bytes", "", (double)process.resident_bytes);
 	add_gauge(gauges, "process_start_time_seconds", "", gateway->process.start_s);
 	add_gauge(gauges, "process_virtual_memory_bytes", "", (double)process.virtual_bytes);
-	add_gauge(gauges, "memory_bytes", "{kind=\"resident\"}",
-	        (double)gateway->memory.resident_bytes);
+	add_gauge(gauges, "memory_bytes", "{kind=\"resident\"}", (double)process.resident_bytes);
 	add_gauge(gauges, "memory_bytes", "{kind=\"ceiling\"}",
 	        (double)gateway->snapshot->config->memory);
 	add_gauge(gauges, "workers", "", (double)gateway->worker_count);
