@@ -162,6 +162,16 @@ bool address_is_service(const struct config_address *address)
 	return address->kind == ADDRESS_INET && is_service(address->text);
 }
 
+bool address_is_looked_up(struct str text)
+{
+	struct pair pair;
+	const char *why;
+	if (is_service(text))
+		return true;
+	return !str_starts(text, STR("unix:")) && split(text, &pair, &why) && !pair.bracketed &&
+	       is_name(pair.host);
+}
+
 bool address_is_host(struct str text)
 {
 	struct in6_addr bytes;

@@ -24,6 +24,9 @@ MUST_USE bool address_parse(struct str text, struct str directory, struct arena 
 MUST_USE bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why);
 
+// Whether it is a name or a service, so that address_resolve asks somebody.
+bool address_is_looked_up(struct str text);
+
 // `localhost` of `localhost:50051`, an IPv6 host without its brackets; empty for a unix socket.
 struct str address_host(const struct config_address *address);
 

@@ -69,11 +69,20 @@ static struct str absolute_directory(struct arena *arena, const char *directory)
 	return str_eq(absolute, STR("/")) ? STR("") : absolute;  // what `/name` is joined to
 }
 
+// Who is asked for names.
+struct asked {
+	bool nobody;
+	const struct config *present;  // NULL, or what is known already
+};
+
 static struct config *read_tree(const struct tree *root, const char *name, const char *directory,
-        bool offline, struct config_problems *problems)
+        struct asked asked, struct config_problems *problems)
 {
 	struct config *config = must_alloc(sizeof(*config));
-	struct reader reader = {.config = config, .problems = problems, .offline = offline};
+	struct reader reader = {.config = config,
+	        .problems = problems,
+	        .offline = asked.nobody,
+	        .present = asked.present};
 	config->file = arena_str(&config->arena, str_from(name));
 	reader.directory = absolute_directory(&config->arena, directory);
 	reader_root(&reader, root);
@@ -83,27 +92,27 @@ static struct config *read_tree(const struct tree *root, const char *name, const
 }
 
 // NULL only where there is no tree; the caller looks at the problems.
-static struct config *parse(struct str text, const char *name, const char *directory, bool offline,
-        struct config_problems *problems)
+static struct config *parse(struct str text, const char *name, const char *directory,
+        struct asked asked, struct config_problems *problems)
 {
 	struct arena arena = {0};
 	struct config *config = NULL;
 	problems->file = arena_str(&problems->arena, str_from(name));
 	const struct tree *root = tree_parse(text, &arena, problems);
 	if (root)
-		config = read_tree(root, name, directory, offline, problems);
+		config = read_tree(root, name, directory, asked, problems);
 	arena_wipe(&arena);
 	problems->read = true;
 	return config;
 }
 
 static struct config *parse_at(
-        struct str text, const char *path, bool offline, struct config_problems *problems)
+        struct str text, const char *path, struct asked asked, struct config_problems *problems)
 {
 	const char *slash = strrchr(path, '/');
 	size_t len = slash ? (size_t)(slash - path) : 1;
 	char *directory = must_copy(slash ? path : ".", len ? len : 1);
-	struct config *config = parse(text, path, directory, offline, problems);
+	struct config *config = parse(text, path, directory, asked, problems);
 	free(directory);
 	return config;
 }
@@ -119,28 +128,40 @@ static struct config *if_faultless(struct config *config, const struct config_pr
 struct config *config_parse(
         struct str text, const char *name, const char *directory, struct config_problems *problems)
 {
-	return if_faultless(parse(text, name, directory, false, problems), problems);
+	return if_faultless(parse(text, name, directory, (struct asked){0}, problems), problems);
 }
 
 struct config *config_parse_offline(
         struct str text, const char *path, struct config_problems *problems)
 {
-	return parse_at(text, path, true, problems);
+	return parse_at(text, path, (struct asked){.nobody = true}, problems);
 }
 
-struct config *config_load_faulty(const char *path, struct config_problems *problems)
+static struct config *load(const char *path, struct asked asked, struct config_problems *problems)
 {
 	struct buffer text = {0};
 	struct config *config = NULL;
 	if (config_read(path, &text, problems))
-		config = parse_at(buffer_str(&text), path, false, problems);
+		config = parse_at(buffer_str(&text), path, asked, problems);
 	config_forget(&text);
 	return config;
 }
 
+struct config *config_load_faulty(const char *path, struct config_problems *problems)
+{
+	return load(path, (struct asked){0}, problems);
+}
+
 struct config *config_load(const char *path, struct config_problems *problems)
 {
-	return if_faultless(config_load_faulty(path, problems), problems);
+	return config_reload(path, NULL, problems);
+}
+
+struct config *config_reload(
+        const char *path, const struct config *present, struct config_problems *problems)
+{
+	struct asked asked = {.present = present};
+	return if_faultless(load(path, asked, problems), problems);
 }
 
 void config_each_tls(const struct config *config, config_tls_visit visit, void *argument)

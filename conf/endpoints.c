@@ -31,6 +31,37 @@ static struct endpoints_of_name next_of(const struct config_backend *backend, si
 	return present;
 }
 
+static struct endpoints_of_name find_in(const struct config_backend *backend, struct str name)
+{
+	for (size_t at = 0; at < backend->endpoint_count;) {
+		struct endpoints_of_name one = next_of(backend, at);
+		if (str_eq(one.addresses->text, name))
+			return one;
+		at += one.count;
+	}
+	return (struct endpoints_of_name){0};
+}
+
+struct endpoints_of_name endpoints_known(
+        const struct config *config, struct str name, size_t *from, struct arena *arena)
+{
+	struct endpoints_of_name known = {0};
+	for (size_t i = 0; i < config->backend_count && !known.count; i++) {
+		size_t at = (*from + i) % config->backend_count;
+		known = find_in(&config->backends[at], name);
+		if (known.count)
+			*from = at;
+	}
+	size_t bytes = known.count * sizeof(*known.addresses);
+	if (known.count)
+		known.addresses = memcpy(arena_alloc(arena, bytes), known.addresses, bytes);
+	for (size_t i = 0; i < known.count; i++) {
+		known.addresses[i].text = arena_str(arena, name);
+		known.addresses[i].mark = (struct config_mark){0};
+	}
+	return known;
+}
+
 static struct endpoints_of_name aim(const struct endpoints_of_name *found,
         const struct config_address *present, struct arena *arena)
 {

@@ -20,6 +20,11 @@ struct endpoints_of_name {
 // that of its SRV record where the name is a service.
 void endpoints_set(
         struct config_backend *backend, const struct endpoints_of_name *found, struct arena *arena);
+// The addresses that `config` has of a name, or service, that is written so; none: count 0. They
+// are copied into `arena`, without their places. *from is the backend to begin with and becomes
+// the one where it was found: names mostly stand in the same order as before.
+struct endpoints_of_name endpoints_known(
+        const struct config *config, struct str name, size_t *from, struct arena *arena);
 // The same addresses with the same weights, in the same order.
 bool endpoints_alike(const struct config_address a[], size_t a_count,
         const struct config_address b[], size_t b_count);

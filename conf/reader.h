@@ -13,9 +13,11 @@ enum { READER_STEPS_MAX = 16 };
 struct reader {
 	struct config *config;
 	struct config_problems *problems;
-	struct str directory;  // absolute; what relative paths are relative to
-	bool offline;          // neither DNS nor this machine is asked for anybody's name
-	bool silence;          // DNS was asked and is not asked again
+	struct str directory;          // absolute; what relative paths are relative to
+	bool offline;                  // neither DNS nor this machine is asked for anybody's name
+	bool silence;                  // DNS was asked and is not asked again
+	const struct config *present;  // NULL, or whose names keep their addresses
+	size_t present_at;             // the backend of it where one was found last
 	struct {
 		struct str key;  // `at` is NULL for a step into a list
 		size_t index;

@@ -70,7 +70,8 @@ const struct schema_object schema_dns = {
             "whenever what is known of one has lived out its TTL. Other addresses are in force at "
             "once: calls under way end where they are, and connections to addresses that stay "
             "are kept. A name that cannot be resolved keeps the addresses it has, and the log "
-            "says so; but a reload asks for all of its names, one after the other, and is "
-            "refused without the answers: meanwhile calls are served, and the admin listener "
-            "waits."),
+            "says so. After a reload what is known goes on to hold, and is asked for once more; "
+            "for names that are new, and where the servers are others, the reload itself asks, "
+            "one after the other, and is refused without the answers: meanwhile calls are "
+            "served, and the admin listener waits."),
         .size = sizeof(struct config_dns), KEYS(dns_keys), .check = check_dns};

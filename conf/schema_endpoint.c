@@ -7,6 +7,14 @@
 
 enum { WEIGHT_MAX = 1000, SILENCE_MS = 1000 };  // an answer that there is none comes sooner
 
+static bool texts_alike(const struct config_texts *a, const struct config_texts *b)
+{
+	for (size_t i = 0; a->count == b->count && i < a->count; i++)
+		if (!str_eq(a->items[i].text, b->items[i].text))
+			return false;
+	return a->count == b->count;
+}
+
 static void check_unique(
         struct reader *reader, const struct config_backend *backend, const struct config_text *name)
 {
@@ -19,13 +27,28 @@ static void check_unique(
 		}
 }
 
+// What the servers said before may still hold, and whoever reads the file has better to do than to
+// wait for them once more: they are asked again as soon as it is in force.
+static bool is_known(struct reader *reader, struct str name, struct endpoints_of_name *resolved)
+{
+	struct config *config = reader->config;
+	const struct config *present = reader->present;
+	if (!present || !address_is_looked_up(name) ||
+	        !texts_alike(&present->dns.servers, &config->dns.servers))
+		return false;
+	*resolved = endpoints_known(present, name, &reader->present_at, &config->arena);
+	config->keeps_addresses |= resolved->count > 0;
+	return resolved->count > 0;
+}
+
 static void resolve(
         struct reader *reader, struct config_text *name, struct endpoints_of_name *resolved)
 {
 	const char *why;
 	int64_t asked_ns = clock_monotonic_ns();
-	if (!address_resolve(name->text, reader->directory, reader_dns(reader),
-	            &reader->config->arena, &resolved->addresses, &resolved->count, &why)) {
+	if (!is_known(reader, name->text, resolved) &&
+	        !address_resolve(name->text, reader->directory, reader_dns(reader),
+	                &reader->config->arena, &resolved->addresses, &resolved->count, &why)) {
 		resolved->count = 0;
 		// Whoever loads the file waits, and it is refused already: one silence is enough.
 		if (clock_monotonic_ns() - asked_ns > SILENCE_MS * (int64_t)NS_PER_MS)

@@ -11,7 +11,8 @@ static struct snapshot *prepare(struct gateway *gateway, struct config_problems 
 {
 	struct inherited none = {0};
 	const char *why;
-	struct snapshot *next = snapshot_load(gateway->config_path, gateway->store, problems);
+	struct snapshot *next = snapshot_load(
+	        gateway->config_path, gateway->snapshot, gateway->store, problems);
 	if (!next)
 		return NULL;
 	if (!snapshot_can_follow(gateway->snapshot, next, &why))

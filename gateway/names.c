@@ -11,11 +11,12 @@
 
 enum {
 	SETTLE_MS = 10,
+	AT_ONCE = 32,
 	TOLD_MAX = 16,  // addresses in a line of the log
 };
 
 struct name {
-	struct list node;
+	struct list node, due;
 	struct names *names;
 	struct timer timer;
 	struct resolver_question question;
@@ -83,12 +84,16 @@ static void on_failed(struct name *name, const char *why)
 	ask_after(name, 0);
 }
 
+static void ask_more(struct names *names);
+
 static void on_answered(struct resolver_question *question, const struct lookup_answer *answer)
 {
 	struct name *name = CONTAINER_OF(question, struct name, question);
 	struct names *names = name->names;
 	if (!names->config)
 		return;
+	names->asked--;
+	ask_more(names);
 	if (answer->why) {
 		on_failed(name, answer->why);
 		return;
@@ -103,14 +108,6 @@ static void on_answered(struct resolver_question *question, const struct lookup_
 	ask_after(name, answer->ttl_s * (int64_t)NS_PER_S);
 }
 
-static bool anything_asked(const struct names *names)
-{
-	LIST_EACH (&names->all, node)
-		if (LIST_ITEM(node, struct name, node)->question.asked)
-			return true;
-	return false;
-}
-
 // Perhaps resolv.conf says something else by now.
 static void open_anew(struct names *names)
 {
@@ -118,12 +115,27 @@ static void open_anew(struct names *names)
 	resolver_open(&names->resolver, names->turn, &names->config->dns);
 }
 
+// Where answers are there at once it is called within itself: the outermost goes on.
+static void ask_more(struct names *names)
+{
+	if (names->asking)
+		return;
+	names->asking = true;
+	for (struct list *node; names->asked < AT_ONCE && (node = list_pop(&names->due));) {
+		struct name *name = LIST_ITEM(node, struct name, due);
+		names->asked++;
+		resolver_ask(&names->resolver, &name->question, name->text, name->service);
+	}
+	names->asking = false;
+}
+
 static void on_due(struct timer *timer)
 {
 	struct name *name = CONTAINER_OF(timer, struct name, timer);
-	if (name->failed && !anything_asked(name->names))
+	if (name->failed && !name->names->asked)
 		open_anew(name->names);
-	resolver_ask(&name->names->resolver, &name->question, name->text, name->service);
+	list_push(&name->names->due, &name->due);
+	ask_more(name->names);
 }
 
 // What is looked up; empty where there is nothing to look up.
@@ -172,7 +184,10 @@ static void add(struct names *names, const struct config_address *address, bool 
 		name->question.answered = on_answered;
 		timer_init(&name->timer, on_due);
 		list_push(&names->all, &name->node);
-		ask_after(name, 0);
+		if (names->config->keeps_addresses)
+			turn_set_timer(names->turn, &name->timer, 0);
+		else
+			ask_after(name, 0);
 	}
 	know(name, address);
 	name->endpoints++;
@@ -207,6 +222,7 @@ static void forget_all(struct names *names)
 	while ((node = list_pop(&names->all))) {
 		struct name *name = LIST_ITEM(node, struct name, node);
 		turn_stop_timer(names->turn, &name->timer);
+		list_remove(&name->due);
 		free(name->addresses);
 		free(name);
 	}
@@ -230,12 +246,14 @@ void names_begin(struct names *names, struct turn *turn, void (*changed)(struct 
 {
 	*names = (struct names){.turn = turn, .changed = changed};
 	list_init(&names->all);
+	list_init(&names->due);
 	timer_init(&names->settle, on_settled);
 }
 
 void names_use(struct names *names, struct config *config)
 {
 	names_end(names);
+	names->asked = 0;
 	names->config = config_ref(config);
 	for (size_t i = 0; i < config->backend_count; i++)
 		add_backend(names, &config->backends[i]);

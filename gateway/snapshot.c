@@ -10,10 +10,11 @@
 
 extern const char config_default_text[];
 
-static struct config *load_config(const char *path, struct config_problems *problems)
+static struct config *load_config(
+        const char *path, const struct snapshot *present, struct config_problems *problems)
 {
 	if (path)
-		return config_load(path, problems);
+		return config_reload(path, present ? present->config : NULL, problems);
 	return config_parse(str_from(config_default_text), "(default)", ".", problems);
 }
 
@@ -135,10 +136,10 @@ static struct snapshot *make_ready(
 	return snapshot;
 }
 
-struct snapshot *snapshot_load(
-        const char *path, struct bucket_store *store, struct config_problems *problems)
+struct snapshot *snapshot_load(const char *path, const struct snapshot *present,
+        struct bucket_store *store, struct config_problems *problems)
 {
-	struct config *config = load_config(path, problems);
+	struct config *config = load_config(path, present, problems);
 	return config ? make_ready(config, store, problems) : NULL;
 }
 

@@ -49,14 +49,15 @@ struct snapshot {
 };
 
 // Loads everything `run` needs; NULL after adding every problem. `path` NULL: the embedded default
-// configuration, relative to the working directory. `check`: adds every problem that loading would
-// meet, of all stages in one run. True when there is none.
+// configuration, relative to the working directory. `present`: the one in force, whose addresses of
+// names are kept, or NULL. `check`: adds every problem that loading would meet, of all stages in
+// one run. True when there is none.
 MUST_USE bool snapshot_check(const char *path, struct config_problems *problems);
 // The same, and `visit` sees what ends some day of all that could be loaded.
 MUST_USE bool snapshot_review(const char *path, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument);
-MUST_USE struct snapshot *snapshot_load(
-        const char *path, struct bucket_store *store, struct config_problems *problems);
+MUST_USE struct snapshot *snapshot_load(const char *path, const struct snapshot *present,
+        struct bucket_store *store, struct config_problems *problems);
 // The same configuration with what its files hold now: certificates, keys, bundles, lists.
 MUST_USE struct snapshot *snapshot_renew(
         const struct snapshot *now, struct bucket_store *store, struct config_problems *problems);

@@ -192,6 +192,86 @@ static void a_name_without_a_place_for_its_addresses_keeps_those_it_has(void **s
 	config_free(first);
 }
 
+static struct config *reload(const struct config *present, const char *dns, const char *backend)
+{
+	struct buffer text = {0};
+	char path[] = "/tmp/tollgate-dns-XXXXXX";
+	int file = mkstemp(path);
+	buffer_printf(&text, "version: tollgate/v1\n%s\n" REST "backends: [{name: b, %s}]\n", dns,
+	        backend);
+	assert_int_equal(
+	        write(file, buffer_data(&text), buffer_len(&text)), (ssize_t)buffer_len(&text));
+	close(file);
+	struct config *config = config_reload(path, present, &problems);
+	unlink(path);
+	buffer_fini(&text);
+	return config;
+}
+
+static void what_is_known_of_a_name_is_not_asked_for_again(void **state)
+{
+	struct dns_server *server = *state;
+	static const struct {
+		const char *more_servers, *ttl, *backend, *expected;
+		bool asked;
+	} table[] = {
+	        {"", "1s",
+	                "weights: [2, 3, 4, 5], endpoints: [\"127.0.0.1:79\", \"a.test:80\", "
+	                "\"a.test:81\", \"b.test:82\"]",
+	                "127.0.0.1:79*2 10.0.0.1:80*3 10.0.0.2:80*3 10.0.0.1:81*4 10.0.0.2:81*4 "
+	                "10.0.0.1:82*5 10.0.0.2:82*5",
+	                false},
+	        {"", "2s", "endpoints: [\"b.test:82\", \"127.0.0.2:1\", \"a.test:80\"]",
+	                "10.0.0.1:82*1 10.0.0.2:82*1 127.0.0.2:1*1 10.0.0.1:80*1 10.0.0.2:80*1",
+	                false},
+	        {"", "2s", "endpoints: [\"b.test:80\"]", "10.0.0.9:80*1", true},
+	        {"", "2s", "endpoints: [\"a.test:80\", \"c.test:80\"]",
+	                "10.0.0.1:80*1 10.0.0.2:80*1 10.0.0.9:80*1", true},
+	        {", \"127.0.0.1:1\"", "1s", "endpoints: [\"a.test:80\"]", "10.0.0.9:80*1", true},
+	};
+	struct config *present = load_mixed(server);
+	dns_says(server, DNS_GOOD, 5, "10.0.0.9");
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		char dns[96];
+		snprintf(dns, sizeof(dns), "dns: {servers: [\"127.0.0.1:%u\"%s], min_ttl: %s}",
+		        server->port, table[i].more_servers, table[i].ttl);
+		server->asked = 0;
+		struct config *next = reload(present, dns, table[i].backend);
+		config_problems_print(&problems, 2);
+		assert_non_null(next);
+		assert_endpoints(next, table[i].expected);
+		assert_int_equal(server->asked, table[i].asked);
+		assert_true(
+		        next->keeps_addresses == (strstr(table[i].expected, "10.0.0.1:") != NULL));
+		assert_int_equal(next->backends[0].endpoints[0].mark.line,
+		        next->backends[0].names[0].address.mark.line);
+		config_free(next);
+	}
+	config_free(present);
+	config_problems_fini(&problems);
+}
+
+static void of_a_service_that_is_known_ports_and_weights_are_kept(void **state)
+{
+	struct dns_server *server = *state;
+	char dns[64];
+	snprintf(dns, sizeof(dns), "dns: {servers: [\"127.0.0.1:%u\"]}", server->port);
+	snprintf(server->services, sizeof(server->services), "0 3 80 a.test,0 1 81 b.test");
+	dns_says(server, DNS_GOOD, 5, "10.0.0.1");
+	struct config *present = parse(dns, "endpoints: [\"_http._tcp.users.test\"]");
+	assert_non_null(present);
+	dns_says(server, DNS_SILENT, 5, "");
+	struct config *next = reload(present, dns,
+	        "endpoints: [{address: \"_http._tcp.users.test\", weight: 10}, {address: "
+	        "\"10.0.0.9:82\", weight: 7}]");
+	config_problems_print(&problems, 2);
+	assert_non_null(next);
+	config_free(present);
+	assert_endpoints(next, "10.0.0.1:80*30 10.0.0.1:81*10 10.0.0.9:82*7");
+	config_free(next);
+	dns_says(server, DNS_GOOD, 5, "10.0.0.1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +282,8 @@ int main(void)
 	        cmocka_unit_test(what_makes_no_sense_is_refused),
 	        cmocka_unit_test(a_name_gets_other_addresses_wherever_it_stands),
 	        cmocka_unit_test(a_name_without_a_place_for_its_addresses_keeps_those_it_has),
+	        cmocka_unit_test(what_is_known_of_a_name_is_not_asked_for_again),
+	        cmocka_unit_test(of_a_service_that_is_known_ports_and_weights_are_kept),
 	};
 	return cmocka_run_group_tests(tests, open_server, close_server);
 }

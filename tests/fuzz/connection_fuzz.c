@@ -170,7 +170,7 @@ static struct snapshot *load(struct desk *desk, const char *pattern, int connect
 	struct buffer text = {0};
 	buffer_printf(&text, config_text, pattern, connections);
 	struct config_text path = desk_write(desk, "config", buffer_str(&text));
-	struct snapshot *snapshot = snapshot_load(path.text.at, street.store, &problems);
+	struct snapshot *snapshot = snapshot_load(path.text.at, NULL, street.store, &problems);
 	config_problems_print(&problems, STDERR_FILENO);
 	CHECK(snapshot);
 	config_problems_fini(&problems);

@@ -86,7 +86,7 @@ static int load(void **state)
 	dup2(quiet, STDOUT_FILENO);
 	close(quiet);
 	store = bucket_store_new();
-	snapshot = snapshot_load(NULL, store, &problems);
+	snapshot = snapshot_load(NULL, NULL, store, &problems);
 	config_problems_print(&problems, STDERR_FILENO);
 	config_problems_fini(&problems);
 	return failed || !snapshot ? -1 : 0;
