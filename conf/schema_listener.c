@@ -91,7 +91,11 @@ static const struct schema_object schema_timeouts = {
 
 static const struct schema_key limits_keys[] = {
         {"connections", TYPE(type_count), AT(config_limits, connections), RANGE(0, 10000000),
-                .fallback = "10000", DOC("Open connections of this listener.")},
+                .fallback = "10000",
+                DOC("Open connections of this listener. Past this, "
+                    "and the next two, some are let in to be told so, an eighth as many and 16, "
+                    "and "
+                    "take nobody's place; beyond those the door is shut.")},
         {"connections_per_identity", TYPE(type_count), AT(config_limits, connections_per_identity),
                 RANGE(0, 10000000), .fallback = "0",
                 DOC("Of them, those of one SPIFFE ID, over all workers.")},

@@ -322,7 +322,7 @@ static void on_closed(struct link *link)
 	turn_stop_timer(&worker->turn, &downstream->timer);
 	turn_stop_timer(&worker->turn, &downstream->expiry);
 	turn_stop_timer(&worker->turn, &downstream->report);
-	atomic_fetch_sub(&downstream->listener->listening->connections, 1);
+	listening_leave(&downstream->count);
 	tally_leave(&downstream->address_place);
 	tally_leave(&downstream->identity_place);
 	metrics_connections(worker->metrics, downstream->listener->label, -1);
@@ -362,7 +362,6 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 	list_push(&worker->downstreams, &downstream->node);
 	worker->downstream_count++;
 	listener->downstream_count++;
-	size_t count = atomic_fetch_add(&listener->listening->connections, 1) + 1;
 	metrics_connections(worker->metrics, downstream->listener->label, 1);
 	link_init(&downstream->link, &worker->turn, &link_events,
 	        listener->listening->address.kind == ADDRESS_UNIX);
@@ -371,7 +370,7 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 		return;
 	}
 	downstream_note_address(downstream);
-	if (downstream_over_ceiling(downstream, count)) {
+	if (!downstream_is_let_in(downstream)) {
 		report_standing(downstream);
 		link_close(&downstream->link);
 		return;

@@ -40,6 +40,7 @@ struct downstream {
 	size_t exchange_count;
 	struct policy_identity identity;
 	struct tally_place address_place, identity_place;  // among connections of the same
+	atomic_size_t *count;                              // of the listener; NULL: nowhere
 	enum reason standing;  // why every request of this connection is refused; REASON_NONE: it
 	                       // is not
 	struct str standing_detail;
@@ -68,8 +69,12 @@ struct codec_limits downstream_limits(const struct downstream *downstream);  // 
 // Where it comes from, as far as the socket says; whether somebody will say more.
 void downstream_note_address(struct downstream *downstream);
 struct str downstream_preface(struct link *link, struct str raw);
-// `count` connections of the listener are open, with this one. True: there is no room at all.
-bool downstream_over_ceiling(struct downstream *downstream, size_t count);
+// Past a ceiling a few more are let in to be told so; beyond those the door is shut: false. They
+// are counted apart, or who comes again and again would fill with them the room that others have
+// left.
+bool downstream_is_let_in(struct downstream *downstream);
+// From now on it is one of those. False where there are too many of them.
+bool downstream_tell(struct downstream *downstream, struct str detail);
 void downstream_fail_handshake(
         struct downstream *downstream, enum reason reason, struct str detail);
 

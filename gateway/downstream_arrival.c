@@ -23,37 +23,53 @@ void downstream_note_address(struct downstream *downstream)
 		downstream->link.prefaced |= network_has(&proxy->networks[i], &peer);
 }
 
-static bool over_ceiling_of_address(struct downstream *downstream)
+static struct listening *listening_of(const struct downstream *downstream)
+{
+	return downstream->listener->listening;
+}
+
+bool downstream_tell(struct downstream *downstream, struct str detail)
+{
+	uint64_t most = downstream_config(downstream)->limits.connections;
+	downstream->standing = REASON_overloaded;
+	downstream->standing_detail = detail;
+	listening_leave(&downstream->count);
+	return listening_enter(&listening_of(downstream)->told, most ? policy_told(most) : SIZE_MAX,
+	        &downstream->count);
+}
+
+static bool is_let_in_by_address(struct downstream *downstream)
 {
 	enum policy_room room = policy_count_address(downstream->snapshot->policy,
 	        downstream->listener_index, str_from(downstream->source_ip),
 	        &downstream->address_place);
 	if (room == POLICY_ROOM)
-		return false;
-	downstream->standing = REASON_overloaded;
-	downstream->standing_detail = STR("the address has all the connections it may have: "
-	                                  "limits.connections_per_address");
-	return room == POLICY_OVERFULL;
+		return true;
+	bool told = downstream_tell(
+	        downstream, STR("the address has all the connections it may have: "
+	                        "limits.connections_per_address"));
+	return told && room == POLICY_FULL;
 }
 
-// Past a ceiling a few more are let in to be told so; beyond those the door is shut.
-bool downstream_over_ceiling(struct downstream *downstream, size_t count)
+static bool is_let_in_by_listener(struct downstream *downstream)
+{
+	uint64_t most = downstream_config(downstream)->limits.connections;
+	if (listening_enter(
+	            &listening_of(downstream)->served, most ? most : SIZE_MAX, &downstream->count))
+		return true;
+	tally_leave(&downstream->address_place);
+	return downstream_tell(downstream, STR("the listener has all the connections it may have"));
+}
+
+bool downstream_is_let_in(struct downstream *downstream)
 {
 	enum memory_level memory = memory_level(downstream->worker->memory);
-	if (memory != MEMORY_ROOM) {
-		downstream->standing = REASON_overloaded;
-		downstream->standing_detail = STR(MEMORY_DETAIL);
-		return memory == MEMORY_GONE;
-	}
+	if (memory != MEMORY_ROOM)
+		return downstream_tell(downstream, STR(MEMORY_DETAIL)) && memory != MEMORY_GONE;
 	// A balancer's address is nobody's; the client's counts once it is known.
-	if (!downstream->link.prefaced && over_ceiling_of_address(downstream))
-		return true;
-	uint64_t most = downstream_config(downstream)->limits.connections;
-	if (downstream->standing != REASON_NONE || most == 0 || count <= most)
+	if (!downstream->link.prefaced && !is_let_in_by_address(downstream))
 		return false;
-	downstream->standing = REASON_overloaded;
-	downstream->standing_detail = STR("the listener has all the connections it may have");
-	return count > most + most / 8 + 16;
+	return downstream->standing != REASON_NONE || is_let_in_by_listener(downstream);
 }
 
 // The header is whole: from here on it is the client who is met.
@@ -68,7 +84,7 @@ static void meet_client(struct downstream *downstream, const struct proxy_header
 	snprintf(downstream->proxy, sizeof(downstream->proxy), "%s", downstream->address);
 	socket_unmap(&client);
 	set_address(downstream, &client);
-	if (downstream->standing == REASON_NONE && over_ceiling_of_address(downstream))
+	if (downstream->standing == REASON_NONE && !is_let_in_by_address(downstream))
 		downstream_close(downstream);
 }
 

@@ -52,12 +52,13 @@ static void identify(struct downstream *downstream)
 static void count_identity(struct downstream *downstream)
 {
 	enum policy_room room = policy_count_identity(downstream->snapshot->policy,
-	        downstream->listener_index, &downstream->identity.id, &downstream->identity_place);
-	if (room == POLICY_ROOM || downstream->codec)
+	        downstream->listener_index, &downstream->identity.id, downstream->codec != NULL,
+	        &downstream->identity_place);
+	if (room == POLICY_ROOM)
 		return;
-	downstream->standing = REASON_overloaded;
-	downstream->standing_detail = STR("the identity has all the connections it may have: "
-	                                  "limits.connections_per_identity");
+	tally_leave(&downstream->address_place);
+	(void)downstream_tell(downstream, STR("the identity has all the connections it may have: "
+	                                      "limits.connections_per_identity"));
 }
 
 void downstream_identify(struct downstream *downstream)

@@ -109,6 +109,25 @@ bool listening_is_at(const struct listening *listening, const struct config_addr
 	return address_equal(&listening->address, address);
 }
 
+bool listening_enter(atomic_size_t *count, size_t most, atomic_size_t **counted)
+{
+	size_t present = atomic_load_explicit(count, memory_order_relaxed);
+	while (present < most)
+		if (atomic_compare_exchange_weak_explicit(count, &present, present + 1,
+		            memory_order_relaxed, memory_order_relaxed)) {
+			*counted = count;
+			return true;
+		}
+	return false;
+}
+
+void listening_leave(atomic_size_t **counted)
+{
+	if (*counted)
+		atomic_fetch_sub_explicit(*counted, 1, memory_order_relaxed);
+	*counted = NULL;
+}
+
 size_t listening_share(const struct listening *listening, size_t index, size_t workers)
 {
 	return (listening->socket_count - index + workers - 1) / workers;

@@ -13,7 +13,9 @@
 
 struct listening {
 	atomic_size_t references;
-	atomic_size_t connections;  // that came in by it, over all workers
+	// That came in by it, over all workers: those served, and those that are only told that
+	// there is no room.
+	atomic_size_t served, told;
 	struct config_address address;
 	size_t socket_count;      // at least one for each worker
 	int *sockets;             // main's
@@ -32,6 +34,10 @@ void listening_unref(struct listening *listening);  // NULL is nothing
 void listening_shut(struct listening *listening);
 
 bool listening_is_at(const struct listening *listening, const struct config_address *address);
+
+// Counts one more, in one of its counts: false where there are `most`. Any thread.
+MUST_USE bool listening_enter(atomic_size_t *count, size_t most, atomic_size_t **counted);
+void listening_leave(atomic_size_t **counted);  // idempotent
 
 // For worker `index` of `workers`: on how many sockets it has to listen, and its `number`th one,
 // once; -1 where it was shut meanwhile.

@@ -184,13 +184,18 @@ void policy_leave(struct policy_decision *decision)
 		tally_leave(&decision->places.of[i]);
 }
 
+// Those who are told are counted apart, under a name that no address and no identity has: who comes
+// again and again would fill with them the room that others have left.
 static enum policy_room count(
         struct tally *tally, struct str key, uint64_t most, struct tally_place *place)
 {
-	if (!tally)
+	char name[1 + SPIFFE_ID_MAX] = {'\0'};
+	if (!tally || tally_enter(tally, key, most, place))
 		return POLICY_ROOM;
-	uint64_t number = tally_enter(tally, key, most + most / 8 + 16, place);
-	return number == 0 ? POLICY_OVERFULL : number > most ? POLICY_FULL : POLICY_ROOM;
+	CHECK(key.len < sizeof(name));
+	memcpy(name + 1, key.at, key.len);
+	struct str told = str_of(name, 1 + key.len);
+	return tally_enter(tally, told, policy_told(most), place) ? POLICY_FULL : POLICY_OVERFULL;
 }
 
 enum policy_room policy_count_address(const struct policy *policy, size_t listener,
@@ -201,9 +206,9 @@ enum policy_room policy_count_address(const struct policy *policy, size_t listen
 }
 
 enum policy_room policy_count_identity(const struct policy *policy, size_t listener,
-        const struct spiffe_id *identity, struct tally_place *place)
+        const struct spiffe_id *identity, bool served, struct tally_place *place)
 {
 	const struct policy_listener *at = &policy->listeners[listener];
-	return count(
-	        at->identities, identity->text, at->config->limits.connections_per_identity, place);
+	uint64_t most = at->config->limits.connections_per_identity;
+	return count(at->identities, identity->text, served ? UINT64_MAX : most, place);
 }

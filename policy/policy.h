@@ -187,11 +187,16 @@ void policy_refuse_crowded(struct policy_decision *decision, enum policy_crowd c
 void policy_leave(struct policy_decision *decision);
 
 // Counts a connection of the listener with others of its address, or of its identity: past the
-// ceiling a few more are told so, and beyond those it is not even counted.
+// ceiling a few more are told so, and beyond those it is not even counted. Who is told takes
+// nobody's room; who is `served` already is counted past any ceiling.
 enum policy_room { POLICY_ROOM, POLICY_FULL, POLICY_OVERFULL };
+static inline uint64_t policy_told(uint64_t ceiling)
+{
+	return ceiling / 8 + 16;
+}
 MUST_USE enum policy_room policy_count_address(const struct policy *policy, size_t listener,
         struct str source_ip, struct tally_place *place);
 MUST_USE enum policy_room policy_count_identity(const struct policy *policy, size_t listener,
-        const struct spiffe_id *identity, struct tally_place *place);
+        const struct spiffe_id *identity, bool served, struct tally_place *place);
 
 #endif

@@ -213,3 +213,35 @@ func TestOneTooManyThatBreaksOffIsRecordedOnce(t *testing.T) {
 	wantStatus(t, held.hear("GET"), http.StatusOK)
 	g.countAudit(t, 0, because("tls_failed"))
 }
+
+// Whoever is told that there is no room, and comes again at once without hanging up, takes none of it: not what is there
+// once somebody has left.
+func TestThoseWhoAreToldOfNoRoomTakeNone(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []string{"connections", "connections_per_address", "connections_per_identity"} {
+		t.Run(limit, func(t *testing.T) {
+			t.Parallel()
+			g, _, _ := ceilinged(t, limit+": 2")
+			ask := func() (status int) {
+				conn, err := g.tryTLS(g.trusting(common().web, "http/1.1"))
+				if err != nil { // so many that nobody tells them any more
+					return 0
+				}
+				t.Cleanup(func() { _ = conn.Close() })
+				_, _ = io.WriteString(conn, "GET /x HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n\r\n")
+				_, _ = fmt.Fscanf(conn, "HTTP/1.1 %d", &status)
+				return status
+			}
+			held := []*wire{g.wire(t, common().web), g.wire(t, common().web)}
+			for range 6 {
+				if status := ask(); status != http.StatusServiceUnavailable {
+					t.Fatalf("one too many: %d", status)
+				}
+			}
+			_ = held[0].Close()
+			waitFor(t, "the room that was left", patience, func() bool { return ask() == http.StatusOK })
+			held[1].say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+			wantStatus(t, held[1].hear("GET"), http.StatusOK)
+		})
+	}
+}

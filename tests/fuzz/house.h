@@ -254,7 +254,8 @@ static inline void house_close(struct house *house)
 	while (uv_loop_alive(&worker->turn.loop))
 		uv_run(&worker->turn.loop, UV_RUN_NOWAIT);
 	worker_fini(worker);
-	CHECK(street.snapshot->listeners[0].listening->connections == 0);
+	CHECK(street.snapshot->listeners[0].listening->served == 0);
+	CHECK(street.snapshot->listeners[0].listening->told == 0);
 }
 
 static inline void house_forget(struct house *house)
