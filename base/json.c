@@ -48,15 +48,32 @@ static uint64_t special_bytes(uint64_t word)
 	return marks & (ones * 0x80);
 }
 
-// How many bytes from the front may be copied.
+static uint64_t eight(const unsigned char *at)
+{
+	uint64_t word;
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+// The first four and the last four of 4 to 8 bytes.
+static uint64_t both_ends(const unsigned char *at, size_t len)
+{
+	uint32_t first, last;
+	memcpy(&first, at, sizeof(first));
+	memcpy(&last, at + len - sizeof(last), sizeof(last));
+	return first | (uint64_t)last << 32;
+}
+
+// How many bytes from the front may be copied. The end of a text is looked at together with bytes
+// before it that were looked at already.
 static size_t plain_run(const unsigned char *at, size_t len)
 {
 	size_t run = 0;
-	for (uint64_t word; run + sizeof(word) <= len; run += sizeof(word)) {
-		memcpy(&word, at + run, sizeof(word));
-		if (special_bytes(word))
-			break;
-	}
+	while (run + 8 <= len && !special_bytes(eight(at + run)))
+		run += 8;
+	if (run + 8 > len && len >= 4 &&
+	        !special_bytes(len >= 8 ? eight(at + len - 8) : both_ends(at, len)))
+		return len;
 	while (run < len && plain(at[run]))
 		run++;
 	return run;
@@ -118,15 +135,14 @@ void json_str(struct json *json, struct str value)
 	buffer_append(json->out, "\"", 1);
 }
 
-void json_key(struct json *json, const char *key)
+void json_name(struct json *json, struct str name)
 {
-	size_t len = strlen(key);
-	char *room = buffer_room(json->out, len + sizeof(",\"\":")), *at = room;
+	char *room = buffer_room(json->out, name.len + sizeof(",\"\":")), *at = room;
 	if (json->comma)
 		*at++ = ',';
 	*at++ = '"';
-	memcpy(at, key, len);
-	at += len;
+	memcpy(at, name.at, name.len);
+	at += name.len;
 	*at++ = '"';
 	*at++ = ':';
 	buffer_added(json->out, (size_t)(at - room));
@@ -151,28 +167,4 @@ void json_bool(struct json *json, bool value)
 {
 	before_value(json);
 	buffer_append_str(json->out, value ? STR("true") : STR("false"));
-}
-
-void json_member_str(struct json *json, const char *key, struct str value)
-{
-	json_key(json, key);
-	json_str(json, value);
-}
-
-void json_member_str_if(struct json *json, const char *key, struct str value)
-{
-	if (value.len)
-		json_member_str(json, key, value);
-}
-
-void json_member_int(struct json *json, const char *key, int64_t value)
-{
-	json_key(json, key);
-	json_int(json, value);
-}
-
-void json_member_bool(struct json *json, const char *key, bool value)
-{
-	json_key(json, key);
-	json_bool(json, value);
 }

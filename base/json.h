@@ -16,18 +16,44 @@ struct json {
 };
 
 void json_init(struct json *json, struct buffer *out);
-void json_open(struct json *json, char bracket);    // '{' or '['
-void json_close(struct json *json, char bracket);   // '}' or ']'
-void json_key(struct json *json, const char *key);  // one of our own words: not escaped
+void json_open(struct json *json, char bracket);   // '{' or '['
+void json_close(struct json *json, char bracket);  // '}' or ']'
+void json_name(
+        struct json *json, struct str name);  // of a member; one of our own words, not escaped
 void json_str(struct json *json,
         struct str value);  // an invalid UTF-8 byte becomes U+FFFD; DEL and C1 are escaped too
 void json_int(struct json *json, int64_t value);
 void json_bool(struct json *json, bool value);
 
-// Members of an object. The _if forms leave the member out when the value is empty.
-void json_member_str(struct json *json, const char *key, struct str value);
-void json_member_str_if(struct json *json, const char *key, struct str value);
-void json_member_int(struct json *json, const char *key, int64_t value);
-void json_member_bool(struct json *json, const char *key, bool value);
+// Members of an object; the length of a word that is written out is known when this is compiled.
+// The _if forms leave the member out when the value is empty.
+static inline void json_key(struct json *json, const char *key)
+{
+	json_name(json, str_from(key));
+}
+
+static inline void json_member_str(struct json *json, const char *key, struct str value)
+{
+	json_key(json, key);
+	json_str(json, value);
+}
+
+static inline void json_member_str_if(struct json *json, const char *key, struct str value)
+{
+	if (value.len)
+		json_member_str(json, key, value);
+}
+
+static inline void json_member_int(struct json *json, const char *key, int64_t value)
+{
+	json_key(json, key);
+	json_int(json, value);
+}
+
+static inline void json_member_bool(struct json *json, const char *key, bool value)
+{
+	json_key(json, key);
+	json_bool(json, value);
+}
 
 #endif

@@ -43,23 +43,25 @@ static void put_text(struct json *json, struct str text)
 	json_str(json, str_of(told, kept.len + ellipsis.len));
 }
 
-static void member(struct json *json, const char *key, struct str text)
+static void member(struct json *json, struct str key, struct str text)
 {
 	if (text.len == 0)
 		return;
-	json_key(json, key);
+	json_name(json, key);
 	put_text(json, text);
 }
 
-static void member_positive(struct json *json, const char *key, int64_t value)
+static void member_positive(struct json *json, struct str key, int64_t value)
 {
-	if (value > 0)
-		json_member_int(json, key, value);
+	if (value <= 0)
+		return;
+	json_name(json, key);
+	json_int(json, value);
 }
 
-static void open_member(struct json *json, const char *key, char bracket)
+static void open_member(struct json *json, struct str key, char bracket)
 {
-	json_key(json, key);
+	json_name(json, key);
 	json_open(json, bracket);
 }
 
@@ -69,17 +71,18 @@ static void put_answer(struct json *json, const struct audit_record *record)
 	           record->answer.retry_after_ms > 0 || record->answer.tls_alert.len;
 	if (!any)
 		return;
-	open_member(json, "answer", '{');
-	member_positive(json, "status", record->answer.status);
-	member_positive(json, "grpc_status", record->answer.grpc_status);  // a refusal is never 0
-	member_positive(json, "retry_after_ms", record->answer.retry_after_ms);
-	member(json, "tls_alert", record->answer.tls_alert);
+	open_member(json, STR("answer"), '{');
+	member_positive(json, STR("status"), record->answer.status);
+	member_positive(
+	        json, STR("grpc_status"), record->answer.grpc_status);  // a refusal is never 0
+	member_positive(json, STR("retry_after_ms"), record->answer.retry_after_ms);
+	member(json, STR("tls_alert"), record->answer.tls_alert);
 	json_close(json, '}');
 }
 
 // Takes what it tells out of *room; the first name that finds none ends the list.
 static void put_names(
-        struct json *json, const char *key, const struct str *names, size_t count, size_t *room)
+        struct json *json, struct str key, const struct str *names, size_t count, size_t *room)
 {
 	open_member(json, key, '[');
 	for (size_t i = 0; i < count; i++) {
@@ -97,15 +100,15 @@ static void put_names(
 static void put_certificate(struct json *json, const struct tls_certificate_facts *certificate)
 {
 	size_t room = AUDIT_NAMES_BYTES;
-	open_member(json, "certificate", '{');
-	member(json, "subject", certificate->subject);
-	member(json, "issuer", certificate->issuer);
-	member(json, "serial", certificate->serial);
-	member(json, "sha256", certificate->sha256);
-	member(json, "not_before", certificate->not_before);
-	member(json, "not_after", certificate->not_after);
-	put_names(json, "uri_sans", certificate->uri_sans, certificate->uri_san_count, &room);
-	put_names(json, "dns_sans", certificate->dns_sans, certificate->dns_san_count, &room);
+	open_member(json, STR("certificate"), '{');
+	member(json, STR("subject"), certificate->subject);
+	member(json, STR("issuer"), certificate->issuer);
+	member(json, STR("serial"), certificate->serial);
+	member(json, STR("sha256"), certificate->sha256);
+	member(json, STR("not_before"), certificate->not_before);
+	member(json, STR("not_after"), certificate->not_after);
+	put_names(json, STR("uri_sans"), certificate->uri_sans, certificate->uri_san_count, &room);
+	put_names(json, STR("dns_sans"), certificate->dns_sans, certificate->dns_san_count, &room);
 	json_close(json, '}');
 }
 
@@ -113,9 +116,9 @@ static void put_client(struct json *json, const struct audit_record *record)
 {
 	if (record->client.address.len == 0 && !record->client.certificate)
 		return;
-	open_member(json, "client", '{');
-	member(json, "address", record->client.address);
-	member(json, "proxy", record->client.proxy);
+	open_member(json, STR("client"), '{');
+	member(json, STR("address"), record->client.address);
+	member(json, STR("proxy"), record->client.proxy);
 	if (record->client.certificate)
 		put_certificate(json, record->client.certificate);
 	json_close(json, '}');
@@ -125,10 +128,10 @@ static void put_tls(struct json *json, const struct audit_record *record)
 {
 	if (record->tls.version.len == 0)
 		return;
-	open_member(json, "tls", '{');
-	member(json, "version", record->tls.version);
-	member(json, "cipher", record->tls.cipher);
-	member(json, "sni", record->tls.sni);
+	open_member(json, STR("tls"), '{');
+	member(json, STR("version"), record->tls.version);
+	member(json, STR("cipher"), record->tls.cipher);
+	member(json, STR("sni"), record->tls.sni);
 	json_member_bool(json, "resumed", record->tls.resumed);
 	json_close(json, '}');
 }
@@ -137,13 +140,13 @@ static void put_request(struct json *json, const struct audit_record *record)
 {
 	if (record->request.protocol.len == 0)
 		return;
-	open_member(json, "request", '{');
-	member(json, "id", record->request.id);
-	member(json, "trace_id", record->request.trace_id);
-	member(json, "protocol", record->request.protocol);
-	member(json, "method", record->request.method);
-	member(json, "host", record->request.host);
-	member(json, "path", record->request.path);
+	open_member(json, STR("request"), '{');
+	member(json, STR("id"), record->request.id);
+	member(json, STR("trace_id"), record->request.trace_id);
+	member(json, STR("protocol"), record->request.protocol);
+	member(json, STR("method"), record->request.method);
+	member(json, STR("host"), record->request.host);
+	member(json, STR("path"), record->request.path);
 	json_close(json, '}');
 }
 
@@ -161,12 +164,12 @@ void audit_line_body(struct buffer *out, const struct audit_record *record)
 	struct json json;
 	json_init(&json, out);
 	put_verdict(&json, record);
-	member(&json, "detail", record->detail);
-	member(&json, "principal", record->principal);
-	member(&json, "rpc_method", record->rpc_method);
-	member(&json, "policy_name", record->policy_name);
-	member(&json, "matched_rule", record->matched_rule);
-	member(&json, "listener", record->listener);
+	member(&json, STR("detail"), record->detail);
+	member(&json, STR("principal"), record->principal);
+	member(&json, STR("rpc_method"), record->rpc_method);
+	member(&json, STR("policy_name"), record->policy_name);
+	member(&json, STR("matched_rule"), record->matched_rule);
+	member(&json, STR("listener"), record->listener);
 	put_answer(&json, record);
 	put_client(&json, record);
 	put_tls(&json, record);
