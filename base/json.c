@@ -55,15 +55,6 @@ static uint64_t eight(const unsigned char *at)
 	return word;
 }
 
-// The first four and the last four of 4 to 8 bytes.
-static uint64_t both_ends(const unsigned char *at, size_t len)
-{
-	uint32_t first, last;
-	memcpy(&first, at, sizeof(first));
-	memcpy(&last, at + len - sizeof(last), sizeof(last));
-	return first | (uint64_t)last << 32;
-}
-
 // How many bytes from the front may be copied. The end of a text is looked at together with bytes
 // before it that were looked at already.
 static size_t plain_run(const unsigned char *at, size_t len)
@@ -72,7 +63,7 @@ static size_t plain_run(const unsigned char *at, size_t len)
 	while (run + 8 <= len && !special_bytes(eight(at + run)))
 		run += 8;
 	if (run + 8 > len && len >= 4 &&
-	        !special_bytes(len >= 8 ? eight(at + len - 8) : both_ends(at, len)))
+	        !special_bytes(str_last_eight(str_of((const char *)at, len))))
 		return len;
 	while (run < len && plain(at[run]))
 		run++;

@@ -30,20 +30,6 @@ static bool control(unsigned char byte)
 	return (byte < 0x20 && byte != '\t') || byte == 0x7f;
 }
 
-// The last bytes, whoever stands before them: a word that is all there, or two halves that overlap.
-static uint64_t last_bytes(struct str s)
-{
-	uint64_t word = 0;
-	uint32_t first, last;
-	if (s.len >= sizeof(word)) {
-		memcpy(&word, s.at + s.len - sizeof(word), sizeof(word));
-		return word;
-	}
-	memcpy(&first, s.at, sizeof(first));
-	memcpy(&last, s.at + s.len - sizeof(last), sizeof(last));
-	return first | (uint64_t)last << 32;
-}
-
 size_t str_find_control(struct str s)
 {
 	size_t at = 0;
@@ -55,7 +41,7 @@ size_t str_find_control(struct str s)
 			if (control((unsigned char)s.at[i]))
 				return i;
 	}
-	if (s.len >= sizeof(uint32_t) && !control_bytes(last_bytes(s)))
+	if (s.len >= sizeof(uint32_t) && !control_bytes(str_last_eight(s)))
 		return s.len;
 	while (at < s.len && !control((unsigned char)s.at[at]))
 		at++;

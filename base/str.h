@@ -66,6 +66,20 @@ static inline const char *str_find_byte(struct str s, char byte)  // NULL when a
 	return s.len ? memchr(s.at, byte, s.len) : NULL;
 }
 
+// The last eight bytes as a word; of 4 to 7 bytes, the first four and the last four.
+static inline uint64_t str_last_eight(struct str s)
+{
+	uint64_t word;
+	uint32_t first, last;
+	if (s.len >= sizeof(word)) {
+		memcpy(&word, s.at + s.len - sizeof(word), sizeof(word));
+		return word;
+	}
+	memcpy(&first, s.at, sizeof(first));
+	memcpy(&last, s.at + s.len - sizeof(last), sizeof(last));
+	return first | (uint64_t)last << 32;
+}
+
 // Where the first control byte but a tab stands (below 0x20, and DEL); s.len when there is none.
 size_t str_find_control(struct str s);
 
