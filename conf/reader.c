@@ -24,6 +24,21 @@ void reader_leave(struct reader *reader)
 	reader->step_count--;
 }
 
+static bool texts_alike(const struct config_texts *a, const struct config_texts *b)
+{
+	for (size_t i = 0; a->count == b->count && i < a->count; i++)
+		if (!str_eq(a->items[i].text, b->items[i].text))
+			return false;
+	return a->count == b->count;
+}
+
+const struct config *reader_present(const struct reader *reader)
+{
+	const struct config *present = reader->present;
+	return present && texts_alike(&present->dns.servers, &reader->config->dns.servers) ? present
+	                                                                                   : NULL;
+}
+
 const struct config_dns *reader_dns(const struct reader *reader)
 {
 	return reader->offline || reader->silence ? NULL : &reader->config->dns;

@@ -37,6 +37,9 @@ void reader_leave(struct reader *reader);
 // Whom to ask for names: NULL for nobody.
 const struct config_dns *reader_dns(const struct reader *reader);
 
+// The configuration in force, where it asks the same servers for names; else NULL.
+const struct config *reader_present(const struct reader *reader);
+
 // Adds a problem about the key the reader stands at.
 void reader_problem(struct reader *reader, struct config_mark mark, const char *format, ...)
         PRINTF(3, 4);

@@ -7,14 +7,6 @@
 
 enum { WEIGHT_MAX = 1000, SILENCE_MS = 1000 };  // an answer that there is none comes sooner
 
-static bool texts_alike(const struct config_texts *a, const struct config_texts *b)
-{
-	for (size_t i = 0; a->count == b->count && i < a->count; i++)
-		if (!str_eq(a->items[i].text, b->items[i].text))
-			return false;
-	return a->count == b->count;
-}
-
 static void check_unique(
         struct reader *reader, const struct config_backend *backend, const struct config_text *name)
 {
@@ -32,9 +24,8 @@ static void check_unique(
 static bool is_known(struct reader *reader, struct str name, struct endpoints_of_name *resolved)
 {
 	struct config *config = reader->config;
-	const struct config *present = reader->present;
-	if (!present || !address_is_looked_up(name) ||
-	        !texts_alike(&present->dns.servers, &config->dns.servers))
+	const struct config *present = reader_present(reader);
+	if (!present || !address_is_looked_up(name))
 		return false;
 	*resolved = endpoints_known(present, name, &reader->present_at, &config->arena);
 	config->keeps_addresses |= resolved->count > 0;

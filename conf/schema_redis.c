@@ -40,7 +40,8 @@ static bool shown(const void *base)
 
 static const struct schema_key redis_keys[] = {
         {"address", .presence = PRESENCE_REQUIRED, TYPE(type_server), AT(config_redis, address),
-                DOC("The server; a name is resolved when the file is loaded.")},
+                DOC("The server; a name is resolved when the file is loaded. A reload that cannot "
+                    "have it resolved again keeps the address.")},
         {"timeout", TYPE(type_duration), AT(config_redis, timeout_ns), RANGE(MS_NS, MINUTE_NS),
                 .fallback = "20ms", .shown = shown,
                 DOC("How long a call waits for the server's answer. While one is overdue, and "

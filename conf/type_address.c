@@ -22,18 +22,32 @@ static bool set_address(
 	return false;
 }
 
+// Of a server that nobody looks up again a reload takes the address anew; where nobody tells it,
+// the one in force goes on to hold.
+static bool is_known(struct reader *reader, const struct tree *node, struct config_address *address)
+{
+	const struct config *present = reader_present(reader);
+	if (!present || !str_eq(present->redis.address.text, node->text))
+		return false;
+	*address = present->redis.address;
+	address->text = arena_str(&reader->config->arena, node->text);
+	return true;
+}
+
 static bool set_server(
         struct reader *reader, const struct schema_key *key, const struct tree *node, void *field)
 {
-	struct config_address *addresses;
+	struct config_address *address = field, *addresses;
 	size_t count;
 	const char *why;
 	if (!type_fits(key, node->text))
 		return reader_refuse(reader, key, node);
-	if (address_resolve(node->text, reader->directory, reader_dns(reader),
-	            &reader->config->arena, &addresses, &count, &why)) {
-		*(struct config_address *)field = addresses[0];
-		((struct config_address *)field)->mark = node->mark;
+	bool found = address_resolve(node->text, reader->directory, reader_dns(reader),
+	        &reader->config->arena, &addresses, &count, &why);
+	if (found)
+		*address = addresses[0];
+	if (found || is_known(reader, node, address)) {
+		address->mark = node->mark;
 		return true;
 	}
 	reader_problem(reader, node->mark, "found %s, %s; expected %s",

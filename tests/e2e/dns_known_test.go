@@ -7,6 +7,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"tollgate/tests/harness"
 )
 
 // What a gateway knows of its names, and reloads, which need nobody to tell it again.
@@ -102,5 +106,24 @@ func TestNamesAreAskedForAFewAtATime(t *testing.T) {
 	g.awaitLookups(t, "unchanged", many)
 	if all.Load() < many || most.Load() > room || most.Load() < room/2 {
 		t.Errorf("%d questions, up to %d at once", all.Load(), most.Load())
+	}
+}
+
+// The store of limits has a name too, which nobody looks up but a reload.
+func TestAReloadThatCannotAskForItsRedisKeepsTheAddress(t *testing.T) {
+	t.Parallel()
+	names, redis := startNameServer(t), harness.StartRedis(t, harness.RedisSetup{TCP: true})
+	_, port, _ := strings.Cut(redis.Address, ":")
+	names.point("store.test", "127.0.0.1")
+	g := threeWays(t, store("store.test:"+port), setup{top: []string{names.asks("")}})
+	g.awaitConnections(t, 2)
+	names.set("store.test", records{play: errs(dnsmessage.RCodeServerFailure)})
+	g.reload(t)
+	c := g.client(t, "h1", common().web)
+	new(verdicts).ask(t, c, 8, "/deny/x").want(t, "after the reload", 6, 2, 0)
+	g.awaitConnections(t, 2)
+	g.rewrite(t, "store.test", "other.test")
+	if status, said := g.post(t, "/reload"); status != http.StatusConflict || !strings.Contains(said, "redis.address: found 'other.test:") {
+		t.Errorf("POST /reload: %d %s", status, said)
 	}
 }
