@@ -18,9 +18,13 @@ func TestAnIdleGatewaySleeps(t *testing.T) {
 		}
 		return sum
 	}
+	most := 15
+	if instrumented() { // whose run-time may have a thread of its own
+		most = 60
+	}
 	before := woken()
 	<-time.After(2 * time.Second) // what is measured
-	if times := woken() - before; times > 15 {
+	if times := woken() - before; times > most {
 		t.Errorf("it woke %d times in two seconds", times)
 	}
 }
