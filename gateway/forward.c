@@ -124,19 +124,21 @@ static bool passes_as_trailer(const struct exchange *exchange, bool request, str
 	       !(rules && rules->any && rewrite_takes(exchange, rules, name));
 }
 
-// The announcement of trailers names only those that will pass.
+// The announcement of trailers names only those that will pass. In one piece of memory: a head has
+// room for tens of thousands of names.
 static struct str announced_trailers(struct exchange *exchange, struct str list)
 {
 	struct arena *arena = &exchange->arena;
-	struct str kept = STR(""), name;
-	while (str_next_element(&list, &name)) {
-		name = arena_lower(arena, name);
+	struct str left = arena_lower(arena, list), name;
+	char *kept = arena_alloc(arena, 2 * list.len), *at = kept;
+	while (str_next_element(&left, &name)) {
 		if (!passes_as_trailer(exchange, true, name))
 			continue;
-		kept = kept.len ? arena_printf(arena, "%.*s, %.*s", STR_FMT(kept), STR_FMT(name))
-		                : name;
+		if (at > kept)
+			at = mempcpy(at, ", ", 2);
+		at = mempcpy(at, name.at, name.len);
 	}
-	return kept;
+	return str_of(kept, (size_t)(at - kept));
 }
 
 static void pass_field(struct exchange *exchange, const struct field *field, struct fields *out)

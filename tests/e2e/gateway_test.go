@@ -258,15 +258,20 @@ func command(t *testing.T, program string, arguments ...string) (output string, 
 }
 
 // memory returns the resident set of the gateway in bytes.
-func (g *gateway) memory() int64 {
+func (g *gateway) memory() int64 { return g.kernelSays("VmRSS:") }
+
+// peakMemory returns the largest resident set that it has had.
+func (g *gateway) peakMemory() int64 { return g.kernelSays("VmHWM:") }
+
+func (g *gateway) kernelSays(what string) int64 {
 	g.t.Helper()
 	for line := range strings.Lines(string(must(os.ReadFile(fmt.Sprintf("/proc/%d/status", g.command.Process.Pid))))) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, what); ok {
 			kib := must(strconv.ParseInt(strings.Fields(rest)[0], 10, 64))
 			return kib << 10
 		}
 	}
-	g.t.Fatal("no VmRSS in /proc")
+	g.t.Fatal("no " + what + " in /proc")
 	return 0
 }
 

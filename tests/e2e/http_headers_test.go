@@ -268,3 +268,34 @@ func TestWebSocketIsRefusedElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// An announcement of as many trailers as a head has room for is passed on, less those that may not pass.
+func TestLongAnnouncementOfTrailersCostsNoMoreThanItself(t *testing.T) {
+	t.Parallel()
+	const names, room = 29000, 32 << 20
+	list, want := strings.Repeat("a,", names)+"authorization", strings.TrimSuffix(strings.Repeat("a, ", names), ", ")
+	for name, ask := range map[string]func(t *testing.T, g *gateway) reply{
+		"h1": func(t *testing.T, g *gateway) reply {
+			w := g.wire(t, common().web)
+			w.say("POST /x HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 0\r\nTrailer: " + list + "\r\n\r\n")
+			return w.hear("POST")
+		},
+		"h2": func(t *testing.T, g *gateway) reply {
+			return g.client(t, "h2", common().web).do(request("POST", "/x", "body", "Trailer", list))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, _ := web(t, "h1")
+			wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK)
+			before := g.peakMemory()
+			seen := ask(t, g).echo(t)
+			if grown := g.peakMemory() - before; grown > room {
+				t.Errorf("%d bytes of names cost %d MiB", len(list), grown>>20)
+			}
+			if got := seen.Headers.Get("Trailer"); got != want {
+				t.Errorf("the backend saw %d bytes announced", len(got))
+			}
+		})
+	}
+}
