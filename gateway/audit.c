@@ -288,6 +288,13 @@ bool audit_failing(const struct audit *audit)
 	       (since_ns && clock_monotonic_ns() - since_ns > (int64_t)STUCK_S * NS_PER_S);
 }
 
+void audit_follow(struct audit *audit, const struct config *config)
+{
+	for (size_t i = 0; i < audit->lane_count; i++)
+		atomic_store_explicit(&audit->lanes[i].fold_after, config->audit_fold_after,
+		        memory_order_relaxed);
+}
+
 void audit_share(struct audit *audit, int claim_file)
 {
 	atomic_store(&audit->claim_file, claim_file);

@@ -60,6 +60,7 @@ void audit_record_caller(
 // (audit_log.h); -1: nobody does.
 MUST_USE struct audit *audit_open(const struct config *config, size_t lanes, int claim_file,
         struct config_problems *problems);
+void audit_follow(struct audit *audit, const struct config *config);  // in force from now on
 // Another process writes the same chain from now on, or (-1) does no more.
 void audit_share(struct audit *audit, int claim_file);
 struct audit_lane *audit_lane_of(struct audit *audit, size_t index);

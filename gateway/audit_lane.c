@@ -117,7 +117,8 @@ static enum audit_bell_level take_in(
 	turn_second(lane, now_ns);
 	struct audit_fold *fold = audit_folds_see(
 	        lane->folds, buffer_str(&lane->key), verdict_of(record), now_ns);
-	bool repeats = lane->fold_after && fold->seen > lane->fold_after;
+	uint64_t fold_after = atomic_load_explicit(&lane->fold_after, memory_order_relaxed);
+	bool repeats = fold_after && fold->seen > fold_after;
 	size_t before = buffer_len(&lane->records);
 	if (repeats || !queue(lane, record, wall_ns))
 		count(lane, fold, record, wall_ns);

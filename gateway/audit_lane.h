@@ -17,7 +17,7 @@ enum { AUDIT_LANE_BYTES = 1 << 20 };
 
 struct audit_lane {
 	struct audit_bell *bell;
-	uint64_t fold_after;  // 0: never fold for repetition
+	_Atomic uint64_t fold_after;  // main's to change; 0: never fold for repetition
 	bool records_on, access_on;
 	_Atomic uint64_t submitted, access_dropped;
 	struct buffer key;  // the producer's scratch

@@ -61,6 +61,7 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 	gateway->snapshot = next;
 	// Its ceiling may be near.
 	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
+	audit_follow(gateway->audit, next->config);
 	if (gateway->tracing)
 		tracing_follow(gateway->tracing, next->config);
 	if (gateway->admin)

@@ -130,6 +130,32 @@ func TestLikeRecordsAreFoldedAfterTheFirst(t *testing.T) {
 	}
 }
 
+func TestReloadChangesWhenRecordsAreFolded(t *testing.T) {
+	t.Parallel()
+	g := answering(t, setup{audit: "{path: audit.jsonl, fold_after: 100000}"})
+	c := g.client(t, "h2", common().web)
+	const refusals = 100
+	lines, refused := 0, 0
+	more := func() int {
+		for range refusals {
+			wantStatus(t, c.do(request("GET", "/a%2Fb", "")), http.StatusBadRequest)
+		}
+		before := lines
+		refused += refusals
+		g.countAudit(t, refused, because("malformed_request"))
+		lines = len(g.audit(t))
+		return lines - before
+	}
+	if got := more(); got != refusals {
+		t.Errorf("%d lines for %d like refusals, none to be folded", got, refusals)
+	}
+	g.rewrite(t, "fold_after: 100000", "fold_after: 2")
+	g.reload(t)
+	if got := more(); got > refusals/2 {
+		t.Errorf("%d lines for %d like refusals, all but two a second to be folded", got, refusals)
+	}
+}
+
 func TestAuditMayGoToStandardOutput(t *testing.T) {
 	t.Parallel()
 	g := answering(t, setup{audit: "{path: stdout}", keepErrors: true})
