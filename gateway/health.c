@@ -43,6 +43,7 @@ void health_unejected(struct health *health)
 {
 	health->ejected = false;
 	health->failures = health->ejections = 0;
+	health->back_ns = 0;  // or the time it is let off would count against it
 }
 
 bool health_checked(

@@ -80,6 +80,21 @@ static void good_times_are_remembered_too(void **state)
 	}
 }
 
+static void who_is_let_off_begins_anew(void **state)
+{
+	(void)state;
+	struct health health = {0};
+	int64_t now_ns = SECOND;
+	for (int i = 0; i < 9; i++) {
+		now_ns += health_eject(&health, &five, now_ns);
+		health_return(&health, now_ns);
+	}
+	(void)health_eject(&health, &five, now_ns);  // for 300 s
+	health_unejected(&health);
+	assert_true(health_in(&health));
+	assert_int_equal(health_eject(&health, &five, now_ns + SECOND), 30 * SECOND);
+}
+
 static void at_most_the_share_is_ejected_but_one_always_and_the_last_never(void **state)
 {
 	(void)state;
@@ -178,6 +193,7 @@ int main(void)
 	        cmocka_unit_test(an_ejected_one_counts_nothing_and_begins_anew),
 	        cmocka_unit_test(each_ejection_is_longer_than_the_last_up_to_ten_times),
 	        cmocka_unit_test(good_times_are_remembered_too),
+	        cmocka_unit_test(who_is_let_off_begins_anew),
 	        cmocka_unit_test(at_most_the_share_is_ejected_but_one_always_and_the_last_never),
 	        cmocka_unit_test(checks_turn_an_endpoint_after_so_many_in_a_row),
 	        cmocka_unit_test(ejected_and_sick_are_two_things),
