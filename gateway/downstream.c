@@ -46,13 +46,19 @@ static int64_t idle_wait_ns(const struct downstream *downstream)
 	return idle_ns && idle_ns < last_ns ? idle_ns : last_ns;
 }
 
+static int64_t head_wait_ns(const struct downstream *downstream)
+{
+	if (downstream->standing != REASON_NONE)
+		return (int64_t)REFUSED_WAIT_MS * NS_PER_MS;
+	return downstream_config(downstream)->timeouts.request_headers_ns;
+}
+
 static void enter(struct downstream *downstream, enum downstream_phase phase)
 {
 	const struct config_timeouts *timeouts = &downstream_config(downstream)->timeouts;
 	if (downstream->phase == phase)
 		return;
 	downstream->phase = phase;
-	bool refused = downstream->standing != REASON_NONE;
 	switch (phase) {
 	case DOWNSTREAM_HANDSHAKE:
 		set_deadline(downstream, timeouts->handshake_ns);
@@ -61,14 +67,24 @@ static void enter(struct downstream *downstream, enum downstream_phase phase)
 		set_deadline(downstream, idle_wait_ns(downstream));
 		break;
 	case DOWNSTREAM_HEAD:
-		set_deadline(downstream, refused ? (int64_t)REFUSED_WAIT_MS * NS_PER_MS
-		                                 : timeouts->request_headers_ns);
+		set_deadline(downstream, head_wait_ns(downstream));
 		break;
 	case DOWNSTREAM_BUSY:
 	case DOWNSTREAM_CLOSING:
 		set_deadline(downstream, 0);
 		break;
 	}
+}
+
+// Each head has its own time, also one that begins with the last bytes of another.
+static void enter_head(struct downstream *downstream)
+{
+	bool another = downstream->head != downstream->codec->head_pending;
+	downstream->head = downstream->codec->head_pending;
+	if (downstream->phase == DOWNSTREAM_HEAD && another)
+		set_deadline(downstream, head_wait_ns(downstream));
+	else
+		enter(downstream, DOWNSTREAM_HEAD);
 }
 
 static void report_standing(struct downstream *downstream)
@@ -117,7 +133,7 @@ void downstream_settle(struct downstream *downstream)
 	if (downstream->draining && !codec->shutting_down)
 		codec->ops->shutdown(codec);
 	if (codec->head_pending)
-		enter(downstream, DOWNSTREAM_HEAD);
+		enter_head(downstream);
 	else
 		enter(downstream, downstream->exchange_count ? DOWNSTREAM_BUSY : DOWNSTREAM_IDLE);
 }

@@ -31,6 +31,7 @@ struct downstream {
 	struct arena arena;
 	struct arena identity_arena;  // of `identity`
 	enum downstream_phase phase;
+	uint32_t head;        // which head it waits for (codec.h)
 	struct timer timer;   // of the phase
 	struct timer expiry;  // of its right to be here
 	int64_t ends_s;       // when that ends: not_after, or when trust was withdrawn

@@ -110,7 +110,7 @@ struct codec {
 	bool lingering;  // finished while the peer may still be sending: close gently
 	bool cut_short;  // finished before a body that only the connection's end delimits was whole
 	bool shutting_down;
-	bool head_pending;  // server: part of a request's head has arrived
+	uint32_t head_pending;  // server: which request's head has come in part; 0: none has
 	size_t stream_count;
 	uint32_t
 	        peer_streams;  // HTTP/2 client: how many the peer takes at once; 0: it has not said

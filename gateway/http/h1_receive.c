@@ -372,7 +372,7 @@ void h1_feed_end(struct codec *codec)
 void h1_stall(struct codec *codec, const char *why)
 {
 	struct h1 *h1 = h1_of(codec);
-	codec->head_pending = false;
+	codec->head_pending = 0;
 	if (!h1->stream)
 		fail_request(h1, REASON_request_timeout, 408, why);
 }

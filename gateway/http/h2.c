@@ -207,7 +207,7 @@ static void h2_fail(struct codec *codec, enum stream_abort why)
 static void h2_stall(struct codec *codec, const char *why)
 {
 	struct h2 *h2 = h2_of(codec);
-	codec->head_pending = false;
+	codec->head_pending = 0;
 	if (h2->violated || h2->gone)
 		return;
 	h2->violated = true;

@@ -29,7 +29,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		h2->last_id = frame->hd.stream_id;
 		nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, own);
 		head_request(&own->stream.head);
-		h2->codec.head_pending = true;
+		h2->codec.head_pending = (uint32_t)frame->hd.stream_id;
 	}
 	if (!own)
 		return 0;
@@ -248,7 +248,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	struct h2 *h2 = user;
 	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 	if (frame->hd.type == NGHTTP2_HEADERS)
-		h2->codec.head_pending = false;
+		h2->codec.head_pending = 0;
 	struct h2_stream *own = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id)
 	                                            : NULL;
 	if (own && frame->hd.type == NGHTTP2_HEADERS)
@@ -304,7 +304,7 @@ static int on_invalid_frame(
 	if (frame->hd.type == NGHTTP2_GOAWAY)
 		h2->violated = true;
 	if (frame->hd.type == NGHTTP2_HEADERS)
-		h2->codec.head_pending = false;
+		h2->codec.head_pending = 0;
 	bool stream_error = error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING;
 	if (!own || own->reset_sent || own->reported || !stream_error)
 		return 0;

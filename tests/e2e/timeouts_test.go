@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -114,6 +115,46 @@ func TestDrippedHeadIsTimedOut(t *testing.T) {
 	}
 	if n := back.Wire.Bytes.Load(); n != 0 {
 		t.Errorf("%d bytes reached the backend", n)
+	}
+}
+
+// The last bytes of each are the first of the next one's, so that there always is one under way.
+func TestEachHeadHasItsOwnDeadline(t *testing.T) {
+	t.Parallel()
+	const streams = 3
+	g, _ := timed(t, "request_headers: 2s, idle: 60s")
+	conn, err := g.dialTLS(t, g.trusting(common().web, "h2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	framer := http2.NewFramer(conn, conn)
+	_ = framer.WriteSettings()
+	pieces := make([]bytes.Buffer, streams+1)
+	for i := range streams {
+		var head bytes.Buffer
+		_ = http2.NewFramer(&head, nil).WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), EndHeaders: true, EndStream: true,
+			BlockFragment: block(":method", "GET", ":scheme", "https", ":authority", "gateway.test", ":path", "/x")})
+		_, _ = pieces[i].Write(head.Next(head.Len() / 2))
+		_, _ = pieces[i+1].Write(head.Bytes())
+	}
+	ticker := time.NewTicker(1200 * time.Millisecond)
+	defer ticker.Stop()
+	for i := range pieces {
+		_, _ = pieces[i].WriteTo(conn)
+		<-ticker.C
+	}
+	for answered := 0; answered < streams; {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatalf("%d of %d answered, then %v", answered, streams, err)
+		}
+		if _, left := frame.(*http2.GoAwayFrame); left {
+			t.Fatalf("%d of %d answered, then GOAWAY", answered, streams)
+		}
+		if _, head := frame.(*http2.HeadersFrame); head {
+			answered++
+		}
 	}
 }
 
