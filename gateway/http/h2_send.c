@@ -129,6 +129,8 @@ void h2_send_head(struct stream *stream, const struct head *head, bool end)
 		        h2->session, NULL, pairs.items, pairs.count, body, own);
 		if (result > 0)
 			stream->id = result;
+		// The last there is (RFC 9113, 5.1.1): others need a new connection.
+		stream->codec->shutting_down |= result == INT32_MAX;
 	}
 	stream->head_sent = !interim;
 	if (result < 0)

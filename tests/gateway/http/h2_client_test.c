@@ -209,6 +209,28 @@ static void a_shutdown_finishes_when_the_last_answer_is_in(void **state)
 	rig_close(&rig);
 }
 
+static void a_connection_that_is_out_of_stream_ids_finishes(void **state)
+{
+	(void)state;
+	struct rig rig;
+	rig_open(&rig, CLIENT, HABIT_WATCH);
+	wire_say(&rig.wire);
+	nghttp2_session *session = h2_of(rig.side.codec)->session;
+	assert_int_equal(nghttp2_session_set_next_stream_id(session, INT32_MAX - 2), 0);
+	for (int32_t id = INT32_MAX - 2; id > 0; id = id < INT32_MAX ? INT32_MAX : 0) {
+		assert_int_not_equal(rig.side.codec->ops->room(rig.side.codec), 0);
+		side_ask(&rig.side, "GET", "/", -1, true);
+		wire_listen(&rig.wire);
+		assert_false(rig.side.codec->finished);
+		put_headers(say(&rig), id, END_STREAM, STR(":status: 200\n"));
+		wire_say(&rig.wire);
+	}
+	assert_string_equal(
+	        transcript(&rig.side), "1 sent\n1 head 200 end\n2 sent\n2 head 200 end\n");
+	assert_true(rig.side.codec->finished);
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +242,7 @@ int main(void)
 	        cmocka_unit_test(the_user_may_let_go_at_any_stage),
 	        cmocka_unit_test(a_stream_opened_and_left_before_its_head_leaves_no_trace),
 	        cmocka_unit_test(a_shutdown_finishes_when_the_last_answer_is_in),
+	        cmocka_unit_test(a_connection_that_is_out_of_stream_ids_finishes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
