@@ -38,7 +38,7 @@ static void on_progress(struct timer *timer)
 		return;
 	}
 	// Nobody's turn but ours.
-	if (exchange->pending || retry_waits(exchange) || flow_waits(exchange)) {
+	if (exchange->ask || exchange->pending || retry_waits(exchange) || flow_waits(exchange)) {
 		exchange_progress(exchange);
 		return;
 	}

@@ -234,3 +234,18 @@ func TestWaitIsNoIdleness(t *testing.T) {
 	redis.Resume()
 	group.Wait()
 }
+
+// While Redis is asked neither side of the call has anything to do: stream_idle is no limit to that, redis.timeout is.
+func TestWaitForRedisIsNoIdleness(t *testing.T) {
+	t.Parallel()
+	redis := harness.StartRedis(t, harness.RedisSetup{})
+	back := httpBackend(t)
+	g := start(t, setup{top: []string{store(redis.Address, "timeout: "+milliseconds(1500*time.Millisecond))},
+		listener: []string{"timeouts: {stream_idle: 300ms}"}, backends: []string{http1("web", back.Address)},
+		routes: []string{route("path: /*", "backend: web, rate_limits: [{rate: 1/h, burst: 4, store: redis, on_failure: allow}]")}})
+	g.awaitConnections(t, 2)
+	redis.Pause()
+	for _, protocol := range []string{"h1", "h2"} {
+		wantStatus(t, g.client(t, protocol, common().web).get("/x"), http.StatusOK)
+	}
+}
