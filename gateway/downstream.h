@@ -35,6 +35,7 @@ struct downstream {
 	struct timer timer;   // of the phase
 	struct timer expiry;  // of its right to be here
 	int64_t ends_s;       // when that ends: not_after, or when trust was withdrawn
+	int64_t drains_ns;    // since when it is drained, monotonic; 0: it is not
 	struct timer report;  // a refusal that no request has made visible yet
 	struct list exchanges;
 	struct list upstreams;  // connections to backends in its name (upstream_proxy.h)

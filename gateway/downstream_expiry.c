@@ -23,23 +23,27 @@ static void wait_for_end(struct downstream *downstream)
 // the end.
 static void expire(struct downstream *downstream)
 {
-	int64_t drain_ns = downstream->snapshot->config->drain_timeout_ns;
-	int64_t since_ns = clock_wall_ns() - downstream->ends_s * (int64_t)NS_PER_S;
+	const int64_t first_ns = (int64_t)LINK_LINGER_MS * NS_PER_MS;
+	int64_t now_ns = clock_monotonic_ns();
 	bool told = downstream->codec->shutting_down;
-	if (told && since_ns >= drain_ns) {
+	if (!downstream->drains_ns)
+		downstream->drains_ns = now_ns;
+	int64_t left_ns = downstream->drains_ns + downstream->snapshot->config->drain_timeout_ns -
+	                  now_ns;
+	if (told && left_ns <= 0) {
 		downstream_close(downstream);
 		return;
 	}
 	downstream_last_call(downstream);
 	if (told)
 		downstream->codec->ops->shutdown(downstream->codec);
-	set_timer(downstream, told ? drain_ns - since_ns : (int64_t)LINK_LINGER_MS * NS_PER_MS);
+	set_timer(downstream, told || left_ns < first_ns ? left_ns : first_ns);
 }
 
 void downstream_on_expiry(struct timer *timer)
 {
 	struct downstream *downstream = CONTAINER_OF(timer, struct downstream, expiry);
-	if (downstream->ends_s > clock_wall_ns() / NS_PER_S)
+	if (!downstream->drains_ns && downstream->ends_s > clock_wall_ns() / NS_PER_S)
 		wait_for_end(downstream);
 	else
 		expire(downstream);

@@ -138,6 +138,20 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	g.noSanitizerReport()
 }
 
+// However much of its second the clock has behind it when the drain begins.
+func TestCallHasAllOfTheDrainTimeout(t *testing.T) {
+	t.Parallel()
+	back := httpBackend(t)
+	g := start(t, setup{drain: "3s", routes: []string{route("path: /*", "backend: web")}, backends: []string{http1("web", back.Address)}})
+	answer, c := make(chan reply, 1), g.client(t, "h1", common().web)
+	const late = 900 * time.Millisecond
+	<-time.After((late + time.Second - time.Duration(time.Now().Nanosecond())) % time.Second)
+	go func() { answer <- c.get("/sleep?for=2600ms") }()
+	g.awaitRequests(t, 1)
+	g.signal(syscall.SIGTERM)
+	wantStatus(t, <-answer, http.StatusOK)
+}
+
 func TestDrainTimeoutIsKept(t *testing.T) {
 	t.Parallel()
 	g, users, conn := passing(t, setup{drain: "1s", keepErrors: true})
