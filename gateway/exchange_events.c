@@ -225,13 +225,19 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 		hold_on(exchange, bytes.len);
 		return;
 	}
-	if (!awaited(exchange)) {  // refused or answered: nobody wants it
+	bool wanted = awaited(exchange);
+	if (!wanted && exchange->state > EXCHANGE_ASKING) {  // refused or answered
 		stream_credit(stream, bytes.len);
 		return;
 	}
 	if (most && !exchange->tunnel && exchange->up.total_in + bytes.len > most) {
 		exchange_refuse_late(exchange, REASON_request_too_large,
 		        STR("the body is over limits.body_bytes"));
+		return;
+	}
+	if (!wanted) {  // by no backend: the answer is ours, once the request is whole
+		exchange->up.total_in += bytes.len;
+		stream_credit(stream, bytes.len);
 		return;
 	}
 	body_add(&exchange->up, bytes);

@@ -100,6 +100,22 @@ func repeated(n int, value string) (pairs []string) {
 	return pairs
 }
 
+func TestLargeBodyIs413WhoeverAnswers(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{listener: []string{"limits: {body_bytes: 64KiB}"}, routes: []string{marked("path: /*", "ok")}})
+	for _, protocol := range []string{"h1", "h2"} {
+		for size, want := range map[int]int{64 << 10: http.StatusOK, 64<<10 + 1: http.StatusRequestEntityTooLarge} {
+			for name, body := range map[string]io.Reader{"by length": strings.NewReader(strings.Repeat("x", size)),
+				"while it comes": io.LimitReader(zeros{}, int64(size))} {
+				t.Run(fmt.Sprint(protocol, " ", name, " ", size), func(t *testing.T) {
+					wantStatus(t, g.client(t, protocol, common().web).do(must(http.NewRequest("POST", "https://gateway.test/x", body))), want)
+				})
+			}
+		}
+	}
+	g.countAudit(t, 4, because("request_too_large"))
+}
+
 func TestLargeBodyIs413(t *testing.T) {
 	t.Parallel()
 	g, users, back := ceilinged(t, "body_bytes: 64KiB")
