@@ -113,6 +113,8 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	if (next) {
 		put_in_force(gateway, next);
 		gateway->watch.seen = next->looks;
+		gateway->watch_failed = false;  // what is on disk has just been loaded
+		buffer_clear(&gateway->watch_problems);
 		names_use(&gateway->names, next->config);
 		gateway->upgrade.outdated = true;
 		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",

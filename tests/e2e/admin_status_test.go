@@ -234,6 +234,22 @@ func TestARefusedReloadIsToldWhereOneLooks(t *testing.T) {
 	})
 }
 
+// A reload loads the same files: whatever was wrong with them is over when it is taken.
+func TestReloadTellsThatFilesLoadAgain(t *testing.T) {
+	t.Parallel()
+	g := answering(t, setup{})
+	success := func() float64 { return g.metric(t, reloadSuccess) }
+	for range 3 { // whenever between two looks at the files
+		writeFile(t, g.dir, "gateway.pem", pemCertificates(common().root.cert.Raw))
+		waitFor(t, "files that do not load", 5*time.Second, func() bool { return success() == 0 })
+		writeFile(t, g.dir, "gateway.pem", pemCertificates(common().gateway.Certificate...))
+		g.reload(t)
+		if success() != 1 {
+			t.Error("the reload was taken, but is told of as none")
+		}
+	}
+}
+
 // Whatever a browser could fetch for a page: none of it is there, and the policy forbids it too.
 func TestThePageIsWholeAndItsPolicyKnowsEveryByte(t *testing.T) {
 	t.Parallel()
