@@ -47,20 +47,32 @@ static void remove_stale(const struct config_address *address)
 	close(probe);
 }
 
+// Of those that were opened; what went wrong stays in errno.
+static bool give_up(int sockets[], size_t count)
+{
+	int error = errno;
+	for (size_t i = 0; i < count; i++) {
+		close(sockets[i]);
+		sockets[i] = -1;
+	}
+	errno = error;
+	return false;
+}
+
 static bool open_unix(const struct config_address *address, size_t count, int sockets[])
 {
 	remove_stale(address);
-	int first = bound_socket(address, false);
-	if (first < 0)
+	sockets[0] = bound_socket(address, false);
+	if (sockets[0] < 0)
 		return false;
-	if (listen(first, BACKLOG) < 0) {
-		close(first);
-		return false;
+	if (listen(sockets[0], BACKLOG) < 0)
+		return give_up(sockets, 1);
+	for (size_t i = 1; i < count; i++) {
+		// Unix sockets know no SO_REUSEPORT: all accept from one.
+		sockets[i] = fcntl(sockets[0], F_DUPFD_CLOEXEC, 0);
+		if (sockets[i] < 0)
+			return give_up(sockets, i);
 	}
-	sockets[0] = first;
-	for (size_t i = 1; i < count; i++)
-		sockets[i] = fcntl(first, F_DUPFD_CLOEXEC,
-		        0);  // unix sockets know no SO_REUSEPORT: all accept from one
 	return true;
 }
 
@@ -80,16 +92,10 @@ static bool open_inet(
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		sockets[i] = bound_socket(address, true);
-		if (sockets[i] >= 0 && listen(sockets[i], BACKLOG) == 0)
-			continue;
-		int error = errno;
-		for (size_t k = 0; k <= i; k++) {
-			if (sockets[k] >= 0)
-				close(sockets[k]);
-			sockets[k] = -1;
-		}
-		errno = error;
-		return false;
+		if (sockets[i] < 0)
+			return give_up(sockets, i);
+		if (listen(sockets[i], BACKLOG) < 0)
+			return give_up(sockets, i + 1);
 	}
 	return true;
 }
