@@ -74,8 +74,10 @@ static bool spend(struct budget *budget, int64_t now_ns)
 		budget->begun = true;
 		budget->paid_ns = now_ns;
 	}
-	uint64_t earned = (uint64_t)((now_ns - budget->paid_ns) / NS_PER_S) * LOG_FOLD_PER_S;
-	budget->paid_ns += (int64_t)(earned / LOG_FOLD_PER_S) * NS_PER_S;
+	// The clock was read before the lock was had: another thread may have paid later.
+	int64_t seconds = now_ns > budget->paid_ns ? (now_ns - budget->paid_ns) / NS_PER_S : 0;
+	uint64_t earned = (uint64_t)seconds * LOG_FOLD_PER_S;
+	budget->paid_ns += seconds * NS_PER_S;
 	budget->spent -= earned < budget->spent ? earned : budget->spent;
 	if (budget->spent < LOG_FOLD_BURST) {
 		budget->spent++;

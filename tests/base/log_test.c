@@ -266,6 +266,20 @@ static void a_flood_of_texts_that_differ_is_bounded_and_counted(void **state)
 	free(text);
 }
 
+// A thread may read the clock, be stopped for seconds, and come after one that read it later.
+static void who_comes_late_gives_the_budget_nothing_back(void **state)
+{
+	(void)state;
+	size_t admitted = 0;
+	for (int i = 0; i < 2 * LOG_FOLD_BURST; i++) {
+		int64_t now_ns = (i % 2 ? 5 : 10) * (int64_t)NS_PER_S;
+		char text[16];
+		snprintf(text, sizeof(text), "%d", i);
+		admitted += log_fold_admits(LOG_WARN, str_from(text), now_ns);
+	}
+	assert_int_equal(admitted, LOG_FOLD_BURST);
+}
+
 static void what_stderr_does_not_take_is_told_later(void **state)
 {
 	(void)state;
@@ -325,6 +339,7 @@ int main(void)
 	        TEST(a_pause_ends_the_folding),
 	        TEST(texts_that_differ_are_not_folded_together),
 	        TEST(a_flood_of_texts_that_differ_is_bounded_and_counted),
+	        TEST(who_comes_late_gives_the_budget_nothing_back),
 	        TEST(what_stderr_does_not_take_is_told_later),
 	        TEST(threads_lose_nothing_and_tear_no_line),
 	};
