@@ -182,7 +182,7 @@ static void h1_fail(struct codec *codec, enum stream_abort why)
 {
 	struct h1 *h1 = h1_of(codec);
 	h1_fail_stream(h1, !codec->server && why == ABORT_CLOSED ? h1_answer_lost(h1) : why);
-	h1_turn_over(h1_of(codec));
+	h1_turn_over(h1);
 }
 
 static const struct codec_ops ops = {

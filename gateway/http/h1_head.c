@@ -15,16 +15,7 @@ struct reader {
 	struct arena *arena;
 	struct fields *fields;
 	struct str name;
-	struct str url;
-	bool bad_name;
 };
-
-static int on_url(llhttp_t *parser, const char *at, size_t len)
-{
-	struct reader *reader = parser->data;
-	reader->url = str_of(at, len);
-	return 0;
-}
 
 static int on_field(llhttp_t *parser, const char *at, size_t len)
 {
@@ -61,7 +52,6 @@ static int on_headers_complete(llhttp_t *parser)
 }
 
 static const llhttp_settings_t settings = {
-        .on_url = on_url,
         .on_header_field = on_field,
         .on_header_value = on_value,
         .on_header_value_complete = on_value_complete,
@@ -80,10 +70,8 @@ static const char *read_block(
 	return words && *words ? words : llhttp_errno_name(error);
 }
 
-static const char *fields_fault(
-        struct fields *fields, const struct h1_limits *limits, struct arena *arena)
+static const char *fields_fault(struct fields *fields, struct arena *arena)
 {
-	(void)limits;
 	for (size_t i = 0; i < fields->count; i++) {
 		struct field *field = &fields->items[i];
 		if (!field_name_valid(field->name))
@@ -268,7 +256,7 @@ bool h1_request_parse(struct str block, const struct h1_limits *limits, struct a
 	if (!fault && parsed->head.fields.count > limits->fields)
 		return refused(parsed, "too many header fields", 431);
 	if (!fault)
-		fault = fields_fault(&parsed->head.fields, limits, arena);
+		fault = fields_fault(&parsed->head.fields, arena);
 	if (!fault)
 		fault = framing_fault(parsed);
 	if (!fault)
@@ -315,7 +303,7 @@ bool h1_answer_parse(struct str block, const struct h1_limits *limits, bool to_h
 	if (!fault && parsed->head.fields.count > limits->fields)
 		fault = "too many header fields";
 	if (!fault)
-		fault = fields_fault(&parsed->head.fields, limits, arena);
+		fault = fields_fault(&parsed->head.fields, arena);
 	if (!fault)
 		fault = framing_fault(parsed);
 	if (fault)
@@ -351,7 +339,7 @@ bool h1_trailers_parse(struct str block, const struct h1_limits *limits, struct 
 	struct reader reader = {.arena = arena, .fields = &all};
 	llhttp_t parser;
 	if (read_block(whole, HTTP_REQUEST, &reader, &parser) || all.count > limits->fields ||
-	        fields_fault(&all, limits, arena))
+	        fields_fault(&all, arena))
 		return false;
 	for (size_t i = 0; i < all.count; i++)
 		if (!field_forbidden_in_trailers(all.items[i].name))
