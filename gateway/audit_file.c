@@ -84,11 +84,6 @@ bool audit_file_open(
 	return true;
 }
 
-bool audit_file_on(const struct audit_file *file)
-{
-	return file->descriptor >= 0;
-}
-
 bool audit_descriptor_lock(int descriptor, char why[AUDIT_WHY_SIZE])
 {
 	if (!is_regular(descriptor) || flock(descriptor, LOCK_EX | LOCK_NB) == 0)

@@ -38,7 +38,6 @@ const char *audit_output_name(const struct config_output *output);  // path, "st
 // Copies what it needs of `output`. False with the reason in `why`.
 MUST_USE bool audit_file_open(
         struct audit_file *file, const struct config_output *output, char why[AUDIT_WHY_SIZE]);
-bool audit_file_on(const struct audit_file *file);
 
 // One process writes a chain: false when another has the file.
 MUST_USE bool audit_descriptor_lock(int descriptor, char why[AUDIT_WHY_SIZE]);
