@@ -46,7 +46,7 @@ static bool read_state(int state, struct buffer *text)
 	char *room = buffer_room(text, size + 1);
 	for (size_t have = 0; have < size;) {
 		ssize_t got = pread(state, room + have, size - have, (off_t)have);
-		if (got <= 0 && errno != EINTR)
+		if (got == 0 || (got < 0 && errno != EINTR))
 			return false;
 		have += got > 0 ? (size_t)got : 0;
 	}
@@ -63,7 +63,7 @@ bool handover_write(int state, struct bucket_store *store)
 	while (good && done < buffer_len(&text)) {
 		ssize_t wrote = pwrite(
 		        state, buffer_data(&text) + done, buffer_len(&text) - done, (off_t)done);
-		good = wrote > 0 || errno == EINTR;
+		good = wrote > 0 || (wrote < 0 && errno == EINTR);
 		done += wrote > 0 ? (size_t)wrote : 0;
 	}
 	buffer_fini(&text);
