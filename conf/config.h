@@ -231,9 +231,8 @@ enum config_version { CONFIG_V1 };
 struct config {
 	struct arena arena;     // holds everything below
 	atomic_size_t further;  // holders beyond the first
-	struct config
-	        *origin;  // held: what it shares with it (readdress.h); NULL: it shares nothing
-	struct str file;  // as given to config_load
+	struct config *origin;  // held, by what endpoints_readdress made; NULL: it shares nothing
+	struct str file;        // as given to config_load
 	enum config_version version;
 	size_t workers;   // >= 1, `auto` already counted
 	uint64_t memory;  // ceiling in bytes, `auto` already worked out; 0 = none

@@ -43,12 +43,12 @@ static const SSL_CIPHER *agreed_cipher(const struct tls_session *session)
 	return cipher ? cipher : SSL_get_pending_cipher(session->ssl);
 }
 
-// Before a suite is agreed on, the library names the newest version it knows.
 bool tls_session_may_wait(const struct tls_session *session)
 {
 	return !session->server_name && SSL_version(session->ssl) >= TLS1_3_VERSION;
 }
 
+// Before a suite is agreed on, the library names the newest version it knows.
 struct str tls_session_version(const struct tls_session *session)
 {
 	if (!agreed_cipher(session))
