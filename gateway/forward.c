@@ -19,16 +19,9 @@ static bool claims_our_word(struct str name)
 	        {"x-forwarded-for", 15},
 	        {"x-forwarded-host", 16},
 	};
-	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
-		if (name.len != ours[i].len)
-			continue;
-		size_t at = 0;
-		while (at < name.len && (name.at[at] == ours[i].at[at] ||
-		                                (name.at[at] == '_' && ours[i].at[at] == '-')))
-			at++;
-		if (at == name.len)
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+		if (name.len == ours[i].len && str_same_field(name, ours[i]))
 			return true;
-	}
 	return false;
 }
 
