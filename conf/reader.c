@@ -246,6 +246,9 @@ static void read_texts(struct reader *reader, const struct schema_key *key, cons
 	}
 }
 
+static void read_object(struct reader *reader, const struct schema_object *object,
+        const struct tree *node, void *base);
+
 static void read_objects(
         struct reader *reader, const struct schema_key *key, const struct tree *node, char *base)
 {
@@ -256,7 +259,7 @@ static void read_objects(
 	for (const struct tree *item = node->first; item; item = item->next, index++) {
 		reader_enter_item(reader, index);
 		if (check_node(reader, item))
-			reader_object(reader, key->object, item, items + index * key->object->size);
+			read_object(reader, key->object, item, items + index * key->object->size);
 		reader_leave(reader);
 	}
 }
@@ -289,7 +292,7 @@ static void read_value(
 		read_scalar(reader, key, node, base);
 		return;
 	case SHAPE_OBJECT:
-		reader_object(reader, key->object, node, base + key->at);
+		read_object(reader, key->object, node, base + key->at);
 		return;
 	case SHAPE_TEXTS:
 		if (check_list(reader, key, node))
@@ -311,7 +314,7 @@ static void read_missing(
 	case PRESENCE_DEFAULT:
 		if (key->shape == SHAPE_OBJECT) {
 			const struct tree nothing = {.kind = TREE_MAP, .mark = map->mark};
-			reader_object(reader, key->object, &nothing, base + key->at);
+			read_object(reader, key->object, &nothing, base + key->at);
 		} else {
 			read_fallback(reader, key, base);
 		}
@@ -354,7 +357,7 @@ static void read_keys(struct reader *reader, const struct schema_object *object,
 	}
 }
 
-void reader_object(struct reader *reader, const struct schema_object *object,
+static void read_object(struct reader *reader, const struct schema_object *object,
         const struct tree *node, void *base)
 {
 	const struct schema_key *said = node->kind == TREE_TEXT ? object->shorthand : NULL;
@@ -374,5 +377,5 @@ void reader_object(struct reader *reader, const struct schema_object *object,
 void reader_root(struct reader *reader, const struct tree *root)
 {
 	if (check_node(reader, root))
-		reader_object(reader, &schema_config, root, reader->config);
+		read_object(reader, &schema_config, root, reader->config);
 }

@@ -27,8 +27,6 @@ struct reader {
 
 // The whole file; what stands in several places is left to cross_check.
 void reader_root(struct reader *reader, const struct tree *root);
-void reader_object(struct reader *reader, const struct schema_object *object,
-        const struct tree *node, void *base);
 
 void reader_enter(struct reader *reader, const char *key);
 void reader_enter_item(struct reader *reader, size_t index);

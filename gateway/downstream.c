@@ -121,7 +121,8 @@ void downstream_close(struct downstream *downstream)
 	link_close(&downstream->link);
 }
 
-void downstream_settle(struct downstream *downstream)
+// What happened may be its end, or call for another deadline.
+static void settle(struct downstream *downstream)
 {
 	struct codec *codec = downstream->codec;
 	if (downstream->phase == DOWNSTREAM_CLOSING || !codec)
@@ -148,7 +149,7 @@ void downstream_last_call(struct downstream *downstream)
 {
 	downstream->draining = true;
 	downstream_wait_anew(downstream);
-	downstream_settle(downstream);
+	settle(downstream);
 	link_mark_dirty(&downstream->link);
 }
 
@@ -187,7 +188,7 @@ static void on_timer(struct timer *timer)
 		break;
 	case DOWNSTREAM_HEAD:
 		downstream->codec->ops->stall(downstream->codec, "the request head took too long");
-		downstream_settle(downstream);
+		settle(downstream);
 		break;
 	case DOWNSTREAM_BUSY:
 	case DOWNSTREAM_CLOSING:
@@ -249,7 +250,7 @@ static void on_opened(struct link *link)
 		downstream_watch_expiry(downstream);
 	if (downstream->draining || downstream->listener->removed)
 		downstream_drain(downstream);
-	downstream_settle(downstream);
+	settle(downstream);
 	link_mark_dirty(link);
 }
 
@@ -260,7 +261,7 @@ static void on_data(struct link *link, struct str bytes)
 	if (downstream->phase == DOWNSTREAM_CLOSING)
 		return;
 	link_set_reading(link, downstream->codec->ops->wants_bytes(downstream->codec));
-	downstream_settle(downstream);
+	settle(downstream);
 	link_mark_dirty(link);
 }
 
@@ -305,7 +306,7 @@ static void on_pull(struct link *link)
 static void on_settled(struct link *link)
 {
 	struct downstream *downstream = downstream_of(link);
-	downstream_settle(downstream);
+	settle(downstream);
 	// While a write waits nothing is pulled, yet what was read may have been taken meanwhile.
 	if (downstream->codec && !link->finishing && !link->closing)
 		link_set_reading(link, downstream->codec->ops->wants_bytes(downstream->codec));

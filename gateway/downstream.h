@@ -62,9 +62,7 @@ struct downstream {
 void downstream_accept(struct worker_listener *listener, int descriptor);
 // No new requests; closes when those under way are over, or drain_timeout is.
 void downstream_drain(struct downstream *downstream);
-void downstream_close(struct downstream *downstream);  // now
-void downstream_settle(
-        struct downstream *downstream);  // an exchange began or ended: set the right deadline
+void downstream_close(struct downstream *downstream);      // now
 void downstream_wait_anew(struct downstream *downstream);  // idle ones, by another number
 struct codec_limits downstream_limits(const struct downstream *downstream);  // as configured now
 

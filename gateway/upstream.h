@@ -41,7 +41,6 @@ MUST_USE struct stream *upstream_open(
 // The connection with room for the call that was used last; NULL: there is none.
 struct upstream *upstream_find(
         const struct pool *pool, size_t endpoint, const struct pool_request *request);
-bool upstream_at_ceiling(const struct pool *pool, size_t endpoint);
 // Whether the endpoint has a connection with room for the call, or may get one more.
 MUST_USE bool upstream_has_room(
         const struct pool *pool, size_t endpoint, const struct pool_request *request);

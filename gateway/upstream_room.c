@@ -18,14 +18,14 @@ struct upstream *upstream_find(
 	return NULL;
 }
 
-bool upstream_at_ceiling(const struct pool *pool, size_t endpoint)
+static bool at_ceiling(const struct pool *pool, size_t endpoint)
 {
 	return pool->ceiling && pool->endpoints[endpoint].endpoint->connections >= pool->ceiling;
 }
 
 bool upstream_has_room(const struct pool *pool, size_t endpoint, const struct pool_request *request)
 {
-	return !upstream_at_ceiling(pool, endpoint) || upstream_find(pool, endpoint, request);
+	return !at_ceiling(pool, endpoint) || upstream_find(pool, endpoint, request);
 }
 
 static struct upstream *longer_idle(struct upstream *a, struct upstream *b)
