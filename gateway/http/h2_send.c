@@ -150,6 +150,21 @@ void h2_wake(struct stream *stream)
 	stream->codec->events->dirty(stream->codec);
 }
 
+// What nghttp2 finds wrong with a stream's DATA or window it resets without a word to us; the
+// refusal still has to be told.
+static void tell_of_reset(struct h2 *h2, struct h2_stream *own, uint32_t code)
+{
+	if (own->reset_sent || own->reported || !h2->codec.server)
+		return;
+	own->reset_sent = true;
+	if (code == NGHTTP2_PROTOCOL_ERROR)
+		h2->codec.events->faulty(&own->stream, REASON_malformed_request, 0,
+		        "the body is not as long as content-length says");
+	else if (code == NGHTTP2_FLOW_CONTROL_ERROR || code == NGHTTP2_STREAM_CLOSED)
+		h2->codec.events->faulty(
+		        &own->stream, REASON_protocol_violation, 0, nghttp2_http2_strerror(code));
+}
+
 // What the client made us do (resets for its faults, CVE-2025-8671), and what it was served
 // meanwhile.
 static void weigh(struct h2 *h2, const nghttp2_frame *frame)
@@ -185,9 +200,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, why);
 	}
 	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-	if (own &&
-	        frame->hd.type == NGHTTP2_RST_STREAM)  // ours, or nghttp2's for what it found wrong
+	if (own && frame->hd.type == NGHTTP2_RST_STREAM) {
+		tell_of_reset(h2, own, frame->rst_stream.error_code);
 		own->reset_sent = true;
+	}
 	if (own && frame->hd.type == NGHTTP2_HEADERS)
 		own->on_wire = h2->asked = true;
 	bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&

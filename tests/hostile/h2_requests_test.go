@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -96,6 +97,15 @@ func TestMalformedHTTP2BodiesNeverLookComplete(t *testing.T) {
 			s.headers(1, false, asks("POST", "/p", "content-length", "7")...)
 			_ = s.WriteData(1, true, []byte("12345"))
 		},
+		"one byte more than the length": func(s *session) {
+			s.headers(1, false, asks("POST", "/p", "content-length", "3")...)
+			_ = s.WriteData(1, false, []byte("123"))
+			_ = s.WriteData(1, true, []byte("4"))
+		},
+		"DATA without a length to it": func(s *session) {
+			s.headers(1, false, asks("POST", "/p", "content-length", "0")...)
+			_ = s.WriteData(1, true, []byte("1"))
+		},
 		"no DATA but a length": func(s *session) {
 			s.headers(1, false, asks("POST", "/p", "content-length", "7")...)
 			s.headers(1, true, "x-trailer", "y")
@@ -126,17 +136,31 @@ func TestMalformedHTTP2BodiesNeverLookComplete(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, a.g)
+			before := a.g.Audit("malformed_request")
 			send(s)
 			if name == "reset in the middle" {
 				s.await(3)
 			} else {
 				wantRefused(t, s.await(1))
 			}
+			harness.WaitFor(t, "the one record", 2*time.Second, func() bool { return a.g.Audit("malformed_request") == before+1 })
 			if requests, _ := a.record.take(t); len(requests) > 0 {
 				t.Errorf("the backend got %v", requests)
 			}
 		})
 	}
+}
+
+func TestStreamResetForItsWindowIsOnTheRecord(t *testing.T) {
+	t.Parallel()
+	a := newArena(t)
+	s := open(t, a.g)
+	s.headers(1, false, asks("POST", "/p")...)
+	_ = s.WriteWindowUpdate(1, 1<<31-1)
+	if got := s.await(1); got.reset == nil || *got.reset != http2.ErrCodeFlowControl {
+		t.Errorf("got %v, want a reset for the window", got)
+	}
+	harness.WaitFor(t, "the one record", 2*time.Second, func() bool { return a.g.Audit("protocol_violation") == 1 })
 }
 
 func TestHTTP2BecomesExactlyOneHTTP1Request(t *testing.T) {
