@@ -30,6 +30,16 @@ static void describe_request(
 		record->rpc_method = head->target;
 }
 
+// By its own name, once that is known: how the caller spelt it stands with the request.
+static void describe_call(const struct exchange *exchange, struct audit_record *record)
+{
+	describe_request(exchange->downstream, &exchange->client->head, record);
+	if (exchange->decision.rpc_method.len)
+		record->rpc_method = exchange->decision.rpc_method;
+	record->request.id = exchange->request_id;
+	record->request.trace_id = exchange->trace_id;
+}
+
 // What of the listener's configuration refused, where no route had a say yet.
 static struct str listener_rule(enum reason reason)
 {
@@ -129,13 +139,11 @@ static void record_refusal(struct exchange *exchange, const struct refusal *refu
 {
 	struct downstream *downstream = exchange->downstream;
 	struct audit_record record = new_record(downstream, refusal->reason, refusal->detail);
-	describe_request(downstream, &exchange->client->head, &record);
+	describe_call(exchange, &record);
 	if (refusal->policy_name.len)
 		record.policy_name = refusal->policy_name;
 	if (refusal->matched_rule.len)
 		record.matched_rule = refusal->matched_rule;
-	record.request.id = exchange->request_id;
-	record.request.trace_id = exchange->trace_id;
 	record.answer.status = exchange->status;
 	record.answer.grpc_status = exchange->grpc_status;
 	record.answer.retry_after_ms = rounded_up(refusal->retry_after_ns, NS_PER_MS);
@@ -172,11 +180,9 @@ void reject_shadows(struct exchange *exchange, size_t first)
 		struct audit_record record = new_record(downstream, shadow->reason, shadow->detail);
 		record.event = "shadowed";
 		record.authorized = true;
-		describe_request(downstream, &exchange->client->head, &record);
+		describe_call(exchange, &record);
 		record.policy_name = exchange->decision.policy_name;
 		record.matched_rule = shadow->rule;
-		record.request.id = exchange->request_id;
-		record.request.trace_id = exchange->trace_id;
 		record.answer.retry_after_ms = rounded_up(shadow->wait_ns, NS_PER_MS);
 		audit_submit(downstream->worker->lane, &record);
 	}

@@ -192,6 +192,23 @@ func TestEachKindOfRefusalIsRecordedWithWhyAndWho(t *testing.T) {
 	}
 }
 
+// However the caller spells it, its records are found by the method it was refused: policies name that.
+func TestRecordNamesTheMethodThatWasJudged(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{routes: []string{
+		route("grpc: user.UserService/Login", "respond: {status: 503}, rate_limits: [{rate: 1/h, burst: 1}]"),
+		route("grpc: user.UserService/*", `respond: {status: 503}, allow: ["spiffe://cluster.local/others/*"]`)}})
+	h2 := g.client(t, "h2", common().web)
+	_ = h2.do(grpcRequest(login))
+	for target, method := range map[string]string{login + "?x=1": login, "//user.UserService/./Logi%6e": login, getUser + "?": getUser} {
+		_ = h2.do(grpcRequest(target))
+		r := g.waitForAudit(t, target, func(r *auditRecord) bool { return r.Request.Path == target })
+		if r.RPCMethod != method {
+			t.Errorf("rpc_method %q of %q, want %q", r.RPCMethod, target, method)
+		}
+	}
+}
+
 func grpcRequest(method string, headers ...string) *http.Request {
 	return request("POST", method, "\x00\x00\x00\x00\x00", append([]string{"Content-Type", "application/grpc", "TE", "trailers"}, headers...)...)
 }
