@@ -265,6 +265,15 @@ static void on_data(struct link *link, struct str bytes)
 	link_mark_dirty(link);
 }
 
+// Behind the handshake: renegotiation, a flood of key updates, broken records.
+static void report_broken_tls(struct downstream *downstream)
+{
+	struct str detail;
+	(void)tls_fault(downstream->link.tls, &detail);
+	if (downstream->standing == REASON_NONE && !tls_session_peer_gave_up(downstream->link.tls))
+		reject_connection(downstream, REASON_protocol_violation, detail);
+}
+
 static void on_ended(struct link *link, enum link_end why)
 {
 	struct downstream *downstream = downstream_of(link);
@@ -283,6 +292,8 @@ static void on_ended(struct link *link, enum link_end why)
 		finish(downstream);
 		return;
 	}
+	if (why == LINK_TLS_FAILED)
+		report_broken_tls(downstream);
 	// It may still read what is there already: the whole answer to its last request.
 	if (why == LINK_PEER_ENDED)
 		codec_pull(downstream->codec, LINK_MARK);

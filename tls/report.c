@@ -21,6 +21,11 @@ struct str tls_session_alert(const struct tls_session *session)
 	return fault_alert_name(session->alert_sent);
 }
 
+bool tls_session_peer_gave_up(const struct tls_session *session)
+{
+	return session->alert_received != ALERT_NONE;
+}
+
 const struct tls_peer *tls_session_peer(const struct tls_session *session)
 {
 	return session->verdict ? &session->verdict->peer : &session->peer;

@@ -105,6 +105,8 @@ enum reason tls_fault(const struct tls_session *session, struct str *detail);
 // The fatal alert we sent, in RFC 8446's word ("unknown_ca"), for the audit record; empty when none
 // was.
 struct str tls_session_alert(const struct tls_session *session);
+// Whether it failed by a fatal alert of the peer's: that leaves, and nothing was refused.
+bool tls_session_peer_gave_up(const struct tls_session *session);
 
 const struct tls_peer *tls_session_peer(
         const struct tls_session *session);  // good once the handshake is over or failed

@@ -363,27 +363,6 @@ func TestForeignSessionsEarlyDataAndKeysGiveAWholeHandshake(t *testing.T) {
 	}
 }
 
-func TestKeyUpdatesInBetweenDoNoHarm(t *testing.T) {
-	t.Parallel()
-	g := answering(t, setup{})
-	_ = g.openssl(t, "Q\n") // writes the files of the certificate
-	for _, key := range []string{"k", "K"} {
-		command := exec.Command("openssl", "s_client", "-connect", g.address, "-tls1_3",
-			"-cert", g.dir+"/web.pem", "-key", g.dir+"/web.key")
-		said := &lockedBuffer{}
-		command.Stdout, command.Stderr = said, said
-		typed := must(command.StdinPipe())
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for _, step := range [][2]string{{key + "\n", "KEYUPDATE"}, {closingRequest, "200 OK"}} {
-			_, _ = io.WriteString(typed, step[0])
-			waitFor(t, step[1], patience, func() bool { return strings.Contains(said.String(), step[1]) })
-		}
-		_ = command.Wait()
-	}
-}
-
 // A handshake whose records hold one byte each is slow, and a handshake all the same.
 func TestHandshakeInRecordsOfOneByte(t *testing.T) {
 	t.Parallel()

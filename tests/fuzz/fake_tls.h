@@ -98,6 +98,12 @@ enum reason tls_fault(const struct tls_session *session, struct str *detail)
 	return session->status == TLS_FAILED ? REASON_tls_failed : REASON_NONE;
 }
 
+bool tls_session_peer_gave_up(const struct tls_session *session)
+{
+	(void)session;
+	return false;
+}
+
 struct str tls_session_alert(const struct tls_session *session)
 {
 	return session->status == TLS_FAILED ? STR("handshake_failure") : STR("");
