@@ -9,8 +9,13 @@
 #include "gateway/quota_fields.h"
 #include "gateway/rewrite.h"
 
+static bool is_mark(char c)
+{
+	return !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9');
+}
+
 // Headers that carry the gateway's own word, in any spelling a CGI-like backend might fold into
-// theirs.
+// theirs: most make `_` of `-`, lighttpd makes it of every mark.
 static bool claims_our_word(struct str name)
 {
 	static const struct str ours[] = {
@@ -18,18 +23,28 @@ static bool claims_our_word(struct str name)
 	        {"x-forwarded-proto", 17},
 	        {"x-forwarded-for", 15},
 	        {"x-forwarded-host", 16},
+	        {"x-request-id", 12},
 	};
-	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
-		if (name.len == ours[i].len && str_same_field(name, ours[i]))
+	if (name.len == 0 || *name.at != 'x')
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+		if (name.len != ours[i].len)
+			continue;
+		size_t at = 0;
+		while (at < name.len && (name.at[at] == ours[i].at[at] ||
+		                                (ours[i].at[at] == '-' && is_mark(name.at[at]))))
+			at++;
+		if (at == name.len)
 			return true;
+	}
 	return false;
 }
 
 static bool passes_upstream(struct str name)
 {
-	return !claims_our_word(name) && !str_eq(name, STR("x-request-id")) &&
-	       !str_eq(name, STR("traceparent")) && !str_eq(name, STR("tracestate")) &&
-	       !str_eq(name, STR("grpc-timeout")) && !field_is_hop_by_hop(name);
+	return !claims_our_word(name) && !str_eq(name, STR("traceparent")) &&
+	       !str_eq(name, STR("tracestate")) && !str_eq(name, STR("grpc-timeout")) &&
+	       !field_is_hop_by_hop(name);
 }
 
 static bool request_id_usable(struct str id)

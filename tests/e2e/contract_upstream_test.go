@@ -71,7 +71,8 @@ func TestNoSpellingOfOurHeadersPasses(t *testing.T) {
 	t.Parallel()
 	names := []string{"X-Forwarded-Client-Cert", "x-forwarded-client-cert", "X-FORWARDED-CLIENT-CERT", "X_FORWARDED_CLIENT_CERT",
 		"x_forwarded_client_cert", "X-Forwarded_Client-Cert", "X_Forwarded-Client_Cert", "X-Forwarded-Client_Cert",
-		"X_Forwarded_For", "X-Forwarded_For", "X_Forwarded_Proto", "x-forwarded_proto", "X-Forwarded-Host", "X_Forwarded_Host"}
+		"X_Forwarded_For", "X-Forwarded_For", "X_Forwarded_Proto", "x-forwarded_proto", "X-Forwarded-Host", "X_Forwarded_Host",
+		"X.Forwarded.Client.Cert", "x-forwarded.client|cert", "X!Forwarded~For", "X.Forwarded.Proto", "X_Request_Id", "x.request.id"}
 	everyPairing(t, func(t *testing.T, p pairing) {
 		for _, name := range names {
 			r := request("POST", "/x", "body")
