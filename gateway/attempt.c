@@ -23,6 +23,8 @@ static struct str caller_key(const struct exchange *exchange, const struct confi
 	case HASH_BY_SOURCE_IP:
 		return str_from(downstream->source_ip);
 	case HASH_BY_HEADER:
+		if (str_eq(backend->hash_header, STR("host")))
+			return exchange->host;
 		return fields_get(&exchange->client->head.fields, backend->hash_header);
 	}
 	return STR("");

@@ -14,9 +14,13 @@
 #include "gateway/rewrite.h"
 #include "policy/host.h"
 
-static struct str header_value(const void *headers, struct str name, struct arena *arena)
+// The host is no field any more, and however it was spelt it is one and the same.
+static struct str header_value(const void *of, struct str name, struct arena *arena)
 {
-	return fields_joined(headers, name, arena);
+	const struct exchange *exchange = of;
+	return str_eq(name, STR("host"))
+	               ? exchange->host
+	               : fields_joined(&exchange->client->head.fields, name, arena);
 }
 
 static bool refuse(struct exchange *exchange, enum reason reason, struct str detail)
@@ -177,7 +181,7 @@ static bool policy_allows(struct exchange *exchange)
 	        .wants_quotas = downstream_config(downstream)->rate_limit_headers != QUOTA_OFF,
 	        .source_ip = str_from(downstream->source_ip),
 	        .header = header_value,
-	        .headers = &head->fields,
+	        .headers = exchange,
 	        .room = backend_has_room,
 	        .caller = exchange,
 	};

@@ -162,6 +162,27 @@ func TestLimitPerHeader(t *testing.T) {
 	wantPasses(t, "tenant a again", passes(t, conn, 2, login, "x-tenant", "a"), 0)
 }
 
+// The host is a header that HTTP/2 has no field for, and has more than one spelling.
+func TestLimitPerHost(t *testing.T) {
+	t.Parallel()
+	g, _ := limitedWeb(t, `{rate: 1/m, burst: 3, per: ["header:Host"]}`)
+	passed := map[string]int{}
+	for _, protocol := range []string{"h1", "h2"} {
+		for range 3 {
+			for host, is := range map[string]string{"a.test": "a", "A.test.:8443": "a", "b.test": "b", "c.test": "c"} {
+				r := request("GET", "/limited/x", "")
+				r.Host = host
+				if g.client(t, protocol, common().web).do(r).status == http.StatusOK {
+					passed[is]++
+				}
+			}
+		}
+	}
+	for _, host := range []string{"a", "b", "c"} {
+		wantPasses(t, host, passed[host], 3)
+	}
+}
+
 func TestCyclingThroughKeysGainsNothing(t *testing.T) {
 	t.Parallel()
 	g, _ := limited(t, `{rate: 1/h, burst: 1, per: ["header:X-Tenant"], max_keys: 4}`)
