@@ -174,6 +174,24 @@ func byUser(t *testing.T, g *gateway) func(i int) reply {
 	}
 }
 
+func TestHostsKeepTheirEndpoint(t *testing.T) {
+	t.Parallel()
+	_, addresses := severalNamed(t, 3)
+	g := balanced(t, setup{}, addresses, "balance: hash, hash_by: 'header:Host'")
+	h1, h2 := g.client(t, "h1", common().web), g.client(t, "h2", common().web)
+	turn := 0
+	ask := func(i int) reply {
+		turn++
+		r := request("GET", "/x", "")
+		r.Host = fmt.Sprintf("%d.test", i)
+		return []*client{h1, h2}[turn%2].do(r)
+	}
+	first := owners(t, ask, 21)
+	if n := moved(first, owners(t, ask, 21)); n != 0 || len(slices.Compact(slices.Sorted(slices.Values(first)))) != 3 {
+		t.Errorf("%d hosts moved, of %v", n, first)
+	}
+}
+
 func TestCallersKeepTheirEndpoint(t *testing.T) {
 	t.Parallel()
 	all, addresses := severalNamed(t, 4)
