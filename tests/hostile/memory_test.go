@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -141,4 +142,23 @@ func TestNewcomersAreRefusedBeforeMemoryIsGone(t *testing.T) {
 		defer fresh.CloseIdleConnections()
 		return harness.Get(fresh, "/x").Status == 200
 	})
+}
+
+// A head of 60 KiB costs a few times itself, whatever it is a list of: a list of trailers once took its length squared.
+func TestLongListsCostWhatTheyHold(t *testing.T) {
+	g, _ := web(t, "h1", "limits: {header_bytes: 60KiB}")
+	warm(t, g, "h1")
+	for _, field := range []string{"Trailer", "TE", "Connection", "Upgrade", "Cookie", "Expect", "X-Forwarded-For", "Tracestate", "Via", "Host"} {
+		t.Run(field, func(t *testing.T) {
+			before, w := g.Memory(), g.Wire(t)
+			w.Say("GET /x HTTP/1.1\r\nHost: gateway.test\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n" +
+				field + ": " + strings.Repeat("a,", 29000) + "a\r\n\r\n")
+			if status := w.Hear("GET").Status; status == 0 {
+				t.Error("no answer")
+			}
+			if grown := g.Memory() - before; grown > 8<<20 {
+				t.Errorf("the gateway grew by %d KiB", grown>>10)
+			}
+		})
+	}
 }
