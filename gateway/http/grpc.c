@@ -63,22 +63,40 @@ int grpc_status_of_http(int status)
 	return GRPC_UNKNOWN;
 }
 
-struct str grpc_message_encode(struct str message, struct arena *arena)
+static char *escape(char *out, unsigned char byte)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	char *out = arena_alloc(arena, message.len * 3 + 1);
-	size_t len = 0;
+	*out++ = '%';
+	*out++ = hex[byte >> 4];
+	*out++ = hex[byte & 15];
+	return out;
+}
+
+struct str grpc_message_encode(struct str message, struct arena *arena)
+{
+	char *start = arena_alloc(arena, message.len * 3 + 1), *out = start;
 	for (size_t i = 0; i < message.len; i++) {
 		unsigned char byte = (unsigned char)message.at[i];
-		if (byte >= 0x20 && byte < 0x7f && byte != '%') {
-			out[len++] = (char)byte;
-			continue;
-		}
-		out[len++] = '%';
-		out[len++] = hex[byte >> 4];
-		out[len++] = hex[byte & 15];
+		if (byte >= 0x20 && byte < 0x7f && byte != '%')
+			*out++ = (char)byte;
+		else
+			out = escape(out, byte);
 	}
-	return str_of(out, len);
+	return str_of(start, (size_t)(out - start));
+}
+
+struct str grpc_message_escape_ends(struct str encoded, struct arena *arena)
+{
+	struct str inner = str_trim(encoded);
+	const char *end = encoded.at + encoded.len, *inner_end = inner.at + inner.len;
+	char *start = arena_alloc(arena, encoded.len * 3 + 1), *out = start;
+	for (const char *at = encoded.at; at < end; at++) {
+		if (at >= inner.at && at < inner_end)
+			*out++ = *at;
+		else
+			out = escape(out, (unsigned char)*at);
+	}
+	return str_of(start, (size_t)(out - start));
 }
 
 size_t grpc_scan_message(struct grpc_scan *scan, struct str bytes)

@@ -43,5 +43,7 @@ int grpc_status_of_http(int status);
 
 // Percent-encodes what may not stand in grpc-message.
 struct str grpc_message_encode(struct str message, struct arena *arena);
+// An encoded one, with white space at its ends percent-encoded too: there HTTP has none.
+struct str grpc_message_escape_ends(struct str encoded, struct arena *arena);
 
 #endif

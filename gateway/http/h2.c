@@ -7,18 +7,24 @@
 #include "gateway/http/h2_memory.h"
 
 static nghttp2_session_callbacks *callbacks;
-static nghttp2_option *options;
+static nghttp2_option *options[2];  // of clients, of servers
 
 static void make_shared(void)
 {
-	CHECK(nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&options) == 0);
+	CHECK(nghttp2_session_callbacks_new(&callbacks) == 0);
 	h2_receive_callbacks(callbacks);
 	h2_send_callbacks(callbacks);
-	nghttp2_option_set_no_auto_window_update(options, 1);
-	// Until the backend has said how many streams it takes, no more than one leaves.
-	nghttp2_option_set_peer_max_concurrent_streams(options, 1);
-	// Heads are bounded where they are read, some beyond the 64 KiB of nghttp2.
-	nghttp2_option_set_max_send_header_block_length(options, 16 * 1024 * 1024);
+	for (int server = 0; server < 2; server++) {
+		CHECK(nghttp2_option_new(&options[server]) == 0);
+		nghttp2_option_set_no_auto_window_update(options[server], 1);
+		// Until the backend has said how many streams it takes, no more than one leaves.
+		nghttp2_option_set_peer_max_concurrent_streams(options[server], 1);
+		// Heads are bounded where they are read, some beyond the 64 KiB of nghttp2.
+		nghttp2_option_set_max_send_header_block_length(options[server], 16 * 1024 * 1024);
+	}
+	// gRPC's servers send the message of an error as it is, and many end in a space: white
+	// space around a backend's values is taken off (h2_receive.c), and no fault.
+	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options[0], 1);
 }
 
 const char *h2_library_version(void)
@@ -353,10 +359,8 @@ static void open_session(struct h2 *h2, const struct codec_limits *limits)
 {
 	bool server = h2->codec.server;
 	nghttp2_mem memory = h2_memory(&h2->own_frame);
-	int result = server ? nghttp2_session_server_new3(
-	                              &h2->session, callbacks, h2, options, &memory)
-	                    : nghttp2_session_client_new3(
-	                              &h2->session, callbacks, h2, options, &memory);
+	int result = (server ? nghttp2_session_server_new3 : nghttp2_session_client_new3)(
+	        &h2->session, callbacks, h2, options[server], &memory);
 	CHECK(result == 0);
 	nghttp2_settings_entry settings[] = {
 	        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, BODY_HIGH},

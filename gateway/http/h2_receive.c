@@ -1,3 +1,4 @@
+#include "gateway/http/grpc.h"
 #include "gateway/http/h2.h"
 
 static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
@@ -58,6 +59,21 @@ static void take_pseudo(struct head *head, struct str name, struct str value)
 		head->status = (int)status;
 }
 
+static bool is_white(char byte)
+{
+	return byte == ' ' || byte == '\t';
+}
+
+// White space around a value is no part of it (RFC 9110, 5.5), but in grpc-message it is: servers
+// of gRPC send it and clients keep it. Escaped it passes.
+static struct str without_ends(struct str name, struct str value, struct arena *arena)
+{
+	if (!value.len || (!is_white(value.at[0]) && !is_white(value.at[value.len - 1])))
+		return value;
+	return str_eq(name, STR("grpc-message")) ? grpc_message_escape_ends(value, arena)
+	                                         : str_trim(value);
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name_at,
         size_t name_len, const uint8_t *value_at, size_t value_len, uint8_t flags, void *user)
 {
@@ -81,6 +97,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	struct arena *arena = &own->stream.arena;
 	struct str name = arena_str(arena, str_of((const char *)name_at, name_len));
 	struct str value = arena_str(arena, str_of((const char *)value_at, value_len));
+	if (!h2->codec.server)
+		value = without_ends(name, value, arena);
 	if (*name.at == ':')
 		take_pseudo(&own->stream.head, name, value);
 	else if (!own->reading_trailers)

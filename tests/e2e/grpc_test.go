@@ -157,7 +157,8 @@ func TestMetadataPassesBothWays(t *testing.T) {
 func TestEveryStatusAndMessagePasses(t *testing.T) {
 	t.Parallel()
 	_, _, conn := passing(t, setup{})
-	messages := []string{"", "plain", "fünfzig % \u2713 \U0001F6AA", "line\r\nfeed\tand\x7fcontrol", "100%", "%41"}
+	messages := []string{"", "plain", "fünfzig % \u2713 \U0001F6AA", "line\r\nfeed\tand\x7fcontrol", "100%", "%41",
+		"no such user: ", "  indented", " "}
 	for code := codes.OK; code <= codes.Unauthenticated; code++ {
 		for _, message := range messages {
 			ctx := ordering(within(t, patience), backend.DoFail, strconv.Itoa(int(code)),

@@ -109,6 +109,28 @@ static void a_head_over_its_limit_is_broken(void **state)
 	}
 }
 
+static void white_space_around_a_value_is_taken_off_and_in_messages_of_errors_escaped(void **state)
+{
+	(void)state;
+	struct rig rig;
+	rig_open(&rig, CLIENT, HABIT_WATCH);
+	wire_say(&rig.wire);
+	for (int i = 0; i < 3; i++)
+		side_ask(&rig.side, "GET", "/", -1, true);
+	wire_listen(&rig.wire);
+	put_headers(say(&rig), 1, 0, STR(":status: 200\nx: \t y \nz:  \n"));
+	put_headers(say(&rig), 1, END_STREAM, STR("grpc-message: no such:%20 \nw:  v\n"));
+	put_headers(say(&rig), 3, END_STREAM, STR(":status: 200\ngrpc-message:  \t a b\n"));
+	put_headers(say(&rig), 5, END_STREAM, STR(":status: 200\ngrpc-message:   \n"));
+	wire_say(&rig.wire);
+	assert_string_equal(transcript(&rig.side),
+	        "1 sent\n2 sent\n3 sent\n1 head 200 {x: y; z: }\n"
+	        "1 end {grpc-message: no such:%20%20; w: v}\n"
+	        "2 head 200 {grpc-message: %20%09%20a b} end\n"
+	        "3 head 200 {grpc-message: %20%20} end\n");
+	rig_close(&rig);
+}
+
 static void no_more_streams_are_opened_than_the_backend_allows(void **state)
 {
 	(void)state;
@@ -238,6 +260,8 @@ int main(void)
 	        cmocka_unit_test(answers_give_the_same_events_however_they_are_split),
 	        cmocka_unit_test(interim_answers_without_end_are_cut_off),
 	        cmocka_unit_test(a_head_over_its_limit_is_broken),
+	        cmocka_unit_test(
+	                white_space_around_a_value_is_taken_off_and_in_messages_of_errors_escaped),
 	        cmocka_unit_test(no_more_streams_are_opened_than_the_backend_allows),
 	        cmocka_unit_test(the_user_may_let_go_at_any_stage),
 	        cmocka_unit_test(a_stream_opened_and_left_before_its_head_leaves_no_trace),
