@@ -74,11 +74,33 @@ static struct str without_ends(struct str name, struct str value, struct arena *
 	                                         : str_trim(value);
 }
 
+// Of a head that is too large nothing is kept but whether it is a gRPC call: that says how to
+// refuse it, and often stands last.
+static bool kept_when_too_large(const struct h2_stream *own, struct str name, struct str value)
+{
+	enum { CONTENT_TYPE_MAX = 256 };
+	return str_eq(name, STR("content-type")) && value.len <= CONTENT_TYPE_MAX &&
+	       !own->reading_trailers && !fields_find(&own->stream.head.fields, name);
+}
+
+// Goes on decoding, HPACK's state is the connection's, but not without end.
+static int over_limit(struct h2 *h2, struct h2_stream *own)
+{
+	own->too_large = true;
+	if (own->header_bytes / H2_HEADER_BOMB <= h2->codec.limits.header_bytes ||
+	        own->header_bytes <= H2_HEADER_BOMB_MIN || !h2->codec.server)
+		return 0;
+	h2->calm.lost = "a header list far over its limit";
+	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name_at,
         size_t name_len, const uint8_t *value_at, size_t value_len, uint8_t flags, void *user)
 {
 	struct h2 *h2 = user;
 	struct h2_stream *own = stream_of(session, frame->hd.stream_id);
+	struct str name = str_of((const char *)name_at, name_len);
+	struct str value = str_of((const char *)value_at, value_len);
 	(void)flags;
 	if (!own)
 		return 0;
@@ -86,17 +108,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	own->header_count += *name_at != ':';
 	if (own->header_bytes > h2->codec.limits.header_bytes ||
 	        own->header_count > h2->codec.limits.header_fields) {
-		own->too_large =
-		        true;  // keep decoding, HPACK's state is the connection's; keep nothing
-		if (own->header_bytes / H2_HEADER_BOMB <= h2->codec.limits.header_bytes ||
-		        own->header_bytes <= H2_HEADER_BOMB_MIN || !h2->codec.server)
-			return 0;
-		h2->calm.lost = "a header list far over its limit";
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+		int result = over_limit(h2, own);
+		if (result || !kept_when_too_large(own, name, value))
+			return result;
 	}
 	struct arena *arena = &own->stream.arena;
-	struct str name = arena_str(arena, str_of((const char *)name_at, name_len));
-	struct str value = arena_str(arena, str_of((const char *)value_at, value_len));
+	name = arena_str(arena, name);
+	value = arena_str(arena, value);
 	if (!h2->codec.server)
 		value = without_ends(name, value, arena);
 	if (*name.at == ':')

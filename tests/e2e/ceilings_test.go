@@ -45,7 +45,13 @@ func TestLargeHeadIs431(t *testing.T) {
 		err := invoke(t, g.rpc(t, common().web), login, repeated(21, "x")...)
 		wantCode(t, err, codes.ResourceExhausted)
 	})
-	g.countAudit(t, 7, because("request_too_large"))
+	t.Run("gRPC, said behind what is too much", func(t *testing.T) {
+		got := g.heedless(t, login, "X-Large", strings.Repeat("x", 5<<10), "Content-Type", "application/grpc")
+		if wantStatus(t, got, http.StatusOK); got.header.Get("Grpc-Status") != "8" {
+			t.Errorf("the answer is %v", got.header)
+		}
+	})
+	g.countAudit(t, 8, because("request_too_large"))
 	wantUntouched(t, users, back)
 	for _, protocol := range []string{"h1", "h2"} {
 		wantStatus(t, g.client(t, protocol, common().web).get("/x", repeated(10, "x")...), http.StatusOK)
@@ -82,6 +88,10 @@ func (g *gateway) heedless(t *testing.T, path string, pairs ...string) (got repl
 		switch frame := frame.(type) {
 		case *http2.MetaHeadersFrame:
 			got.status, ended = must(strconv.Atoi(frame.PseudoValue("status"))), frame.StreamEnded()
+			got.header = http.Header{}
+			for _, field := range frame.RegularFields() {
+				got.header.Add(field.Name, field.Value)
+			}
 		case *http2.DataFrame:
 			got.body += string(frame.Data())
 			ended = frame.StreamEnded()
