@@ -108,7 +108,8 @@ static const struct schema_key limits_keys[] = {
         {"header_bytes", TYPE(type_size), AT(config_limits, header_bytes), RANGE(0, 16 << 20),
                 .fallback = "60KiB",
                 DOC("A request head; 0 is 1 MiB. Over HTTP/2 it also has to "
-                    "fit, compressed, into nine frames of 16 KiB.")},
+                    "fit, compressed, into nine frames of 16 KiB, and each of its values into "
+                    "64 KiB: what does not ends the connection.")},
         {"header_fields", TYPE(type_count), AT(config_limits, header_fields), RANGE(0, 100000),
                 .fallback = "100", DOC("Fields in a request head; 0 is 10000.")},
         {"body_bytes", TYPE(type_size), AT(config_limits, body_bytes), RANGE(0, UINT64_C(1) << 50),

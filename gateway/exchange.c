@@ -175,12 +175,15 @@ void exchange_backend_aborted(struct stream *stream, enum stream_abort why)
 	        [ABORT_EXHAUSTED] = "backend_reset",
 	        [ABORT_TLS_FAILED] = "backend_tls_failed",
 	};
+	bool broken = why != ABORT_UNPROCESSED && stream->codec->broken;
 	attempt_aborted(exchange, why);
 	exchange_let_go_of_backend(exchange);
 	if (exchange->answer_whole)
 		return;
 	bool reached = exchange->time.connected_ns != 0;
-	const char *cause = why == ABORT_UNPROCESSED && reached ? "backend_refused" : causes[why];
+	const char *cause = why == ABORT_UNPROCESSED && reached
+	                            ? "backend_refused"
+	                            : causes[broken ? ABORT_BROKEN : why];
 	if (attempt_again(exchange, why, cause) || retry_lost(exchange, cause))
 		return;
 	// A backend that was told the deadline keeps it too, and may be the quicker of the two.

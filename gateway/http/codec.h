@@ -109,6 +109,7 @@ struct codec {
 	bool finished;   // nothing more will be read or sent: close the link once flushed
 	bool lingering;  // finished while the peer may still be sending: close gently
 	bool cut_short;  // finished before a body that only the connection's end delimits was whole
+	bool broken;     // the peer broke the protocol, and so it finished
 	bool shutting_down;
 	uint32_t head_pending;  // server: which request's head has come in part; 0: none has
 	size_t stream_count;

@@ -196,7 +196,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		        nghttp2_http2_strerror(frame->goaway.error_code),
 		        (int)frame->goaway.opaque_data_len,
 		        frame->goaway.opaque_data ? (const char *)frame->goaway.opaque_data : "");
-		h2->violated = true;
+		h2->violated = h2->codec.broken = true;
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, why);
 	}
 	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);

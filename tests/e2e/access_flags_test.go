@@ -152,6 +152,11 @@ func TestResponseFlagsOfAGatewayAtItsEnd(t *testing.T) {
 	}
 }
 
+// The whole connection is lost with it: heads that follow cannot be read.
+var badCompression = overHTTP2(func(_ *backend.Peer, framer *http2.Framer, stream uint32) bool {
+	return framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, EndHeaders: true, BlockFragment: []byte{0x80}}) == nil
+})
+
 // What a backend does at each try tells the flag of the last; URX, that there were others.
 func TestTriesThatAllFailedAreFlagged(t *testing.T) {
 	t.Parallel()
@@ -167,6 +172,7 @@ func TestTriesThatAllFailedAreFlagged(t *testing.T) {
 		"mad":        {http1, "reset", backend.Faults["garbage"], http.StatusBadGateway, "backend_protocol_error", "UPE,URX"},
 		"hanging up": {http1, "reset", backend.AfterRequest(""), http.StatusBadGateway, "backend_closed", "UC,URX"},
 		"resetting":  {h2, "reset", resetsStream(http2.ErrCodeInternal), http.StatusBadGateway, "backend_reset", "UR,URX"},
+		"unreadable": {h2, "reset", badCompression, http.StatusBadGateway, "backend_protocol_error", "UPE,URX"},
 		"refusing":   {h2, "reset", resetsStream(http2.ErrCodeRefusedStream), http.StatusServiceUnavailable, "backend_refused", "UR,URX"},
 	} {
 		t.Run(name, func(t *testing.T) {
