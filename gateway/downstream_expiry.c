@@ -62,5 +62,9 @@ void downstream_drain(struct downstream *downstream)
 	if (!downstream->codec || known)
 		return;  // the handshake has its deadline
 	downstream->ends_s = clock_wall_ns() / NS_PER_S;
+	downstream->drains_ns = clock_monotonic_ns();
+	// When the whole process leaves, gateway.c cuts what is left and says so; not we before it.
+	if (downstream->worker->draining)
+		downstream->drains_ns += LINK_LINGER_MS * (int64_t)NS_PER_MS;
 	expire(downstream);
 }
