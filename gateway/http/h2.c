@@ -22,6 +22,9 @@ static void make_shared(void)
 		// Heads are bounded where they are read, some beyond the 64 KiB of nghttp2.
 		nghttp2_option_set_max_send_header_block_length(options[server], 16 * 1024 * 1024);
 	}
+	// How many requests a client may take back is for h2_calm.c to say, which knows what others
+	// it saw through; nghttp2's own 33 a second would cut off who makes many.
+	nghttp2_option_set_stream_reset_rate_limit(options[1], UINT32_MAX, UINT32_MAX);
 	// gRPC's servers send the message of an error as it is, and many end in a space: white
 	// space around a backend's values is taken off (h2_receive.c), and no fault.
 	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options[0], 1);

@@ -371,3 +371,22 @@ func TestNewConnectionsOneAfterAnother(t *testing.T) {
 		}
 	})
 }
+
+// Who takes many requests back and sees as many through is busy: that is no flood, however long it lasts.
+func TestCancellationsBesideAnswersAreNoFlood(t *testing.T) {
+	g, _ := web(t, "h1")
+	s := open(t, g)
+	_ = s.WriteWindowUpdate(0, 1<<30)
+	for cancelled := range uint32(1500) {
+		id := 4*cancelled + 1
+		begin(s, id, true)
+		_ = s.WriteRSTStream(id, http2.ErrCodeCancel)
+		s.headers(id+2, true, asks("GET", "/x")...)
+		if got := s.await(id + 2); got.value(":status") != "200" || s.gone() {
+			t.Fatalf("after %d cancellations: %+v, GOAWAY %v", cancelled, got, s.goaway)
+		}
+	}
+	if records := g.Audit("protocol_violation"); records != 0 {
+		t.Errorf("%d records", records)
+	}
+}
