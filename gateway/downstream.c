@@ -11,9 +11,7 @@
 #include "gateway/upstream_proxy.h"
 
 enum {
-	REFUSED_WAIT_MS = 2000,    // for what a refused caller asks
 	REFUSED_REPORT_MS = 1000,  // until its refusal is recorded even without a request
-	LAST_CALL_MS = 1000,       // for the next request of a connection that is to end
 };
 
 static struct downstream *downstream_of(struct link *link)
@@ -24,67 +22,6 @@ static struct downstream *downstream_of(struct link *link)
 const struct config_listener *downstream_config(const struct downstream *downstream)
 {
 	return &downstream->snapshot->config->listeners[downstream->listener_index];
-}
-
-static void set_deadline(struct downstream *downstream, int64_t after_ns)
-{
-	struct turn *turn = &downstream->worker->turn;
-	turn_stop_timer(turn, &downstream->timer);
-	if (after_ns > 0)
-		turn_set_timer(turn, &downstream->timer, after_ns);
-}
-
-// While draining over HTTP/1.1 the next request may be under way already.
-static int64_t idle_wait_ns(const struct downstream *downstream)
-{
-	int64_t idle_ns = downstream_config(downstream)->timeouts.idle_ns;
-	if (downstream->standing != REASON_NONE)
-		return (int64_t)REFUSED_WAIT_MS * NS_PER_MS;
-	if (!downstream->draining || downstream->codec->h2)
-		return idle_ns;
-	int64_t last_ns = (int64_t)LAST_CALL_MS * NS_PER_MS;
-	return idle_ns && idle_ns < last_ns ? idle_ns : last_ns;
-}
-
-static int64_t head_wait_ns(const struct downstream *downstream)
-{
-	if (downstream->standing != REASON_NONE)
-		return (int64_t)REFUSED_WAIT_MS * NS_PER_MS;
-	return downstream_config(downstream)->timeouts.request_headers_ns;
-}
-
-static void enter(struct downstream *downstream, enum downstream_phase phase)
-{
-	const struct config_timeouts *timeouts = &downstream_config(downstream)->timeouts;
-	if (downstream->phase == phase)
-		return;
-	downstream->phase = phase;
-	switch (phase) {
-	case DOWNSTREAM_HANDSHAKE:
-		set_deadline(downstream, timeouts->handshake_ns);
-		break;
-	case DOWNSTREAM_IDLE:
-		set_deadline(downstream, idle_wait_ns(downstream));
-		break;
-	case DOWNSTREAM_HEAD:
-		set_deadline(downstream, head_wait_ns(downstream));
-		break;
-	case DOWNSTREAM_BUSY:
-	case DOWNSTREAM_CLOSING:
-		set_deadline(downstream, 0);
-		break;
-	}
-}
-
-// Each head has its own time, also one that begins with the last bytes of another.
-static void enter_head(struct downstream *downstream)
-{
-	bool another = downstream->head != downstream->codec->head_pending;
-	downstream->head = downstream->codec->head_pending;
-	if (downstream->phase == DOWNSTREAM_HEAD && another)
-		set_deadline(downstream, head_wait_ns(downstream));
-	else
-		enter(downstream, DOWNSTREAM_HEAD);
 }
 
 static void report_standing(struct downstream *downstream)
@@ -106,7 +43,7 @@ void downstream_fail_handshake(struct downstream *downstream, enum reason reason
 static void finish(struct downstream *downstream)
 {
 	report_standing(downstream);  // whoever leaves without a request was refused all the same
-	enter(downstream, DOWNSTREAM_CLOSING);
+	downstream_enter(downstream, DOWNSTREAM_CLOSING);
 	downstream->link.cut_short = downstream->codec && downstream->codec->cut_short;
 	link_finish(&downstream->link);
 }
@@ -114,7 +51,7 @@ static void finish(struct downstream *downstream)
 void downstream_close(struct downstream *downstream)
 {
 	report_standing(downstream);
-	enter(downstream, DOWNSTREAM_CLOSING);
+	downstream_enter(downstream, DOWNSTREAM_CLOSING);
 	if (downstream->codec)
 		downstream->codec->ops->fail(downstream->codec, ABORT_CANCELLED);
 	downstream->link.cut_short = downstream->codec && downstream->codec->cut_short;
@@ -134,15 +71,10 @@ static void settle(struct downstream *downstream)
 	if (downstream->draining && !codec->shutting_down)
 		codec->ops->shutdown(codec);
 	if (codec->head_pending)
-		enter_head(downstream);
+		downstream_enter_head(downstream);
 	else
-		enter(downstream, downstream->exchange_count ? DOWNSTREAM_BUSY : DOWNSTREAM_IDLE);
-}
-
-void downstream_wait_anew(struct downstream *downstream)
-{
-	if (downstream->phase == DOWNSTREAM_IDLE)
-		set_deadline(downstream, idle_wait_ns(downstream));
+		downstream_enter(
+		        downstream, downstream->exchange_count ? DOWNSTREAM_BUSY : DOWNSTREAM_IDLE);
 }
 
 void downstream_last_call(struct downstream *downstream)
@@ -164,7 +96,7 @@ static void leave(struct downstream *downstream)
 		finish(downstream);
 		return;
 	}
-	set_deadline(downstream, (int64_t)LINK_LINGER_MS * NS_PER_MS);
+	downstream_set_deadline(downstream, (int64_t)LINK_LINGER_MS * NS_PER_MS);
 	link_mark_dirty(&downstream->link);
 }
 
@@ -404,7 +336,7 @@ void downstream_accept(struct worker_listener *listener, int descriptor)
 		return;
 	}
 	struct tls_context *tls = snapshot->listeners[listener->index].tls;
-	enter(downstream, DOWNSTREAM_HANDSHAKE);
+	downstream_enter(downstream, DOWNSTREAM_HANDSHAKE);
 	link_start(&downstream->link,
 	        tls_session_new(tls, &downstream->link.wire, downstream_judge, downstream));
 }

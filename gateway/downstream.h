@@ -64,7 +64,12 @@ void downstream_accept(struct worker_listener *listener, int descriptor);
 void downstream_drain(struct downstream *downstream);
 void downstream_close(struct downstream *downstream);      // now
 void downstream_wait_anew(struct downstream *downstream);  // idle ones, by another number
-struct codec_limits downstream_limits(const struct downstream *downstream);  // as configured now
+// Each phase has its deadline.
+void downstream_enter(struct downstream *downstream, enum downstream_phase phase);
+// Each head has its own, also one that begins with the last bytes of another.
+void downstream_enter_head(struct downstream *downstream);
+void downstream_set_deadline(struct downstream *downstream, int64_t after_ns);  // 0: none
+struct codec_limits downstream_limits(const struct downstream *downstream);     // as configured now
 
 // Where it comes from, as far as the socket says; whether somebody will say more.
 void downstream_note_address(struct downstream *downstream);
