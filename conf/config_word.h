@@ -45,6 +45,7 @@ enum config_output_kind { OUTPUT_OFF, OUTPUT_FILE, OUTPUT_STDOUT, OUTPUT_STDERR 
 struct config_output {
 	enum config_output_kind kind;
 	struct str path;
+	struct config_mark mark;
 };
 
 #endif

@@ -111,11 +111,12 @@ static bool set_output(
 	if (!type_fits(key, node->text))
 		return reader_refuse(reader, key, node);
 	if (str_eq(node->text, STR("stdout")))
-		*output = (struct config_output){OUTPUT_STDOUT, STR("stdout")};
+		*output = (struct config_output){OUTPUT_STDOUT, STR("stdout"), node->mark};
 	else if (str_eq(node->text, STR("stderr")))
-		*output = (struct config_output){OUTPUT_STDERR, STR("stderr")};
+		*output = (struct config_output){OUTPUT_STDERR, STR("stderr"), node->mark};
 	else
-		*output = (struct config_output){OUTPUT_FILE, absolute(reader, node->text)};
+		*output = (struct config_output){
+		        OUTPUT_FILE, absolute(reader, node->text), node->mark};
 	return true;
 }
 

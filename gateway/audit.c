@@ -12,6 +12,7 @@
 #include "gateway/audit_lane.h"
 #include "gateway/audit_log.h"
 #include "gateway/audit_recent.h"
+#include "gateway/audit_review.h"
 
 enum {
 	BATCH_MS = 50,  // lines gather this long, so that many leave in one write
@@ -228,23 +229,28 @@ static void start_writer(struct audit *audit)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static bool open_files(struct audit *audit, const struct config *config, const char **key,
-        char why[AUDIT_WHY_SIZE])
+// Both are tried, so that one start tells of both.
+static bool open_files(
+        struct audit *audit, const struct config *config, struct config_problems *problems)
 {
-	*key = "audit.path";
-	if (!audit_log_open(&audit->log, &config->audit, atomic_load(&audit->claim_file), why))
-		return false;
-	*key = "access_log.path";
-	if (!audit_file_open(&audit->access, &config->access_log, why))
-		goto fail_log;
-	audit_file_end_line(&audit->access);
-	if (!audit_file_same(&audit->log.file, &audit->access))
-		return true;
-	strcpy(why, "is the audit log's file too; each log needs its own");
-	audit_file_close(&audit->access);
-fail_log:
-	audit_log_close(&audit->log);
-	return false;
+	char why[AUDIT_WHY_SIZE];
+	bool log = audit_log_open(
+	        &audit->log, &config->audit, atomic_load(&audit->claim_file), why);
+	if (!log)
+		audit_problem_add(problems, "audit.path", &config->audit, why);
+	bool access = audit_file_open(&audit->access, &config->access_log, why);
+	if (log && access && audit_file_same(&audit->log.file, &audit->access)) {
+		strcpy(why, AUDIT_SAME_FILE);
+		audit_file_close(&audit->access);
+		access = false;
+	}
+	if (!access)
+		audit_problem_add(problems, "access_log.path", &config->access_log, why);
+	if (log && !access)
+		audit_log_close(&audit->log);
+	if (access && !log)
+		audit_file_close(&audit->access);
+	return log && access;
 }
 
 struct audit *audit_open(
@@ -252,17 +258,11 @@ struct audit *audit_open(
 {
 	struct audit *audit = must_alloc(sizeof(*audit));
 	audit->claim_file = claim_file;
-	char why[AUDIT_WHY_SIZE];
-	const char *key;
-	if (!open_files(audit, config, &key, why)) {
-		const struct config_output *output = strcmp(key, "audit.path") == 0
-		                                             ? &config->audit
-		                                             : &config->access_log;
-		config_problem_add(problems, (struct config_mark){0}, str_from(key), "%s %s",
-		        audit_output_name(output), why);
+	if (!open_files(audit, config, problems)) {
 		free(audit);
 		return NULL;
 	}
+	audit_file_end_line(&audit->access);
 	audit_recent_init(&audit->recent, config->admin.kind != ADDRESS_NONE);
 	audit_bell_init(&audit->bell);
 	audit_bell_init(&audit->finished);

@@ -14,6 +14,8 @@
 #include "base/check.h"
 #include "conf/config.h"
 
+#define AUDIT_SAME_FILE "is the audit log's file too; each log needs its own"
+
 enum { AUDIT_WHY_SIZE = 1024, AUDIT_BATCH_BYTES = 1 << 18 };
 
 struct audit_file {

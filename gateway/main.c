@@ -200,6 +200,10 @@ static const struct command commands[] = {
         {"check", "--config FILE", "Loads everything `run` would and serves nothing.",
                 "Every problem is listed as FILE:LINE:COLUMN: KEY.PATH: what is wrong, what was "
                 "expected.\n"
+                "It speaks for the user who runs it: keys and logs that this user may not have "
+                "are problems.\n"
+                "A log's directory that is not there yet is a warning. No log is made or "
+                "touched.\n"
                 "Exit status: 0 good, 2 not.\n",
                 command_check},
         {"upgrade-config", "--config FILE [--write]",

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "gateway/audit_review.h"
 #include "gateway/balance.h"
 #include "gateway/metrics.h"
 #include "gateway/trace_post.h"
@@ -191,6 +192,7 @@ bool snapshot_review(const char *path, struct config_problems *problems,
 	config_each_tls(config, review_tls, &(struct review){problems, visit, argument});
 	(void)!load_roots(config, problems);
 	(void)!trace_post_prepare(&config->tracing, problems);
+	audit_review(config, visit != NULL, problems);
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);
 	return problems->count == 0;

@@ -201,9 +201,6 @@ func TestLifeOfThePackageOnAMachine(t *testing.T) {
 		write(t, etc+"/here.yaml", replace(t, read(t, etc+"/tollgate.yaml"), "/var/log/tollgate", logs), 0o644)
 		return command(root, program, "check", "--config", etc+"/here.yaml").CombinedOutput()
 	}
-	if err := os.MkdirAll(logs, 0o750); err != nil {
-		t.Fatal(err)
-	}
 	if out, err := check(); err == nil || !strings.Contains(string(out), "gateway.key") {
 		t.Errorf("without a key check says %v\n%s", err, out)
 	}
@@ -211,8 +208,11 @@ func TestLifeOfThePackageOnAMachine(t *testing.T) {
 	for _, name := range []string{"gateway.pem", "gateway.key", "ca.pem"} {
 		write(t, etc+"/"+name, read(t, material+"/"+name), 0o600)
 	}
-	if out, err := check(); err != nil {
+	if out, err := check(); err != nil { // before the first start, which makes the log's directory
 		t.Errorf("with the material in place: %v\n%s", err, out)
+	}
+	if err := os.MkdirAll(logs, 0o750); err != nil {
+		t.Fatal(err)
 	}
 	write(t, logs+"/audit.jsonl", "{}\n", 0o640)
 	if err := os.Remove(etc + "/here.yaml"); err != nil {
