@@ -98,7 +98,7 @@ static const struct schema_key config_keys[] = {
                 RANGE(UINT64_C(16) << 20, UINT64_C(1) << 50), .fallback = "auto",
                 DOC("Resident memory of the process above which newcomers are refused as "
                     "`overloaded`; `auto` is four fifths of what the machine or the control "
-                    "group has.")},
+                    "group has, 0 is no ceiling.")},
         {"drain_timeout", TYPE(type_duration), AT(config, drain_timeout_ns), RANGE(0, DAY_NS),
                 .fallback = "30s", DOC("How long calls in flight may go on after SIGTERM.")},
         {"watch_config", TYPE(type_flag), AT(config, watch_config), .fallback = "false",

@@ -226,7 +226,9 @@ static const struct schema_key listener_keys[] = {
         {"name", .presence = PRESENCE_REQUIRED, TYPE(type_name), AT(config_listener, name),
                 DOC("In logs and metrics.")},
         {"address", .presence = PRESENCE_REQUIRED, TYPE(type_address), AT(config_listener, address),
-                DOC("Where it listens.")},
+                DOC("Where it listens. A narrow address may stand beside a wide one at its port, "
+                    "as "
+                    "`127.0.0.1:443` beside `[::]:443`, and gets what comes to it.")},
         {"tls", .shape = SHAPE_OBJECT, .presence = PRESENCE_REQUIRED, OBJECT(schema_tls),
                 AT(config_listener, tls), DOC("TLS towards clients.")},
         {"timeouts", .shape = SHAPE_OBJECT, OBJECT(schema_timeouts), AT(config_listener, timeouts),

@@ -12,14 +12,24 @@ static struct listening *find_kept(const struct snapshot *now, const struct conf
 	return NULL;
 }
 
-// Then the port is taken, but perhaps by nobody else: `[::]:443` in place of `127.0.0.1:443`.
-static bool has_neighbour(const struct snapshot *now, const struct config_address *address)
+static bool is_neighbour(const struct listening *own, const struct config_address *address)
 {
-	for (size_t i = 0; now && i < now->config->listener_count; i++) {
-		const struct config_address *own = &now->listeners[i].listening->address;
-		if (address_takes(own, address) || address_takes(address, own))
+	return own &&
+	       (address_takes(&own->address, address) || address_takes(address, &own->address));
+}
+
+// Then the port is taken, but perhaps by nobody else: `[::]:443` in place of `127.0.0.1:443`, or
+// beside it, where the kernel gives each connection to the narrower one. A start has to take what a
+// reload takes.
+static bool has_neighbour(const struct snapshot *now, const struct snapshot *next, size_t index)
+{
+	const struct config_address *address = &next->config->listeners[index].address;
+	for (size_t i = 0; now && i < now->config->listener_count; i++)
+		if (is_neighbour(now->listeners[i].listening, address))
 			return true;
-	}
+	for (size_t i = 0; i < index; i++)
+		if (is_neighbour(next->listeners[i].listening, address))
+			return true;
 	return false;
 }
 
@@ -33,8 +43,7 @@ static struct listening *open_one(struct snapshot *next, const struct snapshot *
 	int *sockets = must_alloc((inherited->count + 1) * sizeof(*sockets));
 	size_t count = inherited_take(inherited, &listener->address, listener->name.text, sockets);
 	struct listening *opened = listening_open(&listener->address, next->config->workers,
-	        sockets, count, has_neighbour(now, &listener->address) || inherited->count > 0,
-	        why);
+	        sockets, count, has_neighbour(now, next, index) || inherited->count > 0, why);
 	free(sockets);
 	return opened;
 }

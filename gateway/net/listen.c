@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -100,12 +101,28 @@ static bool open_inet(
 	return true;
 }
 
+// A system error alone would send whoever reads it to `chmod`.
+static const char *why_not(const struct config_address *address, int error)
+{
+	if (error != EACCES)
+		return strerror(error);
+	if (address->kind != ADDRESS_UNIX)
+		return "Permission denied: a port below 1024 is root's, or wants "
+		       "CAP_NET_BIND_SERVICE";
+	char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	strcpy(directory, ((const struct sockaddr_un *)&address->socket)->sun_path);
+	if (faccessat(AT_FDCWD, dirname(directory), W_OK | X_OK, AT_EACCESS) == 0)
+		return "its directory was not named when the sandbox was closed; a restart is "
+		       "needed";
+	return strerror(error);
+}
+
 bool listen_open(const struct config_address *address, size_t count, bool beside, int sockets[],
         const char **why)
 {
 	bool good = address->kind == ADDRESS_UNIX ? open_unix(address, count, sockets)
 	                                          : open_inet(address, count, beside, sockets);
 	if (!good)
-		*why = strerror(errno);
+		*why = why_not(address, errno);
 	return good;
 }

@@ -7,8 +7,9 @@
 #include "conf/config.h"
 
 // Opens `count` bound, listening, non-blocking sockets into sockets[]. False with the system's
-// words in *why; then none is left open. A stale unix socket file is removed, a live one is an
-// address in use. So is a port that another process listens on; `beside`: one that may be ours.
+// words in *why, or better ones; then none is left open. A stale unix socket file is removed, a
+// live one is an address in use. So is a port that another process listens on; `beside`: one that
+// may be ours.
 MUST_USE bool listen_open(const struct config_address *address, size_t count, bool beside,
         int sockets[], const char **why);
 

@@ -83,6 +83,23 @@ func TestAddressInUseExitsWith1(t *testing.T) {
 	}
 }
 
+func TestAPortBelow1024SaysWhatItWants(t *testing.T) {
+	t.Parallel()
+	needsRoot(t)
+	if first := strings.TrimSpace(string(must(os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")))); first != "1024" {
+		t.Skip("ports are anybody's from ", first)
+	}
+	dir := t.TempDir()
+	s := setup{routes: []string{marked("path: /*", "ok")}}
+	config := s.write(t, dir, "127.0.0.1:443", freeAddress(t))
+	handOver(t)(dir)
+	output, code := asNobody(t, dir, "run", "--config", config)
+	if code != 1 || !strings.Contains(output, "listeners[0].address: cannot listen on 127.0.0.1:443 (Permission denied: ") ||
+		!strings.Contains(output, "CAP_NET_BIND_SERVICE") {
+		t.Errorf("exit %d: %s", code, output)
+	}
+}
+
 func TestGoodConfigurationsPass(t *testing.T) {
 	t.Parallel()
 	everything := setup{

@@ -146,26 +146,18 @@ func TestCheckTakesNoOffenceAtTheGatewayThatRuns(t *testing.T) {
 func TestCheckSpeaksForTheUserItRunsAs(t *testing.T) {
 	t.Parallel()
 	needsRoot(t)
-	uid, gid := nobody(t)
 	dir := t.TempDir()
 	s := setup{routes: []string{marked("path: /*", "ok")}}
 	config := s.write(t, dir, freeAddress(t), freeAddress(t))
+	handOver(t)(dir)
+	if err := os.Chown(dir, 0, 0); err != nil {
+		t.Fatal(err)
+	}
 	as := func(mode os.FileMode) (string, int) {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
-		return command(t, "setpriv", fmt.Sprint("--reuid=", uid), fmt.Sprint("--regid=", gid), "--clear-groups", binary(), "check", "--config", config)
-	}
-	if err := filepath.Walk(dir, func(path string, _ os.FileInfo, err error) error {
-		if err == nil && path != dir {
-			return os.Chown(path, uid, gid)
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
+		return asNobody(t, dir, "check", "--config", config)
 	}
 	if output, code := as(0o755); code != 2 || !regexp.MustCompile(`audit\.path: .*cannot be opened for appending: Permission denied`).MatchString(output) {
 		t.Errorf("exit %d: %s", code, output)

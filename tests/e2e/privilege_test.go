@@ -77,6 +77,20 @@ func handOver(t *testing.T) func(dir string) {
 	}
 }
 
+// asNobody runs a command of the program in a directory of nobody's: where it was built may be closed to others.
+func asNobody(t *testing.T, dir string, arguments ...string) (output string, code int) {
+	t.Helper()
+	uid, gid := nobody(t)
+	program := filepath.Join(dir, "tollgate")
+	if output, err := exec.Command("install", "-m", "755", binary(), program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return command(t, "setpriv", append([]string{fmt.Sprint("--reuid=", uid), fmt.Sprint("--regid=", gid), "--clear-groups", program}, arguments...)...)
+}
+
 func (g *gateway) pid() int { return g.command.Process.Pid }
 
 func (g *gateway) said(text string) bool { return strings.Contains(g.stderr.String(), text) }
@@ -302,22 +316,11 @@ func TestWhoItIsAndItsSandboxTakeARestart(t *testing.T) {
 func TestWithoutRootNobodyElseIsBecome(t *testing.T) {
 	t.Parallel()
 	needsRoot(t)
-	uid, gid := nobody(t)
 	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	s := setup{top: []string{"run_as: {user: daemon}"}, routes: []string{marked("path: /*", "ok")}}
 	config := s.write(t, dir, freeAddress(t), freeAddress(t))
 	handOver(t)(dir)
-	program := filepath.Join(dir, "tollgate") // where it was built may be closed to others
-	if output, err := exec.Command("install", "-m", "755", binary(), program).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
-	command := exec.CommandContext(within(t, patience), program, "run", "--config", config)
-	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-	output, _ := command.CombinedOutput()
-	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(output), "run_as") {
+	if output, code := asNobody(t, dir, "run", "--config", config); code != 1 || !strings.Contains(output, "run_as") {
 		t.Errorf("exit %d: %s", code, output)
 	}
 }
@@ -341,6 +344,19 @@ func TestADirectoryNamedLaterNeedsARestart(t *testing.T) {
 		}
 	} else if status != http.StatusOK || !g.said("sandbox") {
 		t.Errorf("POST /reload: %d %s\n%s", status, text, g.stderr)
+	}
+	wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK)
+}
+
+func TestASocketInADirectoryNamedLaterNeedsARestart(t *testing.T) {
+	t.Parallel()
+	g := answering(t, setup{})
+	g.rewrite(t, fmt.Sprintf("address: %q", g.address), "address: unix:"+filepath.Join(t.TempDir(), "tollgate.sock"))
+	status, text := g.post(t, "/reload")
+	g.hasSaidAll(t)
+	if closed := g.said("directories closed"); closed && (status != http.StatusConflict || !strings.Contains(text, "a restart is needed")) ||
+		!closed && status != http.StatusOK {
+		t.Errorf("POST /reload: %d %s", status, text)
 	}
 	wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK)
 }

@@ -120,6 +120,46 @@ func TestAddressMayWidenAtTheSamePort(t *testing.T) {
 	}
 }
 
+// A narrow address beside a wide one at its port gets what comes to it, in whatever order they stand: after a start just as after
+// a reload, or the next restart would be an outage.
+func TestListenersMayShareAPort(t *testing.T) {
+	t.Parallel()
+	for _, wide := range []string{"0.0.0.0", "[::]"} {
+		for _, front := range []bool{true, false} {
+			t.Run(fmt.Sprint(wide, " in front: ", front), func(t *testing.T) {
+				t.Parallel()
+				g := start(t, setup{routes: []string{marked("path: /*", "narrow")}})
+				first := string(must(os.ReadFile(g.config)))
+				address, text := g.second(t, "wide", first)
+				text = strings.ReplaceAll(text, address, strings.Replace(g.address, "127.0.0.1", wide, 1))
+				text = strings.ReplaceAll(text, `"narrow"`, `"wide"`)
+				both := strings.TrimSuffix(first, "\n") + "\n" + text
+				if front {
+					both = strings.Replace(first, "listeners:\n", "listeners:\n"+text, 1)
+				}
+				writeFile(t, g.dir, "tollgate.yaml", []byte(both))
+				elsewhere := &gateway{t: t, setup: g.setup, address: strings.Replace(g.address, "127.0.0.1", "127.0.0.2", 1)}
+				answers := func() {
+					t.Helper()
+					for listener, want := range map[*gateway]string{g: "narrow", elsewhere: "wide"} {
+						if got := listener.client(t, "h1", common().web).get("/x"); got.body != want {
+							t.Errorf("%s answers %+v, want %q", listener.address, got, want)
+						}
+					}
+				}
+				g.reload(t)
+				answers()
+				g.stop()
+				g.run()
+				if !g.becomesReady() {
+					t.Fatalf("what a reload took does not start:\n%s", g.stderr)
+				}
+				answers()
+			})
+		}
+	}
+}
+
 // Nobody asks for anything: the connections are looked for.
 func TestWithdrawnTrustDrainsOpenConnections(t *testing.T) {
 	t.Parallel()
