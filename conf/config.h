@@ -283,7 +283,10 @@ struct config_problems {
 // above it or of one below it: it would only be the echo.
 void config_problem_add(struct config_problems *problems, struct config_mark mark, struct str key,
         const char *format, ...) PRINTF(4, 5);
-// FILE:LINE:COLUMN: KEY.PATH: what; `(file)` stands for the key of a problem without one.
+// FILE:LINE:COLUMN: KEY.PATH: what; `(file)` stands for the key of a problem without one. One,
+// without a newline, or all, each a line.
+void config_problem_write(const struct config_problems *problems, size_t index, struct buffer *out);
+void config_problems_write(const struct config_problems *problems, struct buffer *out);
 void config_problems_print(const struct config_problems *problems, int descriptor);
 void config_problems_fini(struct config_problems *problems);
 
@@ -327,7 +330,8 @@ bool config_same(const struct config *a, const struct config *b);
 void config_reference(FILE *out);
 // The text of tollgate.yaml(5), from the same tables; `@DATE@` and the like are filled in later.
 void config_manual(FILE *out);
-// conf/default.yaml, what `make run` serves.
+// conf/default.yaml, what `make run` serves, and what messages call it.
+#define CONFIG_DEFAULT_NAME "(default)"
 extern const char config_default_text[];
 
 #endif

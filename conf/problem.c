@@ -86,20 +86,30 @@ static void write_all(int descriptor, struct str text)
 	}
 }
 
+void config_problem_write(const struct config_problems *problems, size_t index, struct buffer *out)
+{
+	const struct config_problem *problem = &problems->items[index];
+	struct config_mark mark = problem->mark.line ? problem->mark : (struct config_mark){1, 1};
+	struct str key = problem->key.len ? problem->key : STR("(file)");
+	buffer_printf(out, "%.*s:%d:%d: %.*s: %.*s", STR_FMT(problems->file), mark.line,
+	        mark.column, STR_FMT(key), STR_FMT(problem->what));
+}
+
+void config_problems_write(const struct config_problems *problems, struct buffer *out)
+{
+	for (size_t i = 0; i < problems->count; i++) {
+		config_problem_write(problems, i, out);
+		buffer_append_str(out, STR("\n"));
+	}
+	if (problems->dropped)
+		buffer_printf(out, "%.*s:1:1: (file): %zu more problems, not shown\n",
+		        STR_FMT(problems->file), problems->dropped);
+}
+
 void config_problems_print(const struct config_problems *problems, int descriptor)
 {
 	struct buffer out = {0};
-	for (size_t i = 0; i < problems->count; i++) {
-		const struct config_problem *problem = &problems->items[i];
-		struct config_mark mark = problem->mark.line ? problem->mark
-		                                             : (struct config_mark){1, 1};
-		struct str key = problem->key.len ? problem->key : STR("(file)");
-		buffer_printf(&out, "%.*s:%d:%d: %.*s: %.*s\n", STR_FMT(problems->file), mark.line,
-		        mark.column, STR_FMT(key), STR_FMT(problem->what));
-	}
-	if (problems->dropped)
-		buffer_printf(&out, "%.*s:1:1: (file): %zu more problems, not shown\n",
-		        STR_FMT(problems->file), problems->dropped);
+	config_problems_write(problems, &out);
 	write_all(descriptor, buffer_str(&out));
 	buffer_fini(&out);
 }

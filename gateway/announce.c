@@ -163,13 +163,11 @@ void announce_problems(const struct config_problems *problems)
 {
 	size_t shown = problems->count < PROBLEMS_MAX ? problems->count : PROBLEMS_MAX;
 	for (size_t i = 0; i < shown; i++) {
-		const struct config_problem *problem = &problems->items[i];
-		struct config_mark mark = problem->mark.line ? problem->mark
-		                                             : (struct config_mark){1, 1};
-		struct str key = problem->key.len ? problem->key : STR("(file)");
-		log_event(LOG_ERROR, "problem in the configuration",
-		        "problem=\"%.*s:%d:%d: %.*s: %.*s\"", STR_FMT(problems->file), mark.line,
-		        mark.column, STR_FMT(key), STR_FMT(problem->what));
+		struct buffer text = {0};
+		config_problem_write(problems, i, &text);
+		log_event(LOG_ERROR, "problem in the configuration", "problem=\"%.*s\"",
+		        STR_FMT(buffer_str(&text)));
+		buffer_fini(&text);
 	}
 	if (problems->count + problems->dropped > shown)
 		log_event(LOG_ERROR,

@@ -68,20 +68,10 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 		admin_renew(gateway->admin);
 }
 
-static void say_problems(const struct config_problems *problems, struct buffer *out)
-{
-	for (size_t i = 0; i < problems->count; i++) {
-		const struct config_problem *problem = &problems->items[i];
-		buffer_printf(out, "%.*s:%d:%d: %.*s: %.*s\n", STR_FMT(problems->file),
-		        problem->mark.line, problem->mark.column, STR_FMT(problem->key),
-		        STR_FMT(problem->what));
-	}
-}
-
 static void note_problems(const struct config_problems *problems, struct buffer *noted)
 {
 	buffer_clear(noted);
-	say_problems(problems, noted);
+	config_problems_write(problems, noted);
 }
 
 // Whoever rotates logs does not ask what else goes on; all else is the successor's now, or
@@ -160,7 +150,9 @@ static struct snapshot *renew(struct gateway *gateway, struct config_problems *p
 // next second looks again.
 static void look_for_changes(struct gateway *gateway)
 {
-	struct config_problems problems = {0};
+	struct config_problems problems = {
+	        .file = str_from(
+	                gateway->config_path ? gateway->config_path : CONFIG_DEFAULT_NAME)};
 	bool changed = watch_changed(&gateway->watch, gateway->snapshot->config);
 	if (!changed && !gateway->watch_failed)
 		return;

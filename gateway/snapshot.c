@@ -16,7 +16,7 @@ static struct config *load_config(
 {
 	if (path)
 		return config_reload(path, present ? present->config : NULL, problems);
-	return config_parse(str_from(config_default_text), "(default)", ".", problems);
+	return config_parse(str_from(config_default_text), CONFIG_DEFAULT_NAME, ".", problems);
 }
 
 static bool load_tls(struct snapshot *snapshot, struct config_problems *problems)

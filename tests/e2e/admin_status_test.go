@@ -223,7 +223,10 @@ func TestARefusedReloadIsToldWhereOneLooks(t *testing.T) {
 		g.json(t, "/status", &now)
 		return !now.Reload.Success && len(now.Reload.Problems) > 0 && strings.Contains(now.Reload.Problems[0], "gateway.pem")
 	})
-	if _, config := g.adminGet("/config"); !strings.HasPrefix(config, "# Files on disk do not load") {
+	if !strings.HasPrefix(now.Reload.Problems[0], g.config+":") {
+		t.Errorf("not said where: %q", now.Reload.Problems)
+	}
+	if _, config := g.adminGet("/config"); !strings.HasPrefix(config, "# Files on disk do not load") || !strings.Contains(config, "#   "+g.config+":") {
 		t.Errorf("/config: %s", config)
 	}
 	writeFile(t, g.dir, "gateway.pem", pemCertificates(common().gateway.Certificate...))

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -108,4 +109,29 @@ func TestReloadedPatternsHoldForOpenConnections(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever asks for a reload is told the very lines that `check` has, of the file as a whole too.
+func TestReloadSaysWhatCheckSays(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{keepErrors: true, routes: []string{marked("path: /*", "ok")}})
+	good := string(must(os.ReadFile(g.config)))
+	var many strings.Builder
+	many.WriteString(good)
+	for i := range 1200 {
+		fmt.Fprintf(&many, "k%d: 1\n", i)
+	}
+	for name, text := range map[string]string{"no mapping": "hello\n", "nothing": "", "an unknown key": good + "wokers: 1\n",
+		"a second document": good + "---\n", "more than anybody reads": good + strings.Repeat("[", 40) + "\n",
+		"too many": many.String(), "no file": "gone"} {
+		writeFile(t, g.dir, "tollgate.yaml", []byte(text))
+		if text == "gone" {
+			_ = os.Remove(g.config)
+		}
+		want, code := tollgate(t, "check", "--config", g.config)
+		if status, said := g.post(t, "/reload"); code != 2 || status != http.StatusConflict || said != want {
+			t.Errorf("%s: %d %.300s, check %d %.300s", name, status, said, code, want)
+		}
+	}
+	writeFile(t, g.dir, "tollgate.yaml", []byte(good))
 }
