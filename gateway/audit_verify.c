@@ -1,10 +1,12 @@
 #include "gateway/audit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "gateway/audit_chain.h"
 
@@ -50,6 +52,13 @@ static enum read cannot_read(const struct reader *reader)
 	return READ_FAILED;
 }
 
+// A descriptor of its own, which may be closed like any file's.
+static FILE *standard_input(void)
+{
+	int descriptor = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	return descriptor < 0 ? NULL : fdopen(descriptor, "r");
+}
+
 static enum read next_stream(struct reader *reader)
 {
 	if (reader->stream)
@@ -59,7 +68,8 @@ static enum read next_stream(struct reader *reader)
 		return READ_END;
 	reader->file = reader->files[reader->next_file++];
 	reader->number = 0;
-	reader->stream = fopen(reader->file, "re");
+	reader->stream = strcmp(reader->file, "-") == 0 ? standard_input()
+	                                                : fopen(reader->file, "re");
 	return reader->stream ? READ_LINE : cannot_read(reader);
 }
 

@@ -158,12 +158,14 @@ static int command_audit(const struct command *command, int argc, char **argv)
 	if (argc < 2 || strcmp(argv[1], "verify") != 0)
 		return usage_error(command, argc < 2 ? "`verify` is missing" : "unknown word",
 		        argc < 2 ? NULL : argv[1]);
-	if (argc < 3)
+	bool ended = argc > 2 && strcmp(argv[2], "--") == 0;  // of the options
+	int first = ended ? 3 : 2;
+	if (argc <= first)
 		return usage_error(command, "no file is named", NULL);
-	for (int i = 2; i < argc; i++)
+	for (int i = first; i < argc && !ended; i++)
 		if (argv[i][0] == '-' && argv[i][1])
 			return usage_error(command, "unknown option", argv[i]);
-	return audit_verify(argc - 2, argv + 2);
+	return audit_verify(argc - first, argv + first);
 }
 
 static int command_pki(const struct command *command, int argc, char **argv)
@@ -220,7 +222,9 @@ static const struct command commands[] = {
                 "does.\n",
                 command_upgrade_config},
         {"audit", "verify FILE...", "Checks the hash chain of audit files, in the order given.",
-                "Names the first broken line. Exit status: 0 intact, 3 broken.\n", command_audit},
+                "FILE `-` is standard input. Names the first broken line.\n"
+                "Exit status: 0 intact, 3 broken.\n",
+                command_audit},
         {"pki", "DIR",
                 "Writes a throwaway CA, a gateway certificate and client certificates with SPIFFE "
                 "IDs.",

@@ -67,6 +67,40 @@ func TestAuditVerifyOfNoFileFails(t *testing.T) {
 	}
 }
 
+// zcat audit.jsonl.2.gz | tollgate audit verify - audit.jsonl.1 audit.jsonl
+func TestAuditVerifyReadsStandardInput(t *testing.T) {
+	t.Parallel()
+	g, _, _ := guarded(t, setup{})
+	for range 4 {
+		_ = g.try(t, versions["TLS1.3"], "h1", nil)
+	}
+	g.stop()
+	lines := bytes.SplitAfter(must(os.ReadFile(g.auditPath())), []byte("\n"))
+	dir := t.TempDir()
+	writeFile(t, dir, "-rest", bytes.Join(lines[2:], nil))
+	for name, row := range map[string]struct {
+		input     []byte
+		arguments []string
+		code      int
+	}{
+		"before a file":       {bytes.Join(lines[:2], nil), []string{"-", filepath.Join(dir, "-rest")}, 0},
+		"alone":               {bytes.Join(lines, nil), []string{"-"}, 0},
+		"twice is at its end": {bytes.Join(lines, nil), []string{"-", "-"}, 0},
+		"out of order":        {bytes.Join(lines[:2], nil), []string{filepath.Join(dir, "-rest"), "-"}, 3},
+		"a name with a dash":  {nil, []string{"--", "-rest"}, 0},
+		"and without --":      {nil, []string{"-rest"}, 2},
+		"-- and nothing more": {nil, []string{"--"}, 2},
+		"an option behind -":  {nil, []string{"-", "--nonsense"}, 2},
+	} {
+		command := exec.Command(binary(), append([]string{"audit", "verify"}, row.arguments...)...)
+		command.Dir, command.Stdin = dir, bytes.NewReader(row.input)
+		output, _ := command.CombinedOutput()
+		if code := command.ProcessState.ExitCode(); code != row.code {
+			t.Errorf("%s: exit %d, want %d: %s", name, code, row.code, output)
+		}
+	}
+}
+
 func TestAddressInUseExitsWith1(t *testing.T) {
 	t.Parallel()
 	taken := must(net.Listen("tcp", "127.0.0.1:0"))
