@@ -312,6 +312,7 @@ int gateway_run(const char *config_path, struct launcher launcher)
 	        .started_ns = clock_monotonic_ns()};
 	hold_signals(SIG_BLOCK);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);  // a log that may grow no more (RLIMIT_FSIZE) is no death
 	signal(SIGUSR1, SIG_IGN);  // others reopen logs at it; here SIGHUP does, and nothing is
 	                           // worth dying for
 	inherited_receive(&gateway.inherited);

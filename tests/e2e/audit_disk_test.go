@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -26,6 +27,19 @@ func crowded(t *testing.T, onFailure string) *gateway {
 		return g.metric(t, "tollgate_audit_write_failures_total") > 0
 	})
 	return g
+}
+
+// The log of the process too: what does not fit is lost, and calls are served.
+func TestAProcessLogThatMayGrowNoMoreEndsNobody(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{under: []string{"prlimit", "--fsize=8192:unlimited"}, successors: true, routes: []string{marked("path: /*", "ok")}})
+	log := filepath.Join(g.dir, "stderr")
+	waitFor(t, "the log to be full", patience, func() bool {
+		g.reload(t)
+		return must(os.Stat(log)).Size() == 8192
+	})
+	g.reload(t)
+	wantStatus(t, g.client(t, "h2", common().web).get("/x"), http.StatusOK)
 }
 
 // makeRoom lifts the limit, as somebody does who cleans up the disk.
