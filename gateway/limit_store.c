@@ -378,6 +378,8 @@ void limit_store_use(struct limit_store *store, struct config *config)
 {
 	bool named = config && config->redis.address.kind != ADDRESS_NONE && asks(config);
 	store->config = named ? config : NULL;
+	if (named)  // without a connection too: 0 is what whoever watches it waits for
+		metrics_limit_store_connections(store->worker->metrics, 0);
 	redis_use(store->redis, named ? config_ref(config) : NULL);
 }
 

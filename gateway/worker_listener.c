@@ -41,10 +41,11 @@ static void name(struct worker_listener *listener)
 	const char *former = listener->label;
 	int open = (int)listener->downstream_count;
 	listener->label = metrics_label(text);
-	if (former && former != listener->label && open) {
+	bool renamed = former && former != listener->label;
+	if (renamed && open)
 		metrics_connections(worker->metrics, former, -open);
-		metrics_connections(worker->metrics, listener->label, open);
-	}
+	// Told before anybody came: what is missing is no 0 to whoever watches it.
+	metrics_connections(worker->metrics, listener->label, renamed ? open : 0);
 	metrics_label_release(former);
 }
 

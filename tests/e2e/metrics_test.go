@@ -265,3 +265,21 @@ func TestRenamedRoutesLeaveTheMetrics(t *testing.T) {
 		return old == 0
 	})
 }
+
+// A gauge that is missing is no 0 to a rule or a panel: what the configuration names is told before anybody came.
+func TestGaugesOfWhatIsConfiguredAreThereFromTheStart(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{top: []string{"redis: {address: " + freeAddress(t) + "}"},
+		routes: []string{route("path: /*", `respond: {status: 200}, rate_limits: [{rate: 1/s, burst: 1, store: redis}]`)}})
+	there := func(yes, no string) func() bool {
+		return func() bool {
+			series := g.series(t)
+			return series["tollgate_limit_store_connections_active"] && series["tollgate_connections_active{listener=\""+yes+"\"}"] &&
+				!series["tollgate_connections_active{listener=\""+no+"\"}"]
+		}
+	}
+	waitFor(t, "the gauges", patience, there("edge", "renamed"))
+	g.rewrite(t, "name: edge", "name: renamed")
+	g.reload(t)
+	waitFor(t, "those of the other name", patience, there("renamed", "edge"))
+}
