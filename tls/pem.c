@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -72,8 +73,8 @@ static bool looks_like_pem(struct str text)
 	return memmem(text.at, text.len, "-----BEGIN ", strlen("-----BEGIN "));
 }
 
-// The sandbox refuses what the file's mode allows.
-static const char *why_unreadable(const char *name, int error)
+// The sandbox refuses what the mode of the file allows.
+const char *pem_why_unreadable(const char *name, int error)
 {
 	if (error == EACCES && faccessat(AT_FDCWD, name, R_OK, AT_EACCESS) == 0)
 		return "its directory was not named when the sandbox was closed; a restart is "
@@ -101,6 +102,12 @@ static bool judge_text(
 	return false;
 }
 
+static bool is_fifo(int file)
+{
+	struct stat status;
+	return fstat(file, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
 // What a file is read for.
 struct purpose {
 	const char *expected;
@@ -115,11 +122,17 @@ static bool read_file(
 	if (!place->file->text.len)
 		return false;
 	char *name = must_copy(place->file->text.at, place->file->text.len);
-	int file = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	bool read = file >= 0 && read_all(file, text);
-	if (!read)
+	// Without blocking: a FIFO nobody writes to would stop the gateway at a rotation.
+	int file = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	bool once = file >= 0 && is_fifo(file);
+	bool read = file >= 0 && !once && read_all(file, text);
+	if (once)
+		pem_complain(place,
+		        "is a pipe, which is read only once; expected a PEM file with %s",
+		        purpose->expected);
+	else if (!read)
 		pem_complain(place, "cannot be read: %s; expected a PEM file with %s",
-		        why_unreadable(name, errno), purpose->expected);
+		        pem_why_unreadable(name, errno), purpose->expected);
 	bool good = read && judge_text(place, purpose->expected, text);
 	if (read && purpose->secret)
 		good &= secrecy_check(place, file, purpose->reader);

@@ -46,12 +46,12 @@ static bool load_key(
 {
 	char *name = must_copy(place->file->text.at, place->file->text.len);
 	int file = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	free(name);
-	if (file < 0) {
+	if (file < 0)
 		pem_complain(place, "cannot be read: %s; expected a file of %d random bytes",
-		        strerror(errno), TICKET_KEY_BYTES);
+		        pem_why_unreadable(name, errno), TICKET_KEY_BYTES);
+	free(name);
+	if (file < 0)
 		return false;
-	}
 	bool good = secrecy_check(place, file, reader) && read_key(place, file, key);
 	close(file);
 	return good;

@@ -3,9 +3,11 @@ package e2e
 import (
 	"crypto/tls"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -126,6 +128,33 @@ func TestABadPairIsNotServedAndTheLastGoodOneIs(t *testing.T) {
 			renewed := common().root.server("gateway.test")
 			byRename(t, g.dir, 0, pemCertificates(renewed.Certificate...), pemKey(renewed.PrivateKey))
 			g.serves(t, renewed)
+			waitFor(t, "all to be well again", renewal, func() bool { return g.metric(t, reloadSuccess) == 1 })
+		})
+	}
+}
+
+// A FIFO nobody writes to would hold up whoever opens it: the reader is the thread that answers the admin pages.
+func TestAPipeInPlaceOfAFileHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"gateway.pem", "gateway.key", "ca.pem", "ca.crl", "ticket.key"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := answering(t, setup{crl: common().root.crl(), tls: []string{"session_ticket_keys: [ticket.key]"},
+				files: map[string][]byte{"ticket.key": []byte(strings.Repeat("0123456789", 8))}})
+			path := filepath.Join(g.dir, name)
+			rename(t, path, path+".good")
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the failure to be told", renewal, func() bool {
+				_, config := g.adminGet("/config")
+				return strings.Contains(config, name+": is ")
+			})
+			wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK)
+			if output, code := tollgate(t, "check", "--config", g.config); code != 2 || !strings.Contains(output, name+": is ") {
+				t.Errorf("check: exit %d: %s", code, output)
+			}
+			rename(t, path+".good", path)
 			waitFor(t, "all to be well again", renewal, func() bool { return g.metric(t, reloadSuccess) == 1 })
 		})
 	}
