@@ -10,17 +10,19 @@ enum { TICK_MS = 1000, FORGET_MS = 1000 };
 static struct snapshot *prepare(struct gateway *gateway, struct config_problems *problems)
 {
 	struct inherited none = {0};
-	const char *why;
+	struct buffer changed = {0};
 	struct snapshot *next = snapshot_load(
 	        gateway->config_path, gateway->snapshot, gateway->store, problems);
 	if (!next)
 		return NULL;
-	if (!snapshot_can_follow(gateway->snapshot, next, &why))
+	bool follows = snapshot_can_follow(gateway->snapshot, next, &changed);
+	if (!follows)
 		config_problem_add(problems, (struct config_mark){1, 1}, STR(""),
-		        "%s changed, which needs a restart or an upgrade (SIGUSR2); the "
+		        "%.*s changed, which needs a restart or an upgrade (SIGUSR2); the "
 		        "configuration in force stays",
-		        why);
-	else if (snapshot_listen(next, gateway->snapshot, &none, problems))
+		        STR_FMT(buffer_str(&changed)));
+	buffer_fini(&changed);
+	if (follows && snapshot_listen(next, gateway->snapshot, &none, problems))
 		return next;
 	snapshot_unref(next);
 	return NULL;

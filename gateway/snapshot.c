@@ -233,24 +233,32 @@ void snapshot_unref(struct snapshot *snapshot)
 	free(snapshot);
 }
 
-bool snapshot_can_follow(const struct snapshot *now, const struct snapshot *next, const char **why)
+static bool output_equal(const struct config_output *a, const struct config_output *b)
+{
+	return a->kind == b->kind && str_eq(a->path, b->path);
+}
+
+static void name_changed(struct buffer *changed, bool differs, const char *key)
+{
+	if (differs)
+		buffer_printf(changed, "%s%s", buffer_len(changed) ? ", " : "", key);
+}
+
+bool snapshot_can_follow(
+        const struct snapshot *now, const struct snapshot *next, struct buffer *changed)
 {
 	const struct config *a = now->config, *b = next->config;
-	*why = NULL;
-	if (a->workers != b->workers)
-		*why = "workers";
-	else if (a->run_as.uid != b->run_as.uid || a->run_as.gid != b->run_as.gid)
-		*why = "run_as";
-	else if (a->sandbox != b->sandbox)
-		*why = "sandbox";
-	else if (a->admin.kind != b->admin.kind || !str_eq(a->admin.text, b->admin.text))
-		*why = "admin.address";
-	else if (a->audit.kind != b->audit.kind || !str_eq(a->audit.path, b->audit.path))
-		*why = "audit.path";
-	else if (a->access_log.kind != b->access_log.kind ||
-	         !str_eq(a->access_log.path, b->access_log.path))
-		*why = "access_log.path";
-	else if ((a->tracing.endpoint.text.len > 0) != (b->tracing.endpoint.text.len > 0))
-		*why = "tracing, between on and off,";
-	return !*why;
+	name_changed(changed, a->workers != b->workers, "workers");
+	name_changed(changed, a->run_as.uid != b->run_as.uid || a->run_as.gid != b->run_as.gid,
+	        "run_as");
+	name_changed(changed, a->sandbox != b->sandbox, "sandbox");
+	name_changed(changed,
+	        a->admin.kind != b->admin.kind || !str_eq(a->admin.text, b->admin.text),
+	        "admin.address");
+	name_changed(changed, !output_equal(&a->audit, &b->audit), "audit.path");
+	name_changed(changed, !output_equal(&a->access_log, &b->access_log), "access_log.path");
+	name_changed(changed,
+	        (a->tracing.endpoint.text.len > 0) != (b->tracing.endpoint.text.len > 0),
+	        "tracing, between on and off,");
+	return buffer_len(changed) == 0;
 }

@@ -76,10 +76,10 @@ bool snapshot_listens(const struct snapshot *snapshot, const struct listening *l
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot);
 
-// Whether `next` can take the place of `now` in a running process; else *why names what needs a
-// restart.
+// Whether `next` can take the place of `now` in a running process; else `changed` names all that
+// needs a restart.
 MUST_USE bool snapshot_can_follow(
-        const struct snapshot *now, const struct snapshot *next, const char **why);
+        const struct snapshot *now, const struct snapshot *next, struct buffer *changed);
 
 // snapshot_backends.c, for snapshot.c
 void snapshot_word_backends(struct snapshot *snapshot);

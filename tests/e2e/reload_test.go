@@ -135,3 +135,18 @@ func TestReloadSaysWhatCheckSays(t *testing.T) {
 	}
 	writeFile(t, g.dir, "tollgate.yaml", []byte(good))
 }
+
+func TestARefusalNamesAllThatNeedsARestart(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{keepErrors: true, top: []string{"access_log: {path: access.jsonl}"}, routes: []string{marked("path: /*", "ok")}})
+	good := string(must(os.ReadFile(g.config)))
+	for _, change := range [][2]string{{"workers: 2", "workers: 3"}, {g.admin, freeAddress(t)}, {"audit.jsonl", "other.jsonl"},
+		{"access.jsonl", "others.jsonl"}} {
+		g.rewrite(t, change[0], change[1])
+	}
+	status, said := g.post(t, "/reload")
+	if status != http.StatusConflict || !strings.Contains(said, "workers, admin.address, audit.path, access_log.path changed, which needs a restart") {
+		t.Errorf("%d %s", status, said)
+	}
+	writeFile(t, g.dir, "tollgate.yaml", []byte(good))
+}
