@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/denied.h"
 #include "conf/cross.h"
 #include "conf/reader.h"
 #include "conf/tree.h"
@@ -49,7 +50,7 @@ bool config_read(const char *path, struct buffer *text, struct config_problems *
 	problems->file = arena_str(&problems->arena, str_from(path));
 	int descriptor = open(path, O_RDONLY | O_CLOEXEC);
 	if (descriptor < 0) {
-		file_problem(problems, "cannot be opened: ", strerror(errno));
+		file_problem(problems, "cannot be opened: ", denied_words(path, R_OK, errno));
 		return false;
 	}
 	bool read = false;

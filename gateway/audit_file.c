@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/denied.h"
 #include "base/log.h"
 
 enum {
@@ -72,8 +73,8 @@ bool audit_file_open(
 {
 	*file = (struct audit_file){.output = *output, .descriptor = open_descriptor(output)};
 	if (file->descriptor < 0 && output->kind != OUTPUT_OFF) {
-		snprintf(
-		        why, AUDIT_WHY_SIZE, "cannot be opened for appending: %s", strerror(errno));
+		snprintf(why, AUDIT_WHY_SIZE, "cannot be opened for appending: %s",
+		        denied_words(audit_output_name(output), R_OK | W_OK, errno));
 		return false;
 	}
 	// The configuration may be gone before the writer is: a reload replaces it.
@@ -109,8 +110,8 @@ int audit_file_open_again(const struct audit_file *file, char why[AUDIT_WHY_SIZE
 		return -1;
 	int descriptor = open_descriptor(&file->output);
 	if (descriptor < 0) {
-		snprintf(
-		        why, AUDIT_WHY_SIZE, "cannot be opened for appending: %s", strerror(errno));
+		snprintf(why, AUDIT_WHY_SIZE, "cannot be opened for appending: %s",
+		        denied_words(file->name, R_OK | W_OK, errno));
 		return -1;
 	}
 	if (same_inode(descriptor, file->descriptor)) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/denied.h"
 #include "tls/secrecy.h"
 
 enum {
@@ -73,15 +74,6 @@ static bool looks_like_pem(struct str text)
 	return memmem(text.at, text.len, "-----BEGIN ", strlen("-----BEGIN "));
 }
 
-// The sandbox refuses what the mode of the file allows.
-const char *pem_why_unreadable(const char *name, int error)
-{
-	if (error == EACCES && faccessat(AT_FDCWD, name, R_OK, AT_EACCESS) == 0)
-		return "its directory was not named when the sandbox was closed; a restart is "
-		       "needed";
-	return strerror(error);
-}
-
 static bool judge_text(
         const struct pem_place *place, const char *expected, const struct buffer *text)
 {
@@ -132,7 +124,7 @@ static bool read_file(
 		        purpose->expected);
 	else if (!read)
 		pem_complain(place, "cannot be read: %s; expected a PEM file with %s",
-		        pem_why_unreadable(name, errno), purpose->expected);
+		        denied_words(name, R_OK, errno), purpose->expected);
 	bool good = read && judge_text(place, purpose->expected, text);
 	if (read && purpose->secret)
 		good &= secrecy_check(place, file, purpose->reader);

@@ -18,9 +18,6 @@ struct pem_place {
 
 void pem_complain(const struct pem_place *place, const char *format, ...) PRINTF(2, 3);
 
-// Of a file that could not be opened, with `error`.
-const char *pem_why_unreadable(const char *name, int error);
-
 // NULL after a complaint. Never an empty stack.
 MUST_USE STACK_OF(X509) * pem_certificates(const struct pem_place *place, const char *expected);
 MUST_USE STACK_OF(X509_CRL) * pem_lists(const struct pem_place *place);

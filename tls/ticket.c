@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/denied.h"
 #include "tls/context.h"
 #include "tls/facts.h"
 #include "tls/resume.h"
@@ -48,7 +49,7 @@ static bool load_key(
 	int file = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (file < 0)
 		pem_complain(place, "cannot be read: %s; expected a file of %d random bytes",
-		        pem_why_unreadable(name, errno), TICKET_KEY_BYTES);
+		        denied_words(name, R_OK, errno), TICKET_KEY_BYTES);
 	free(name);
 	if (file < 0)
 		return false;

@@ -2,12 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "base/denied.h"
 
 enum { BACKLOG = 1024 };
 
@@ -109,12 +110,7 @@ static const char *why_not(const struct config_address *address, int error)
 	if (address->kind != ADDRESS_UNIX)
 		return "Permission denied: a port below 1024 is root's, or wants "
 		       "CAP_NET_BIND_SERVICE";
-	char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	strcpy(directory, ((const struct sockaddr_un *)&address->socket)->sun_path);
-	if (faccessat(AT_FDCWD, dirname(directory), W_OK | X_OK, AT_EACCESS) == 0)
-		return "its directory was not named when the sandbox was closed; a restart is "
-		       "needed";
-	return strerror(error);
+	return denied_words(((const struct sockaddr_un *)&address->socket)->sun_path, W_OK, error);
 }
 
 bool listen_open(const struct config_address *address, size_t count, bool beside, int sockets[],
