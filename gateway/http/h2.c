@@ -25,8 +25,8 @@ static void make_shared(void)
 	// How many requests a client may take back is for h2_calm.c to say, which knows what others
 	// it saw through; nghttp2's own 33 a second would cut off who makes many.
 	nghttp2_option_set_stream_reset_rate_limit(options[1], UINT32_MAX, UINT32_MAX);
-	// gRPC's servers send the message of an error as it is, and many end in a space: white
-	// space around a backend's values is taken off (h2_receive.c), and no fault.
+	// gRPC's servers send the message of an error as it is, and many end in a space: that is
+	// judged where it is read (h2_receive.c).
 	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options[0], 1);
 }
 

@@ -47,6 +47,7 @@ struct h2_stream {
 	size_t header_bytes, header_count;
 	const char *fault;  // of the header block being read
 	bool too_large;
+	bool white_ends;  // client: some value in it begins or ends with white space
 	unsigned interims;
 	bool final_head;  // a request, or a final answer, was received
 	bool reading_trailers;

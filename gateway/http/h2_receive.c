@@ -36,7 +36,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		return 0;
 	own->header_bytes = own->header_count = 0;
 	own->fault = NULL;
-	own->too_large = false;
+	own->too_large = own->white_ends = false;
 	own->reading_trailers = own->final_head;
 	if (!h2->codec.server && !own->reading_trailers)
 		head_answer(&own->stream.head, 0);
@@ -66,12 +66,20 @@ static bool is_white(char byte)
 
 // White space around a value is no part of it (RFC 9110, 5.5), but in grpc-message it is: servers
 // of gRPC send it and clients keep it. Escaped it passes.
-static struct str without_ends(struct str name, struct str value, struct arena *arena)
+static struct str without_ends(struct h2_stream *own, struct str name, struct str value)
 {
 	if (!value.len || (!is_white(value.at[0]) && !is_white(value.at[value.len - 1])))
 		return value;
-	return str_eq(name, STR("grpc-message")) ? grpc_message_escape_ends(value, arena)
-	                                         : str_trim(value);
+	own->white_ends = true;
+	return str_eq(name, STR("grpc-message"))
+	               ? grpc_message_escape_ends(value, &own->stream.arena)
+	               : str_trim(value);
+}
+
+// Of answers to gRPC calls it is tolerated; others are malformed (RFC 9113, 8.2.1).
+static bool malformed(const struct h2_stream *own)
+{
+	return own->fault || (own->white_ends && !head_is_grpc(&own->stream.head));
 }
 
 // Of a head that is too large nothing is kept but whether it is a gRPC call: that says how to
@@ -116,7 +124,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	name = arena_str(arena, name);
 	value = arena_str(arena, value);
 	if (!h2->codec.server)
-		value = without_ends(name, value, arena);
+		value = without_ends(own, name, value);
 	if (*name.at == ':')
 		take_pseudo(&own->stream.head, name, value);
 	else if (!own->reading_trailers)
@@ -222,7 +230,7 @@ static void answer_received(struct h2 *h2, struct h2_stream *own, bool end)
 	struct stream *stream = &own->stream;
 	own->final_head = stream->head.status >= 200;
 	h2->answered = true;
-	if (own->fault || own->too_large || take_length(&stream->head) ||
+	if (malformed(own) || own->too_large || take_length(&stream->head) ||
 	        stream->head.status < 100 || stream->head.status == 101 ||
 	        (!own->final_head && ++own->interims > CODEC_INTERIMS_MAX)) {
 		h2_reset_with(own, NGHTTP2_PROTOCOL_ERROR);
@@ -261,7 +269,7 @@ static void headers_received(struct h2 *h2, struct h2_stream *own, bool end)
 		request_received(h2, own, end);
 	else if (!own->reading_trailers)
 		answer_received(h2, own, end);
-	else if (own->fault || own->too_large)
+	else if (malformed(own) || own->too_large)
 		trailers_refused(h2, own);
 	else if (end)
 		message_end(h2, own);
