@@ -92,8 +92,10 @@ void launcher_begin(struct launcher *launcher, char *const arguments[])
 bool launcher_ask(const struct launcher *launcher, const int descriptors[], size_t count,
         size_t private_count)
 {
-	if (launcher->channel < 0 || count > LAUNCHER_DESCRIPTORS_MAX)
+	if (launcher->channel < 0 || count > LAUNCHER_DESCRIPTORS_MAX) {
+		errno = launcher->channel < 0 ? ENOTCONN : EMFILE;
 		return false;
+	}
 	for (size_t total = count; count;) {
 		size_t some = count < CHANNEL_DESCRIPTORS_MAX ? count : CHANNEL_DESCRIPTORS_MAX;
 		struct channel_packet packet = {

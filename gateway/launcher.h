@@ -23,7 +23,8 @@ struct launcher {
 void launcher_begin(struct launcher *launcher, char *const arguments[]);
 
 // Asks for a successor. It gets the descriptors as systemd would hand them over (sd_listen_fds(3)),
-// named "inherited", but the first `private_count`, whose numbers stand in LAUNCHER_PRIVATE.
+// named "inherited", but the first `private_count`, whose numbers stand in LAUNCHER_PRIVATE. False
+// with the reason in errno.
 MUST_USE bool launcher_ask(const struct launcher *launcher, const int descriptors[], size_t count,
         size_t private_count);
 #define LAUNCHER_PRIVATE "TOLLGATE_HANDOVER"

@@ -176,7 +176,7 @@ static void serve(const struct program *program)
 		size_t before = have;
 		have += some;
 		bool fits = news == CHANNEL_PACKET && before + packet.following == packet.total &&
-		            some <= packet.following && have < LAUNCHER_DESCRIPTORS_MAX;
+		            some <= packet.following && have <= LAUNCHER_DESCRIPTORS_MAX;
 		if (fits && some < packet.following)
 			continue;
 		if (fits && packet.private_count <= have)
