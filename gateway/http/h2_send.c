@@ -211,7 +211,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (!own || !ends)
 		return 0;
 	own->stream.send_done = true;
-	if (own->stream.user)
+	if (own->stream.user && !own->aborted)
 		h2->codec.events->sent(&own->stream);
 	return 0;
 }
