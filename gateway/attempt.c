@@ -142,7 +142,7 @@ bool attempt_again(struct exchange *exchange, enum stream_abort why, const char 
 }
 
 // A caller's deadline says nothing of the endpoint, however short it was.
-static bool out_of_callers_time(const struct exchange *exchange)
+bool attempt_out_of_callers_time(const struct exchange *exchange)
 {
 	int64_t deadline_ns = exchange->time.deadline_ns;
 	return deadline_ns && clock_monotonic_ns() + NS_PER_MS >= deadline_ns &&
@@ -162,7 +162,7 @@ void attempt_answered(const struct exchange *exchange, bool whole)
 
 void attempt_aborted(const struct exchange *exchange, enum stream_abort why)
 {
-	if (exchange->answer_whole || out_of_callers_time(exchange))
+	if (exchange->answer_whole || attempt_out_of_callers_time(exchange))
 		return;
 	switch (why) {
 	case ABORT_UNANSWERED:
@@ -190,6 +190,6 @@ void attempt_timed_out(const struct exchange *exchange)
 	bool passed_on = exchange->request_whole && !exchange->up.held;
 	if (passed_on || body_ready(&exchange->up) > 1)
 		upstream_suspect(exchange->backend, exchange->time.tried_ns);
-	if (asked && !exchange->backend_status && !out_of_callers_time(exchange))
+	if (asked && !exchange->backend_status && !attempt_out_of_callers_time(exchange))
 		upstream_report(exchange->backend, false);
 }

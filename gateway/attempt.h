@@ -25,5 +25,7 @@ MUST_USE bool attempt_again(struct exchange *exchange, enum stream_abort why, co
 void attempt_answered(const struct exchange *exchange, bool whole);
 void attempt_aborted(const struct exchange *exchange, enum stream_abort why);
 void attempt_timed_out(const struct exchange *exchange);
+// Whether the deadline that has passed is the caller's own, not the route's.
+bool attempt_out_of_callers_time(const struct exchange *exchange);
 
 #endif

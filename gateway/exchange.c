@@ -221,6 +221,15 @@ static void fail_head(struct exchange *exchange, int http, int grpc, const char 
 	                http, cause, STR_FMT(exchange->request_id)));
 }
 
+// A backend was asked in vain: with a deadline that is none, a client can have it begin and drop
+// calls as with resets of its own.
+static void note_waste(struct exchange *exchange)
+{
+	exchange->client->wasted = exchange->backend && !exchange->client->head_sent &&
+	                           upstream_connected_ns(exchange->backend) &&
+	                           attempt_out_of_callers_time(exchange);
+}
+
 void exchange_fail(struct exchange *exchange, int http, int grpc, const char *cause)
 {
 	if (exchange->answer_whole)
@@ -230,6 +239,7 @@ void exchange_fail(struct exchange *exchange, int http, int grpc, const char *ca
 	admission_failed(exchange, cause);
 	if (http == 504 && exchange->backend)
 		attempt_timed_out(exchange);
+	note_waste(exchange);
 	exchange_let_go_of_backend(exchange);
 	if (!exchange->client->head_sent) {
 		fail_head(exchange, http, grpc, cause);

@@ -30,6 +30,7 @@ struct stream {
 	bool send_done;     // everything we send has left the codec
 	bool receive_done;  // everything the peer sends has arrived
 	bool over;          // the protocol has nothing more for it
+	bool wasted;        // server: the client gave it too little time to come to anything
 };
 
 // Why a stream ended before its message was whole.

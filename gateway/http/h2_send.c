@@ -167,7 +167,7 @@ static void tell_of_reset(struct h2 *h2, struct h2_stream *own, uint32_t code)
 
 // What the client made us do (resets for its faults, CVE-2025-8671), and what it was served
 // meanwhile.
-static void weigh(struct h2 *h2, const nghttp2_frame *frame)
+static void weigh(struct h2 *h2, const nghttp2_frame *frame, const struct h2_stream *own)
 {
 	uint32_t code = frame->hd.type == NGHTTP2_RST_STREAM ? frame->rst_stream.error_code
 	                                                     : NGHTTP2_NO_ERROR;
@@ -179,15 +179,20 @@ static void weigh(struct h2 *h2, const nghttp2_frame *frame)
 	if (frame->hd.type == NGHTTP2_DATA && frame->hd.length)
 		h2_calm_reward(&h2->calm, H2_REWARD_CONTENT);
 	bool message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
-	if (message && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+	if (!message || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		return;
+	if (own && own->stream.wasted)
+		h2_calm_spend(&h2->calm, H2_PRICE_RESET);
+	else
 		h2_calm_reward(&h2->calm, H2_REWARD_ANSWER);
 }
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2 *h2 = user;
+	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 	if (h2->codec.server)
-		weigh(h2, frame);
+		weigh(h2, frame, own);
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
 	        !h2->violated) {
 		// nghttp2 puts its words into the debug data of the frame.
@@ -199,7 +204,6 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		h2->violated = h2->codec.broken = true;
 		h2->codec.events->violated(&h2->codec, REASON_protocol_violation, why);
 	}
-	struct h2_stream *own = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 	if (own && frame->hd.type == NGHTTP2_RST_STREAM) {
 		tell_of_reset(h2, own, frame->rst_stream.error_code);
 		own->reset_sent = true;
