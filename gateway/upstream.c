@@ -382,7 +382,10 @@ void upstream_suspect(struct stream *stream, int64_t asked_ns)
 {
 	struct upstream *upstream = stream->codec->owner;
 	int64_t now_ns = clock_monotonic_ns();
-	if (stream->codec->h2 && now_ns - upstream->heard_ns > (now_ns - asked_ns) / 4 * 3)
+	int64_t since_ns = upstream->heard_ns ? upstream->heard_ns : upstream->connected_ns;
+	int64_t silent_ns = now_ns - since_ns;
+	if (stream->codec->h2 && silent_ns > (now_ns - asked_ns) / 4 * 3 &&
+	        silent_ns > (int64_t)UPSTREAM_MOMENT_MS * NS_PER_MS)
 		stream->codec->shutting_down = true;
 }
 

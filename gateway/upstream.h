@@ -58,8 +58,10 @@ void upstream_report(const struct stream *stream, bool good);
 // stream_release, for a stream that was opened here.
 void upstream_release(struct stream *stream);
 // A call made at `asked_ns` ran out of time. When its HTTP/2 connection has been silent for most of
-// it (a new one may have said its settings), it is dead for all one can tell, for a network that
-// swallows everything says nothing: no new calls go there.
+// it (a new one may have said its settings), and for longer than a moment, it is dead for all one
+// can tell, for a network that swallows everything says nothing: no new calls go there. However
+// little time callers give their calls, they do not take the connection from others.
+enum { UPSTREAM_MOMENT_MS = 100 };
 void upstream_suspect(struct stream *stream, int64_t asked_ns);
 // When the stream's connection was made; 0: it is not yet.
 int64_t upstream_connected_ns(const struct stream *stream);

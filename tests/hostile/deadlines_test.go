@@ -9,13 +9,13 @@ import (
 	"tollgate/tests/harness"
 )
 
-// hurry begins calls that have no time, fifty at once, until the connection ends; it returns how many came to an end.
-func hurry(s *session, first, most uint32) (ended int) {
-	for id := first; id < first+2*most && !s.gone(); id += 100 {
-		for n := id; n < id+100; n += 2 {
+// hurry begins calls that have no time, so many at once, until the connection ends; it returns how many came to an end.
+func hurry(s *session, first, most, atOnce uint32) (ended int) {
+	for id := first; id < first+2*most && !s.gone(); id += 2 * atOnce {
+		for n := id; n < id+2*atOnce; n += 2 {
 			s.headers(n, true, asks("POST", "/sleep?for=1h", "content-type", "application/grpc", "te", "trailers", "grpc-timeout", "1n")...)
 		}
-		for n := id; n < id+100; n += 2 {
+		for n := id; n < id+2*atOnce; n += 2 {
 			if got := s.await(n); got.ended {
 				ended++
 			}
@@ -29,7 +29,7 @@ func TestDeadlinesAreNoWayAroundTheBudgetOfResets(t *testing.T) {
 	t.Parallel()
 	g, _ := web(t, "h2")
 	s := open(t, g)
-	if ended := hurry(s, 1, 1000); ended > 600 || !s.gone() {
+	if ended := hurry(s, 1, 1000, 50); ended > 600 || !s.gone() {
 		t.Errorf("%d calls of one connection were begun and dropped at the backend", ended)
 	}
 	s.mutex.Lock()
@@ -39,11 +39,27 @@ func TestDeadlinesAreNoWayAroundTheBudgetOfResets(t *testing.T) {
 	s.mutex.Unlock()
 	harness.WaitFor(t, "a record", 2*time.Second, func() bool { return g.Audit("protocol_violation") == 1 })
 	some := open(t, g)
-	if ended := hurry(some, 1, 100); ended != 100 {
+	if ended := hurry(some, 1, 100, 50); ended != 100 {
 		t.Errorf("%d of a hundred calls ended", ended)
 	}
 	some.get(301, "/x")
 	if got := some.await(301); got.value(":status") != "200" {
 		t.Errorf("the next call got %v", got)
+	}
+}
+
+// Silence of a millisecond is no sign of a dead connection, which others would have to do without.
+func TestDeadlinesThatAreNoneLeaveTheConnectionToOthers(t *testing.T) {
+	t.Parallel()
+	g, back := web(t, "h2")
+	s := open(t, g)
+	s.get(1, "/x")
+	s.await(1)
+	before, began := back.Wire.Accepted.Load(), time.Now()
+	if ended := hurry(s, 3, 100, 5); ended != 100 {
+		t.Errorf("%d of a hundred calls ended", ended)
+	}
+	if more, took := back.Wire.Accepted.Load()-before, time.Since(began); more > 1+int64(took/(100*time.Millisecond)) {
+		t.Errorf("%d more connections to the backend in %v", more, took)
 	}
 }
