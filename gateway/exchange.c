@@ -222,12 +222,15 @@ static void fail_head(struct exchange *exchange, int http, int grpc, const char 
 }
 
 // A backend was asked in vain: with a deadline that is none, a client can have it begin and drop
-// calls as with resets of its own.
+// calls as with resets of its own, which over HTTP/1.1 cost the connection.
 static void note_waste(struct exchange *exchange)
 {
+	struct codec *codec = exchange->client->codec;
 	exchange->client->wasted = exchange->backend && !exchange->client->head_sent &&
 	                           upstream_connected_ns(exchange->backend) &&
 	                           attempt_out_of_callers_time(exchange);
+	if (exchange->client->wasted && !codec->h2)
+		codec->ops->shutdown(codec);
 }
 
 void exchange_fail(struct exchange *exchange, int http, int grpc, const char *cause)

@@ -1,6 +1,8 @@
 package hostile
 
 import (
+	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -61,5 +63,21 @@ func TestDeadlinesThatAreNoneLeaveTheConnectionToOthers(t *testing.T) {
 	}
 	if more, took := back.Wire.Accepted.Load()-before, time.Since(began); more > 1+int64(took/(100*time.Millisecond)) {
 		t.Errorf("%d more connections to the backend in %v", more, took)
+	}
+}
+
+func TestDeadlinesThatAreNoneCostAnHTTP1Connection(t *testing.T) {
+	t.Parallel()
+	g, _ := web(t, "h2")
+	for timeout, last := range map[string]bool{"1n": true, "1H": false} {
+		w := g.Wire(t)
+		w.Say("POST /sleep?for=20ms HTTP/1.1\r\nHost: gateway.test\r\nContent-Type: application/grpc\r\nGrpc-Timeout: " + timeout + "\r\nContent-Length: 0\r\n\r\n")
+		w.Hear("POST")
+		if !last {
+			w.Say("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
+		}
+		if got := w.Hear("GET"); (got.Status == 200) == last || errors.Is(got.Err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: then came %+v", timeout, got)
+		}
 	}
 }
