@@ -50,7 +50,7 @@ void inherited_receive(struct inherited *inherited)
 	free(names);
 }
 
-static bool is_bound_to(int descriptor, const struct config_address *address)
+bool inherited_is_at(int descriptor, const struct config_address *address)
 {
 	struct config_address own = {.kind = address->kind, .socket_len = sizeof(own.socket)};
 	if (getsockname(descriptor, (struct sockaddr *)&own.socket, &own.socket_len) < 0)
@@ -65,8 +65,16 @@ size_t inherited_take(struct inherited *inherited, const struct config_address *
 	for (size_t i = 0; i < inherited->count; i++) {
 		struct inherited_socket *item = &inherited->items[i];
 		bool named = name.len && str_eq(str_from(item->name), name);
-		if (item->socket < 0 || !(named || is_bound_to(item->socket, address)))
+		if (item->socket < 0)
 			continue;
+		bool at = inherited_is_at(item->socket, address);
+		if (!named && !at)
+			continue;
+		if (!at)
+			log_event(LOG_WARN,
+			        "a socket that was handed over by name listens elsewhere than "
+			        "configured",
+			        "name=\"%s\" configured=%.*s", item->name, STR_FMT(address->text));
 		sockets[taken++] = item->socket;
 		item->socket = -1;
 	}

@@ -5,6 +5,8 @@
 #ifndef GATEWAY_INHERITED_H
 #define GATEWAY_INHERITED_H
 
+#include <stdbool.h>
+
 #include "conf/config.h"
 
 struct inherited {
@@ -19,6 +21,7 @@ void inherited_receive(struct inherited *inherited);
 // How many of `sockets` are the listener's; they are the caller's then. `sockets` has room for all.
 size_t inherited_take(struct inherited *inherited, const struct config_address *address,
         struct str name, int sockets[]);
+bool inherited_is_at(int descriptor, const struct config_address *address);
 void inherited_say_rest(const struct inherited *inherited);  // what nobody took, in the log
 void inherited_fini(struct inherited *inherited);            // closes that
 

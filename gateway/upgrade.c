@@ -138,6 +138,24 @@ static bool ask(struct gateway *gateway)
 	return asked;
 }
 
+// A successor finds its sockets by their addresses: one that the service manager gave by name alone
+// would be closed, and another opened, at an address that nobody has been told of.
+static bool is_found_again(const struct listening *listening)
+{
+	for (size_t i = 0; i < listening->socket_count; i++)
+		if (!inherited_is_at(listening->sockets[i], &listening->address))
+			return false;
+	return true;
+}
+
+static bool are_found_again(const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->config->listener_count; i++)
+		if (!is_found_again(snapshot->listeners[i].listening))
+			return false;
+	return true;
+}
+
 static const char *obstacle(const struct gateway *gateway)
 {
 	const struct upgrade *upgrade = &gateway->upgrade;
@@ -149,6 +167,9 @@ static const char *obstacle(const struct gateway *gateway)
 		return "the gateway before this one still drains";
 	if (upgrade->launcher.channel < 0 || upgrade->state < 0)
 		return "there is no launcher";
+	if (!are_found_again(gateway->snapshot))
+		return "a socket of the service manager's listens elsewhere than configured; "
+		       "a restart refuses nobody";
 	return NULL;
 }
 

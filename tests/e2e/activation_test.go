@@ -81,6 +81,13 @@ func TestSocketsOfSystemdAreTakenByTheirName(t *testing.T) {
 	waitFor(t, "the stray socket to be told", 5*time.Second, func() bool {
 		return strings.Contains(g.stderr.String(), `belongs to no listener, closed" name="stray"`)
 	})
+	if !strings.Contains(g.stderr.String(), `listens elsewhere than configured" name="edge" configured=`+own) {
+		t.Errorf("not told:\n%s", g.stderr)
+	}
+	// A successor would not find it: the upgrade is refused, and whoever calls there is served on.
+	g.signal(syscall.SIGUSR2)
+	waitFor(t, "the upgrade to be refused", patience, func() bool { return strings.Contains(g.stderr.String(), `msg="upgrade refused"`) })
+	wantStatus(t, g.once(t, g.trusting(common().web, "http/1.1")), http.StatusOK)
 	g.address = own
 	if conn, err := g.tryTLS(g.trusting(common().web)); err == nil {
 		_ = conn.Close()
