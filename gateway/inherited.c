@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -55,7 +56,13 @@ bool inherited_is_at(int descriptor, const struct config_address *address)
 	struct config_address own = {.kind = address->kind, .socket_len = sizeof(own.socket)};
 	if (getsockname(descriptor, (struct sockaddr *)&own.socket, &own.socket_len) < 0)
 		return false;
-	return own.socket.ss_family == address->socket.ss_family && address_equal(&own, address);
+	if (own.socket.ss_family != address->socket.ss_family)
+		return false;
+	// The kernel's length of a unix socket's address ends with its path.
+	if (address->kind == ADDRESS_UNIX)
+		return strcmp(((const struct sockaddr_un *)&own.socket)->sun_path,
+		               ((const struct sockaddr_un *)&address->socket)->sun_path) == 0;
+	return address_equal(&own, address);
 }
 
 size_t inherited_take(struct inherited *inherited, const struct config_address *address,

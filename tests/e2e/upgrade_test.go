@@ -114,6 +114,21 @@ func TestUpgradeUnderLoadFailsNoCall(t *testing.T) {
 	t.Logf("%d calls over three upgrades", c.calls.Load())
 }
 
+func TestUnixSocketsAreHandedOver(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(shortDir(t), "edge")
+	g := replaceable(t, setup{socket: "unix:" + path, routes: []string{marked("path: /*", "ok")}})
+	process := g.command.Process.Pid
+	for range 2 {
+		process = g.upgrade(t, process)
+		c := g.client(t, "h2", common().web)
+		c.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}
+		wantStatus(t, c.get("/x"), http.StatusOK)
+	}
+}
+
 func TestStreamsOutliveTheUpgrade(t *testing.T) {
 	t.Parallel()
 	users := grpcBackend(t)
