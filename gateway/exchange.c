@@ -222,11 +222,15 @@ static void fail_head(struct exchange *exchange, int http, int grpc, const char 
 }
 
 // A backend was asked in vain: with a deadline that is none, a client can have it begin and drop
-// calls as with resets of its own, which over HTTP/1.1 cost the connection.
+// calls as with resets of its own, which over HTTP/1.1 cost the connection. Where the time given is
+// one in which backends answer, their slowness must not cost the connection with all other calls.
 static void note_waste(struct exchange *exchange)
 {
+	enum { MOMENT_MS = 10 };
 	struct codec *codec = exchange->client->codec;
+	int64_t given_ns = exchange->time.deadline_ns - exchange->time.start_ns;
 	exchange->client->wasted = exchange->backend && !exchange->client->head_sent &&
+	                           given_ns <= MOMENT_MS * (int64_t)NS_PER_MS &&
 	                           upstream_connected_ns(exchange->backend) &&
 	                           attempt_out_of_callers_time(exchange);
 	if (exchange->client->wasted && !codec->h2)

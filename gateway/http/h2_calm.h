@@ -17,7 +17,7 @@ enum {
 	H2_PRICE_SETTINGS = 5,  // acknowledged, and every stream's window may change
 	H2_PRICE_REFUSED = 2,   // a stream past the limit: a client may not have seen the limit yet
 	H2_PRICE_RESET = 10,    // a request begun and thrown away, by the client or for its fault,
-	                        // or by its own deadline
+	                        // or by a deadline that is none
 	H2_REWARD_CONTENT = 4,  // a DATA frame with content, either way
 	H2_REWARD_ANSWER = 10,  // a whole answer
 };

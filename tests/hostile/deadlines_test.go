@@ -11,11 +11,11 @@ import (
 	"tollgate/tests/harness"
 )
 
-// hurry begins calls that have no time, so many at once, until the connection ends; it returns how many came to an end.
-func hurry(s *session, first, most, atOnce uint32) (ended int) {
+// hurry begins calls that have next to no time, so many at once, until the connection ends; it returns how many came to an end.
+func hurry(s *session, timeout string, first, most, atOnce uint32) (ended int) {
 	for id := first; id < first+2*most && !s.gone(); id += 2 * atOnce {
 		for n := id; n < id+2*atOnce; n += 2 {
-			s.headers(n, true, asks("POST", "/sleep?for=1h", "content-type", "application/grpc", "te", "trailers", "grpc-timeout", "1n")...)
+			s.headers(n, true, asks("POST", "/sleep?for=1h", "content-type", "application/grpc", "te", "trailers", "grpc-timeout", timeout)...)
 		}
 		for n := id; n < id+2*atOnce; n += 2 {
 			if got := s.await(n); got.ended {
@@ -31,7 +31,7 @@ func TestDeadlinesAreNoWayAroundTheBudgetOfResets(t *testing.T) {
 	t.Parallel()
 	g, _ := web(t, "h2")
 	s := open(t, g)
-	if ended := hurry(s, 1, 1000, 50); ended > 600 || !s.gone() {
+	if ended := hurry(s, "1n", 1, 1000, 50); ended > 600 || !s.gone() {
 		t.Errorf("%d calls of one connection were begun and dropped at the backend", ended)
 	}
 	s.mutex.Lock()
@@ -41,7 +41,7 @@ func TestDeadlinesAreNoWayAroundTheBudgetOfResets(t *testing.T) {
 	s.mutex.Unlock()
 	harness.WaitFor(t, "a record", 2*time.Second, func() bool { return g.Audit("protocol_violation") == 1 })
 	some := open(t, g)
-	if ended := hurry(some, 1, 100, 50); ended != 100 {
+	if ended := hurry(some, "1n", 1, 100, 50); ended != 100 {
 		t.Errorf("%d of a hundred calls ended", ended)
 	}
 	some.get(301, "/x")
@@ -58,7 +58,7 @@ func TestDeadlinesThatAreNoneLeaveTheConnectionToOthers(t *testing.T) {
 	s.get(1, "/x")
 	s.await(1)
 	before, began := back.Wire.Accepted.Load(), time.Now()
-	if ended := hurry(s, 3, 100, 5); ended != 100 {
+	if ended := hurry(s, "1n", 3, 100, 5); ended != 100 {
 		t.Errorf("%d of a hundred calls ended", ended)
 	}
 	if more, took := back.Wire.Accepted.Load()-before, time.Since(began); more > 1+int64(took/(100*time.Millisecond)) {
@@ -79,5 +79,20 @@ func TestDeadlinesThatAreNoneCostAnHTTP1Connection(t *testing.T) {
 		if got := w.Hear("GET"); (got.Status == 200) == last || errors.Is(got.Err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: then came %+v", timeout, got)
 		}
+	}
+}
+
+// A backend that answers none of many calls in the time they have is slow; their clients did nothing wrong, and have other
+// calls on the connection.
+func TestCallsThatRunOutOfHonestTimeLeaveTheConnection(t *testing.T) {
+	t.Parallel()
+	g, _ := web(t, "h2")
+	s := open(t, g)
+	if ended := hurry(s, "20m", 1, 1000, 50); ended != 1000 || s.gone() {
+		t.Errorf("%d of a thousand calls ended", ended)
+	}
+	s.get(2001, "/x")
+	if got := s.await(2001); got.value(":status") != "200" {
+		t.Errorf("the next call got %v", got)
 	}
 }
