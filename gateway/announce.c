@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "conf/doubts.h"
 #include "gateway/expiry.h"
 #include "gateway/sandbox.h"
 #include "gateway/version.h"
@@ -150,6 +151,7 @@ void announce(const struct gateway *gateway)
 	for (size_t i = 0; i < config->backend_count; i++)
 		if (snapshot->backends[i].tls)
 			announce_tls(snapshot->backends[i].tls_label, snapshot->backends[i].tls);
+	announce_doubts(config);
 	log_event(LOG_INFO, "recording", "audit=\"%.*s\" when_it_fails=%s access_log=\"%.*s\"",
 	        STR_FMT(audit), config->audit_on_failure == AUDIT_REFUSE ? "refuse" : "continue",
 	        STR_FMT(access));
@@ -157,6 +159,20 @@ void announce(const struct gateway *gateway)
 	        "version=%s workers=%zu backends=%zu admin=%.*s sandbox=\"%s\" uid=%u",
 	        version_text(), gateway->worker_count, config->backend_count, STR_FMT(admin),
 	        sandbox_words(), (unsigned)geteuid());
+}
+
+static void announce_doubt(const struct config_doubt *doubt, void *argument)
+{
+	size_t *told = argument;
+	if ((*told)++ < PROBLEMS_MAX)
+		log_event(LOG_WARN, "hardly meant so", "key=%.*s line=%d doubt=\"%s\"",
+		        STR_FMT(doubt->key), doubt->mark.line, doubt->words);
+}
+
+void announce_doubts(const struct config *config)
+{
+	size_t told = 0;
+	config_doubts(config, announce_doubt, &told);
 }
 
 void announce_problems(const struct config_problems *problems)

@@ -9,6 +9,9 @@
 
 void announce(const struct gateway *gateway);
 
+// What of the configuration in force is hardly meant, a warning each; of very many the first.
+void announce_doubts(const struct config *config);
+
 // Why a configuration was refused, one event each; of very many the first.
 void announce_problems(const struct config_problems *problems);
 // The same before anything serves: as `check` writes them; as events where the log is JSON.

@@ -111,6 +111,7 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 		gateway->upgrade.outdated = true;
 		log_event(LOG_INFO, "configuration reloaded", "generation=%llu",
 		        (unsigned long long)next->generation);
+		announce_doubts(next->config);
 	} else {
 		buffer_append_str(out, buffer_str(&gateway->last_reload_problems));
 		log_event(LOG_ERROR, "reload refused, the old configuration stays",

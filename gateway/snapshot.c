@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "conf/doubts.h"
 #include "gateway/audit_review.h"
 #include "gateway/balance.h"
 #include "gateway/metrics.h"
@@ -183,6 +184,12 @@ static void review_tls(const struct config_tls *tls, struct str key, void *argum
 	tls_context_unref(context);
 }
 
+static void print_doubt(const struct config_doubt *doubt, void *file)
+{
+	printf("%.*s:%d:%d: warning: %.*s: %s\n", STR_FMT(*(const struct str *)file),
+	        doubt->mark.line, doubt->mark.column, STR_FMT(doubt->key), doubt->words);
+}
+
 bool snapshot_review(const char *path, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
 {
@@ -193,6 +200,8 @@ bool snapshot_review(const char *path, struct config_problems *problems,
 	(void)!load_roots(config, problems);
 	(void)!trace_post_prepare(&config->tracing, problems);
 	audit_review(config, visit != NULL, problems);
+	if (visit)
+		config_doubts(config, print_doubt, &config->file);
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);
 	return problems->count == 0;
