@@ -11,16 +11,19 @@
 #include "base/check.h"
 #include "base/str.h"
 
+int denied_making(const char *path)
+{
+	char *copy = must_copy(path, strlen(path));
+	int error = faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) < 0 ? errno : 0;
+	free(copy);
+	return error;
+}
+
 static bool mode_allows(const char *path, int access)
 {
 	if (faccessat(AT_FDCWD, path, access, AT_EACCESS) == 0)
 		return true;
-	if (errno != ENOENT || !(access & W_OK))
-		return false;
-	char *copy = must_copy(path, strlen(path));
-	bool allows = faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) == 0;
-	free(copy);
-	return allows;
+	return errno == ENOENT && access & W_OK && denied_making(path) == 0;
 }
 
 const char *denied_words(const char *path, int access, int error)

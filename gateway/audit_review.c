@@ -2,13 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/denied.h"
 #include "gateway/audit_file.h"
 #include "gateway/audit_tail.h"
 
@@ -49,15 +48,6 @@ static bool can_be_known(const struct config_output *output)
 	return len < 0 || !is_of_the_process(str_of(target, (size_t)len));
 }
 
-// 0, or why the user may make no file in the directory of `path`.
-static int directory_refuses(const char *path)
-{
-	char *copy = must_copy(path, strlen(path));
-	int error = faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) < 0 ? errno : 0;
-	free(copy);
-	return error;
-}
-
 // A directory that is not there may be made before the gateway starts, by the service manager
 // (LogsDirectory= of ours) or with a mount, so that is no more than a warning.
 static bool can_be_made(const struct logs *logs, const char *key,
@@ -67,7 +57,7 @@ static bool can_be_made(const struct logs *logs, const char *key,
 	const char *path = output->path.at;
 	if (lstat(path, &status) == 0)
 		return true;  // a link that leads nowhere yet: where to, opening it will show
-	int error = directory_refuses(path);
+	int error = denied_making(path);
 	if (error && error != ENOENT)
 		return cannot_be_opened(error, why);
 	if (error && logs->aloud)

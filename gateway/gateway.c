@@ -147,7 +147,7 @@ static void on_upgrade(uv_signal_t *handle, int number)
 	upgrade_begin(handle->data);
 }
 
-static void on_look(struct timer *timer)
+void gateway_on_look(struct timer *timer)
 {
 	struct gateway *gateway = CONTAINER_OF(timer, struct gateway, look);
 	uint64_t ceiling_bytes = gateway->snapshot->config->memory;
@@ -235,7 +235,7 @@ static void serve(struct gateway *gateway)
 	timer_init(&gateway->tick, gateway_on_tick);
 	timer_init(&gateway->drain_deadline, on_drain_deadline);
 	timer_init(&gateway->abandon, on_abandon);
-	timer_init(&gateway->look, on_look);
+	timer_init(&gateway->look, gateway_on_look);
 	timer_init(&gateway->forget, gateway_on_forget);
 	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
 	// The user of run_as may see less than root did.

@@ -69,6 +69,7 @@ MUST_USE int gateway_run(const char *config_path, struct launcher launcher);
 bool gateway_reload(struct gateway *gateway, struct buffer *problems);  // all or nothing
 void gateway_drain(struct gateway *gateway);
 void gateway_give_way(struct gateway *gateway);  // a successor serves from now on
+void gateway_on_look(struct timer *timer);       // at memory, now and when it is worth it again
 
 // gateway_reload.c, called by the loop.
 void gateway_on_hangup(uv_signal_t *handle, int number);

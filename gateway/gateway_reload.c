@@ -61,8 +61,6 @@ static void put_in_force(struct gateway *gateway, struct snapshot *next)
 	gateway->former = former;
 	turn_set_timer(&gateway->turn, &gateway->forget, (int64_t)FORGET_MS * NS_PER_MS);
 	gateway->snapshot = next;
-	// Its ceiling may be near.
-	turn_set_timer(&gateway->turn, &gateway->look, (int64_t)MEMORY_LOOK_MS * NS_PER_MS);
 	audit_follow(gateway->audit, next->config);
 	if (gateway->tracing)
 		tracing_follow(gateway->tracing, next->config);
@@ -105,7 +103,8 @@ bool gateway_reload(struct gateway *gateway, struct buffer *out)
 	if (next) {
 		put_in_force(gateway, next);
 		gateway->watch.seen = next->looks;
-		gateway->watch_failed = false;  // what is on disk has just been loaded
+		gateway_on_look(&gateway->look);  // another ceiling may be near
+		gateway->watch_failed = false;    // what is on disk has just been loaded
 		buffer_clear(&gateway->watch_problems);
 		names_use(&gateway->names, next->config);
 		gateway->upgrade.outdated = true;
