@@ -130,7 +130,7 @@ bool attempt_again(struct exchange *exchange, enum stream_abort why, const char 
 	unsigned most = endpoints + 1 < EXCHANGE_TRIES_MAX ? (unsigned)endpoints + 1
 	                                                   : EXCHANGE_TRIES_MAX;
 	if (!repeatable(exchange, why) || exchange->client->head_sent ||
-	        exchange->attempts >= most || !retry_rewind(exchange))
+	        exchange->attempts >= most || !replay_rewind(exchange))
 		return false;
 	// A connection that was stale says nothing of its endpoint, where its callers belong, or
 	// which may be the only one with room.

@@ -23,8 +23,9 @@ const struct config_route *exchange_route(const struct exchange *exchange)
 static void up_taken(struct body *body, size_t count)
 {
 	struct exchange *exchange = CONTAINER_OF(body, struct exchange, up);
+	(void)count;
 	if (exchange->client)
-		stream_credit(exchange->client, retry_owed(exchange, count));
+		stream_credit(exchange->client, replay_owed(exchange));
 	exchange_progress(exchange);
 }
 
@@ -88,6 +89,7 @@ void exchange_forward(struct exchange *exchange)
 	set_deadline(exchange);
 	forward_request(exchange, &exchange->request);
 	admission_enter(exchange);
+	replay_begin(exchange);
 	retry_begin(exchange);
 	attempt_insist(exchange, "connect_failed", false);
 	if (exchange->state != EXCHANGE_FORWARDED || !exchange->client->head.expects_continue ||

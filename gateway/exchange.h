@@ -14,6 +14,7 @@
 #include "gateway/admission.h"
 #include "gateway/downstream.h"
 #include "gateway/pool.h"
+#include "gateway/replay.h"
 #include "policy/path.h"
 
 enum { EXCHANGE_TRIES_MAX = POOL_TRIES_MAX };
@@ -67,6 +68,7 @@ struct exchange {
 	struct place place;     // there, where it has a concurrency limit
 	struct head request;    // as sent to the backend, kept for another try
 	unsigned attempts;
+	struct replay replay;        // what of `up` such a try can send again
 	struct retry *retry;         // NULL: the route has none, or it is over
 	struct pool_request choice;  // of endpoints
 	struct {

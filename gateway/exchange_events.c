@@ -245,7 +245,7 @@ void exchange_client_data(struct stream *stream, struct str bytes)
 		return;
 	}
 	body_add(&exchange->up, bytes);
-	retry_keep(exchange, bytes);
+	replay_keep(exchange, bytes);
 	if (!flow_takes(exchange, true, bytes.len) && exchange->backend)
 		stream_wake(exchange->backend);
 }

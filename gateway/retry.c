@@ -11,14 +11,11 @@ enum { GROWTH_MAX = 10 };  // a wait is at most so many times the first
 struct retry {
 	struct exchange *exchange;
 	const struct config_retry *config;
-	struct pool *pool;     // held once this call is a repeat, and counted there
-	struct timer timer;    // of the try under way, or of the wait for the next
-	struct buffer replay;  // the body from its first byte, while it fits
-	bool overflown;        // it did not
+	struct pool *pool;   // held once this call is a repeat, and counted there
+	struct timer timer;  // of the try under way, or of the wait for the next
 	bool waits;
-	bool settled;       // there is an answer
-	bool answered;      // the last attempt was, so its connection is good for more
-	uint64_t credited;  // of the body, to the client
+	bool settled;   // there is an answer
+	bool answered;  // the last attempt was, so its connection is good for more
 	unsigned repeats;
 	const char *cause;  // of the next attempt
 };
@@ -40,7 +37,6 @@ void retry_begin(struct exchange *exchange)
 	retry->config = config;
 	timer_init(&retry->timer, on_timer);
 	exchange->retry = retry;
-	retry_keep(exchange, buffer_str(&exchange->up.bytes));
 }
 
 static void stop_waiting(struct retry *retry)
@@ -50,10 +46,10 @@ static void stop_waiting(struct retry *retry)
 	retry->waits = false;
 }
 
-// What is owed to the client is still to be told.
 void retry_settle(struct exchange *exchange)
 {
 	struct retry *retry = exchange->retry;
+	replay_drop(exchange);
 	if (!retry)
 		return;
 	turn_stop_timer(turn_of(retry), &retry->timer);
@@ -61,8 +57,6 @@ void retry_settle(struct exchange *exchange)
 	if (retry->pool)
 		pool_repeat_ends(retry->pool);
 	retry->pool = NULL;
-	buffer_fini(&retry->replay);
-	retry->overflown = true;
 	retry->settled = true;
 }
 
@@ -76,44 +70,6 @@ void retry_end(struct exchange *exchange)
 bool retry_waits(const struct exchange *exchange)
 {
 	return exchange->retry && exchange->retry->waits;
-}
-
-void retry_keep(struct exchange *exchange, struct str bytes)
-{
-	struct retry *retry = exchange->retry;
-	if (!retry || retry->overflown)
-		return;
-	retry->overflown = buffer_len(&retry->replay) + bytes.len > retry->config->buffer;
-	if (retry->overflown)
-		buffer_fini(&retry->replay);
-	else
-		buffer_append_str(&retry->replay, bytes);
-}
-
-// Of a byte that is sent again the client has been told.
-size_t retry_owed(const struct exchange *exchange, size_t count)
-{
-	struct retry *retry = exchange->retry;
-	if (!retry)
-		return count;
-	uint64_t taken = exchange->up.total_taken;
-	uint64_t owed = taken > retry->credited ? taken - retry->credited : 0;
-	retry->credited += owed;
-	return (size_t)owed;
-}
-
-bool retry_rewind(struct exchange *exchange)
-{
-	struct body *up = &exchange->up;
-	struct retry *retry = exchange->retry;
-	if (!up->total_taken)
-		return true;
-	if (!retry || retry->overflown)
-		return false;
-	buffer_clear(&up->bytes);
-	buffer_append_str(&up->bytes, buffer_str(&retry->replay));
-	up->total_taken = 0;
-	return true;
 }
 
 void retry_attempt_begun(struct exchange *exchange)
@@ -147,8 +103,7 @@ static bool another_may_come(struct retry *retry, int64_t after_ns)
 	if (deadline_ns && clock_monotonic_ns() + after_ns >= deadline_ns)
 		return false;
 	if (retry->settled || exchange->attempts >= retry->config->tries ||
-	        exchange->client->head_sent || !repeatable(retry) ||
-	        (exchange->up.total_taken && retry->overflown))
+	        exchange->client->head_sent || !repeatable(retry) || !replay_possible(exchange))
 		return false;
 	if (retry->pool)
 		return true;
@@ -173,7 +128,7 @@ static void come_again(struct retry *retry, const char *cause, int64_t after_ns)
 {
 	struct exchange *exchange = retry->exchange;
 	// Now, for what still comes of the body may be more than is kept.
-	CHECK(retry_rewind(exchange));  // another_may_come has seen to it
+	CHECK(replay_rewind(exchange));  // another_may_come has seen to it
 	metrics_retry(exchange->downstream->worker->metrics,
 	        exchange->snapshot->backends[exchange->backend_index].label, exchange->endpoint,
 	        cause);
@@ -225,8 +180,10 @@ bool retry_answer(struct exchange *exchange, const struct stream *stream, bool e
 {
 	struct retry *retry = exchange->retry;
 	int64_t after_ns;
-	if (!retry || retry->settled)
+	if (!retry || retry->settled) {
+		replay_drop(exchange);
 		return false;
+	}
 	int grpc_status = exchange->grpc_status;
 	const char *cause = cause_of_answer(retry, stream, end, &grpc_status);
 	if (!cause || !obey_pushback(retry, &stream->head.fields, &after_ns) ||

@@ -1,5 +1,5 @@
-// A route's `retry`: what of an attempt that failed is worth another, when that comes, and what of
-// the request's body it needs again. It stands behind attempt.h, whose further tries need no policy
+// A route's `retry`: what of an attempt that failed is worth another, and when that comes, with the
+// body as replay.h has kept it. It stands behind attempt.h, whose further tries need no policy
 // because the backend certainly did nothing. Bounded on every side: tries, time, memory for the
 // body, and for each backend of a worker the part of its calls that may be repeats (the budget), so
 // that a backend in trouble gets little more than its share. A call whose answer has begun is never
@@ -12,18 +12,12 @@
 
 struct retry;
 
-// Where the route wants none there is none, and the rest does nothing.
+// Where the route wants none there is none, and the rest does nothing but drop the kept body.
 void retry_begin(struct exchange *exchange);
 void retry_settle(struct exchange *exchange);  // idempotent; an answer is there, no other is wanted
 void retry_end(struct exchange *exchange);     // idempotent; all is over
 // Between two attempts: no backend is asked, yet the call goes on.
 bool retry_waits(const struct exchange *exchange);
-
-// The request's body: what came, and how much of what was taken is owed to the client's window.
-void retry_keep(struct exchange *exchange, struct str bytes);
-size_t retry_owed(const struct exchange *exchange, size_t count);
-// Whether the request can be sent once more from its first byte; then it stands there.
-MUST_USE bool retry_rewind(struct exchange *exchange);
 
 void retry_attempt_begun(struct exchange *exchange);  // `per_try_timeout` runs from here
 void retry_attempt_over(struct exchange *exchange);   // and not on while the next has to wait
