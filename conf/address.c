@@ -242,13 +242,22 @@ static bool ask_servers(const struct config_dns *dns, const struct pair *pair, s
 	return true;
 }
 
+static void be_unknown(struct config_address *address, uint16_t port, struct str text)
+{
+	address->kind = ADDRESS_INET;
+	address->unknown = true;
+	address->socket.ss_family = AF_INET;
+	address->socket_len = sizeof(struct sockaddr_in);
+	lookup_aim(address, port, text);
+}
+
 void (*address_before_lookup)(void);
 
 static bool look_up(const struct config_dns *dns, const struct pair *pair, struct str text,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
 {
 	if (!dns) {
-		(*addresses)->kind = ADDRESS_INET;
+		be_unknown(*addresses, pair->port, text);
 		return true;
 	}
 	if (address_before_lookup)

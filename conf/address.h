@@ -19,8 +19,8 @@ MUST_USE bool address_parse(struct str text, struct str directory, struct arena 
 // The same, and names too: all IPv4 addresses of a name, or all IPv6 ones where it has no other.
 // Asks the servers of `dns`, or where it names none the system's resolver. `_grpc._tcp.users.test`
 // is a service (RFC 2782): the servers that its SRV records name, with their ports and weights; of
-// those DNS is asked in any case. `dns` NULL: nobody is asked, and a name has one address that
-// leads nowhere.
+// those DNS is asked in any case. `dns` NULL: nobody is asked, and a name has one address,
+// which is `unknown`.
 MUST_USE bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why);
 

@@ -72,7 +72,7 @@ static struct str absolute_directory(struct arena *arena, const char *directory)
 
 // Who is asked for names.
 struct asked {
-	bool nobody;
+	bool nobody, forgiving;
 	const struct config *present;  // NULL, or what is known already
 };
 
@@ -83,6 +83,7 @@ static struct config *read_tree(const struct tree *root, const char *name, const
 	struct reader reader = {.config = config,
 	        .problems = problems,
 	        .offline = asked.nobody,
+	        .forgiving = asked.forgiving,
 	        .present = asked.present};
 	config->file = arena_str(&config->arena, str_from(name));
 	reader.directory = absolute_directory(&config->arena, directory);
@@ -156,6 +157,12 @@ struct config *config_load_faulty(const char *path, struct config_problems *prob
 struct config *config_load(const char *path, struct config_problems *problems)
 {
 	return config_reload(path, NULL, problems);
+}
+
+struct config *config_start(const char *path, struct config_problems *problems)
+{
+	struct asked asked = {.forgiving = true};
+	return if_faultless(load(path, asked, problems), problems);
 }
 
 struct config *config_reload(

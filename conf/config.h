@@ -253,7 +253,7 @@ struct config {
 	size_t listener_count;  // >= 1
 	struct config_backend *backends;
 	size_t backend_count;
-	bool keeps_addresses;  // of the configuration before it (config_reload), of some names
+	bool stale_names;  // some have the addresses they had before (config_reload), or none
 };
 
 // One thing wrong in a file. `key` is the key path (`listeners[0].tls.min_version`), empty for the
@@ -294,7 +294,10 @@ void config_problems_fini(struct config_problems *problems);
 // any. Later stages (policy_compile, tls material) add theirs to the same list before anybody
 // prints it.
 MUST_USE struct config *config_load(const char *path, struct config_problems *problems);
-// The same beside `present`, the one in force: names of backends that it knows from the same
+// The same for a gateway that begins: names of backends whose addresses cannot be had now are no
+// problem (config_address.unknown), and of DNS no more than some seconds' silence is waited for.
+MUST_USE struct config *config_start(const char *path, struct config_problems *problems);
+// config_load beside `present`, the one in force: names of backends that it knows from the same
 // servers of DNS keep their addresses, and nobody is asked for them.
 MUST_USE struct config *config_reload(
         const char *path, const struct config *present, struct config_problems *problems);

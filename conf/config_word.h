@@ -27,14 +27,15 @@ struct config_texts {
 
 enum config_address_kind { ADDRESS_NONE, ADDRESS_INET, ADDRESS_UNIX };
 
-// `127.0.0.1:8443`, `[::]:8443`, `unix:/path`; for backends also `name:port`, resolved once when
-// the file is loaded.
+// `127.0.0.1:8443`, `[::]:8443`, `unix:/path`; for backends also `name:port`, of which DNS says the
+// rest.
 struct config_address {
 	enum config_address_kind kind;
 	struct sockaddr_storage socket;
 	socklen_t socket_len;
 	struct str text;  // as written; a unix path made absolute
 	uint32_t weight;  // of a service's server; 0: of no service
+	bool unknown;     // a name, of which no address is known: this one leads nowhere
 	struct config_mark mark;
 };
 

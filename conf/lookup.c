@@ -126,6 +126,8 @@ static int in_order(const void *left, const void *right)
 size_t lookup_order(struct config_address *addresses, size_t count)
 {
 	size_t kept = 0;
+	if (!count)
+		return 0;  // there may be no array
 	qsort(addresses, count, sizeof(*addresses), in_order);
 	for (size_t i = 0; i < count; i++)
 		if (!kept || by_bytes(&addresses[kept - 1], &addresses[i]) != 0)

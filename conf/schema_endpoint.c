@@ -5,7 +5,8 @@
 #include "conf/schema_row.h"
 #include "conf/value.h"
 
-enum { WEIGHT_MAX = 1000, SILENCE_MS = 1000 };  // an answer that there is none comes sooner
+// An answer that there is none comes sooner than in a second.
+enum { WEIGHT_MAX = 1000, SILENCE_MS = 1000, SILENCES_MS = 5000 };
 
 static void check_unique(
         struct reader *reader, const struct config_backend *backend, const struct config_text *name)
@@ -28,29 +29,54 @@ static bool is_known(struct reader *reader, struct str name, struct endpoints_of
 	if (!present || !address_is_looked_up(name))
 		return false;
 	*resolved = endpoints_known(present, name, &reader->present_at, &config->arena);
-	config->keeps_addresses |= resolved->count > 0;
+	config->stale_names |= resolved->count > 0;
 	return resolved->count > 0;
+}
+
+static bool ask(struct reader *reader, struct str name, const struct config_dns *dns,
+        struct endpoints_of_name *resolved, const char **why)
+{
+	return address_resolve(name, reader->directory, dns, &reader->config->arena,
+	        &resolved->addresses, &resolved->count, why);
+}
+
+// Whoever loads the file waits. Where it is refused already one silence is enough; where it is not,
+// several, for whoever was not asked has no address at first.
+static void note_silence(struct reader *reader, int64_t waited_ns)
+{
+	if (waited_ns > SILENCE_MS * (int64_t)NS_PER_MS)
+		reader->waited_ns += waited_ns;
+	int64_t most_ms = reader->forgiving ? SILENCES_MS : 0;
+	reader->silence |= reader->waited_ns > most_ms * NS_PER_MS;
+}
+
+static bool find(struct reader *reader, struct str name, struct endpoints_of_name *resolved,
+        const char **why)
+{
+	int64_t asked_ns = clock_monotonic_ns();
+	if (is_known(reader, name, resolved) ||
+	        ask(reader, name, reader_dns(reader), resolved, why))
+		return true;
+	note_silence(reader, clock_monotonic_ns() - asked_ns);
+	return reader->forgiving && address_is_looked_up(name) &&
+	       ask(reader, name, NULL, resolved, why);
 }
 
 static void resolve(
         struct reader *reader, struct config_text *name, struct endpoints_of_name *resolved)
 {
 	const char *why;
-	int64_t asked_ns = clock_monotonic_ns();
-	if (!is_known(reader, name->text, resolved) &&
-	        !address_resolve(name->text, reader->directory, reader_dns(reader),
-	                &reader->config->arena, &resolved->addresses, &resolved->count, &why)) {
+	if (!find(reader, name->text, resolved, &why)) {
 		resolved->count = 0;
-		// Whoever loads the file waits, and it is refused already: one silence is enough.
-		if (clock_monotonic_ns() - asked_ns > SILENCE_MS * (int64_t)NS_PER_MS)
-			reader->silence = true;
 		reader_problem(reader, name->mark, "found %s, %s; expected %s",
 		        value_quote(name->text).text, why,
 		        "an address such as " ADDRESS_NAME_EXAMPLES);
 		return;
 	}
-	for (size_t i = 0; i < resolved->count; i++)
+	for (size_t i = 0; i < resolved->count; i++) {
 		resolved->addresses[i].mark = name->mark;
+		reader->config->stale_names |= resolved->addresses[i].unknown;
+	}
 }
 
 static void take_addresses(struct reader *reader, struct config_backend *backend)
@@ -163,7 +189,8 @@ static const struct schema_key endpoint_keys[] = {
         {"address", .presence = PRESENCE_REQUIRED, TYPE(type_endpoint),
                 AT(config_endpoint, address),
                 DOC("A name is resolved when the file is loaded, to all its IPv4 addresses or else "
-                    "its IPv6 ones, and again when its TTL has passed (`dns`). "
+                    "its IPv6 ones, and again when its TTL has passed (`dns`). As a gateway starts "
+                    "it may have none yet. "
                     "`_grpc._tcp.users.example.com`, without a port, is a service: its SRV records "
                     "name the servers, their ports and weights; of several priorities the lowest "
                     "number counts.")},

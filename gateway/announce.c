@@ -136,6 +136,21 @@ static struct str output_words(const struct config_output *output)
 	return STR("");
 }
 
+// Why, says whoever asks for them from now on (names.c).
+static void announce_unknown(const struct config *config)
+{
+	size_t told = 0;
+	for (size_t i = 0; i < config->backend_count; i++)
+		for (size_t j = 0; j < config->backends[i].endpoint_count; j++) {
+			const struct config_address *address = &config->backends[i].endpoints[j];
+			if (!address->unknown || told++ >= PROBLEMS_MAX)
+				continue;
+			log_event(LOG_WARN, "endpoint has no address yet",
+			        "backend=%.*s endpoint=%.*s",
+			        STR_FMT(config->backends[i].name.text), STR_FMT(address->text));
+		}
+}
+
 void announce(const struct gateway *gateway)
 {
 	const struct snapshot *snapshot = gateway->snapshot;
@@ -152,6 +167,7 @@ void announce(const struct gateway *gateway)
 		if (snapshot->backends[i].tls)
 			announce_tls(snapshot->backends[i].tls_label, snapshot->backends[i].tls);
 	announce_doubts(config);
+	announce_unknown(config);
 	log_event(LOG_INFO, "recording", "audit=\"%.*s\" when_it_fails=%s access_log=\"%.*s\"",
 	        STR_FMT(audit), config->audit_on_failure == AUDIT_REFUSE ? "refuse" : "continue",
 	        STR_FMT(access));

@@ -39,8 +39,9 @@ struct endpoint *endpoint_new(struct worker *worker, const char *backend, const 
 	endpoint->label = label;
 	endpoint->address = *address;
 	endpoint->address.text = (struct str){0};
+	endpoint->health.nowhere = address->unknown;
 	timer_init(&endpoint->back, on_back);
-	count_in(endpoint, 1);
+	count_in(endpoint, health_in(&endpoint->health));
 	return endpoint;
 }
 

@@ -75,7 +75,7 @@ bool health_may_eject(
 
 bool health_in(const struct health *health)
 {
-	return !health->ejected && !health->sick;
+	return !health->ejected && !health->sick && !health->nowhere;
 }
 
 bool health_warming(const struct health *health, int64_t slow_start_ns, int64_t now_ns)

@@ -10,6 +10,7 @@
 struct health {
 	uint32_t failures;   // in a row
 	uint32_t ejections;  // of late: each makes the next one longer
+	bool nowhere;        // it is a name without an address
 	bool ejected;
 	bool sick;                         // as checks say
 	uint32_t checks_bad, checks_good;  // in a row

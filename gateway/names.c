@@ -11,6 +11,7 @@
 
 enum {
 	SETTLE_MS = 10,
+	UNKNOWN_MS = 1000,  // until a name without an address is asked for again
 	AT_ONCE = 32,
 	TOLD_MAX = 16,  // addresses in a line of the log
 };
@@ -25,6 +26,7 @@ struct name {
 	struct config_address *addresses;
 	size_t count;              // 0: not known yet
 	size_t endpoints, groups;  // as loaded: of so many that are alike
+	bool unknown;  // it had no address as the configuration was loaded, and has none yet
 	bool failed;
 	bool dirty;    // not said yet that they are others
 	bool refused;  // a backend has no place for them
@@ -69,6 +71,7 @@ static void take(struct name *name, const struct lookup_answer *answer)
 	memcpy(name->addresses, answer->addresses, bytes);
 	name->count = answer->count;
 	name->dirty = true;
+	name->unknown = false;
 	if (!timer_armed(&name->names->settle))
 		turn_set_timer(
 		        name->names->turn, &name->names->settle, SETTLE_MS * (int64_t)NS_PER_MS);
@@ -77,11 +80,16 @@ static void take(struct name *name, const struct lookup_answer *answer)
 static void on_failed(struct name *name, const char *why)
 {
 	if (!name->failed)
-		log_event(LOG_WARN, "name cannot be resolved, its addresses stay",
+		log_event(LOG_WARN,
+		        name->unknown ? "name cannot be resolved, it has no address yet"
+		                      : "name cannot be resolved, its addresses stay",
 		        "name=%.*s problem=\"%s\"", STR_FMT(name->text), why);
 	name->failed = true;
 	name->names->lookups[NAMES_FAILED]++;
-	ask_after(name, 0);
+	if (name->unknown)
+		turn_set_timer(name->names->turn, &name->timer, UNKNOWN_MS * (int64_t)NS_PER_MS);
+	else
+		ask_after(name, 0);
 }
 
 static void ask_more(struct names *names);
@@ -184,12 +192,15 @@ static void add(struct names *names, const struct config_address *address, bool 
 		name->question.answered = on_answered;
 		timer_init(&name->timer, on_due);
 		list_push(&names->all, &name->node);
-		if (names->config->keeps_addresses)
+		if (names->config->stale_names)
 			turn_set_timer(names->turn, &name->timer, 0);
 		else
 			ask_after(name, 0);
 	}
-	know(name, address);
+	if (address->unknown)
+		name->unknown = true;
+	else
+		know(name, address);
 	name->endpoints++;
 	name->groups += first;
 }

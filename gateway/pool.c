@@ -111,7 +111,7 @@ static void take_charge(struct pool *pool)
 	for (size_t i = 0; i < pool->endpoint_count; i++) {
 		if (!pool_config(pool)->ejection.failures)
 			endpoint_unejected(pool->endpoints[i].endpoint);
-		if (checked)
+		if (checked && !pool_config(pool)->endpoints[i].unknown)
 			pool->endpoints[i].check = health_check_start(pool, i);
 		else
 			endpoint_unchecked(pool->endpoints[i].endpoint);

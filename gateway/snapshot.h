@@ -56,6 +56,9 @@ MUST_USE bool snapshot_check(const char *path, struct config_problems *problems)
 // The same, and `visit` sees what ends some day of all that could be loaded.
 MUST_USE bool snapshot_review(const char *path, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument);
+// As snapshot_load without `present`, but that names of backends need no address yet.
+MUST_USE struct snapshot *snapshot_start(
+        const char *path, struct bucket_store *store, struct config_problems *problems);
 MUST_USE struct snapshot *snapshot_load(const char *path, const struct snapshot *present,
         struct bucket_store *store, struct config_problems *problems);
 // The same configuration with what its files hold now: certificates, keys, bundles, lists.

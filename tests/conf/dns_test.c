@@ -242,7 +242,7 @@ static void what_is_known_of_a_name_is_not_asked_for_again(void **state)
 		assert_endpoints(next, table[i].expected);
 		assert_int_equal(server->asked, table[i].asked);
 		assert_true(
-		        next->keeps_addresses == (strstr(table[i].expected, "10.0.0.1:") != NULL));
+		        next->stale_names == (strstr(table[i].expected, "10.0.0.1:") != NULL));
 		assert_int_equal(next->backends[0].endpoints[0].mark.line,
 		        next->backends[0].names[0].address.mark.line);
 		config_free(next);
