@@ -97,7 +97,7 @@ func TestCircuitBreakerRefusesAtOnceWhenTheQueueIsFull(t *testing.T) {
 			if paid, rejected := g.tokens(t)-before, g.overloaded(t); paid != 0 || rejected != refused {
 				t.Errorf("%q: %d of %d refused calls have paid, %d are counted", more, paid, refused, rejected)
 			}
-			if n := c.dials.Load(); n != 1 {
+			if n := c.connections(); n != 1 {
 				t.Errorf("%d connections, want one that stays", n)
 			}
 			g.countAudit(t, refused, because("overloaded"))

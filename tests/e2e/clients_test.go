@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"tollgate/tests/backend"
+	"tollgate/tests/harness"
 )
 
 // patience bounds every single exchange of a test; nothing waits for it when all is well.
@@ -144,6 +145,8 @@ type client struct {
 	*http.Client
 	transport *http.Transport
 	dials     atomic.Int64
+	left      atomic.Int64 // connections over HTTP/1.1 that it closed itself, while the gateway held them
+	sentAway  atomic.Int64 // answers behind which the gateway said that it would close
 }
 
 func (g *gateway) client(t *testing.T, protocol string, cert *tls.Certificate) *client {
@@ -161,7 +164,14 @@ func (g *gateway) clientWith(t *testing.T, protocol string, config *tls.Config) 
 		DisableCompression: true, ExpectContinueTimeout: patience,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			c.dials.Add(1)
-			return new(net.Dialer).DialContext(ctx, network, g.address)
+			conn, err := new(net.Dialer).DialContext(ctx, network, g.address)
+			if err != nil {
+				return nil, err
+			}
+			if protocol == "h2" {
+				return conn, nil
+			}
+			return &leavable{Conn: conn, client: c}, nil
 		}}
 	c.Client = &http.Client{Transport: c.transport, Timeout: patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -182,7 +192,38 @@ func request(method, path, body string, headers ...string) *http.Request {
 	return r
 }
 
-func (c *client) do(r *http.Request) reply { return collect(c.Do(r)) }
+func (c *client) do(r *http.Request) reply {
+	response, err := c.Do(r)
+	if err == nil && response.Close {
+		c.sentAway.Add(1)
+	}
+	return collect(response, err)
+}
+
+// A leavable connection notes who closed it.
+type leavable struct {
+	net.Conn
+	client *client
+	held   atomic.Bool // by the gateway, before what was written last: close_notify, to which it may close at once
+}
+
+func (l *leavable) Write(bytes []byte) (int, error) {
+	l.held.Store(harness.HeldByPeer(l.Conn))
+	return l.Conn.Write(bytes)
+}
+
+func (l *leavable) Close() error {
+	if l.held.Load() {
+		l.client.left.Add(1)
+	}
+	return l.Conn.Close()
+}
+
+// connections is how many the gateway had the client make. On a busy machine Go's transport gives one up by itself, over
+// HTTP/1.1: where its own writer has not said within 50 ms that the request was sent.
+func (c *client) connections() int64 {
+	return c.dials.Load() - max(0, c.left.Load()-c.sentAway.Load())
+}
 
 func (c *client) get(path string, headers ...string) reply {
 	return c.do(request("GET", path, "", headers...))
@@ -273,4 +314,24 @@ func scripted(t *testing.T, script backend.Script) *backend.Scripted {
 	b := must(backend.StartScripted("127.0.0.1:0", script))
 	t.Cleanup(b.Stop)
 	return b
+}
+
+// What tests of connections that stay go by: it counts those that the gateway ended, and no others.
+func TestConnectionsTheClientGivesUpAreNotTheGateways(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{routes: []string{route("path: /*", "respond: {body: well}")}})
+	for protocol, want := range map[string]int64{"h1": 1, "h2": 3} {
+		c, stranger := g.client(t, protocol, common().web), g.client(t, protocol, common().root.svid("spiffe://other.example/x"))
+		for range 3 {
+			c.transport.CloseIdleConnections()
+			wantStatus(t, c.get("/x"), http.StatusOK)
+			wantRefusal(t, stranger.get("/x"), http.StatusForbidden, "identity_not_allowed") // and the connection ends
+		}
+		if n := c.connections(); n != want || c.dials.Load() != 3 {
+			t.Errorf("%s: %d of %d connections", protocol, n, c.dials.Load())
+		}
+		if n := stranger.connections(); n != 3 {
+			t.Errorf("%s, sent away: %d of %d connections", protocol, n, stranger.dials.Load())
+		}
+	}
 }

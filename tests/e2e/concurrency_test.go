@@ -101,7 +101,7 @@ func TestWhatABackendHasNoRoomForIsToldSoAtOnce(t *testing.T) {
 			leave()
 			g.waitUnderWay(t, "web", 1)
 			wantStatus(t, c.get("/x"), http.StatusOK)
-			if dials := c.dials.Load(); dials != 1 {
+			if dials := c.connections(); dials != 1 {
 				t.Errorf("%d connections, want one that stays", dials)
 			}
 		})

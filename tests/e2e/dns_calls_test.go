@@ -303,8 +303,8 @@ func TestCallersKeepTheirConnectionsWhenANamesAddressesChange(t *testing.T) {
 		wantStatus(t, one.get("/x"), http.StatusOK)
 		wantStatus(t, two.get("/x"), http.StatusOK)
 	}
-	if one.dials.Load() != 1 || two.dials.Load() != 1 {
-		t.Errorf("%d and %d connections in %v", one.dials.Load(), two.dials.Load(), time.Since(began))
+	if one.connections() != 1 || two.connections() != 1 {
+		t.Errorf("%d and %d connections in %v", one.connections(), two.connections(), time.Since(began))
 	}
 	resumed := g.trusting(common().web, "http/1.1")
 	resumed.ClientSessionCache = tls.NewLRUClientSessionCache(1)

@@ -110,8 +110,8 @@ func TestHTTP2ConnectionOfARefusedUploadGoesOn(t *testing.T) {
 	}
 	_, _ = d.Write([]byte("behind"))
 	_ = d.Close()
-	if got := <-d.answer; got.body != "12" || c.dials.Load() != 1 {
-		t.Errorf("answered %+v, over %d connections", got, c.dials.Load())
+	if got := <-d.answer; got.body != "12" || c.connections() != 1 {
+		t.Errorf("answered %+v, over %d connections", got, c.connections())
 	}
 }
 

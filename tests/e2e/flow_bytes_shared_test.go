@@ -138,7 +138,7 @@ func TestPausedStreamsHoldUpNobodyElse(t *testing.T) {
 			if took := time.Since(began); took > slow(15*time.Second) {
 				t.Errorf("took %v", took)
 			}
-			if n := c.dials.Load(); n != 1 {
+			if n := c.connections(); n != 1 {
 				t.Errorf("%d connections", n)
 			}
 			cancel()

@@ -236,7 +236,7 @@ func TestConnectionsAreKeptAlive(t *testing.T) {
 		for range 50 {
 			wantStatus(t, c.get("/x"), http.StatusOK)
 		}
-		if n := c.dials.Load(); n != 1 {
+		if n := c.connections(); n != 1 {
 			t.Errorf("client needed %d connections", n)
 		}
 		if n := p.back.Wire.Accepted.Load(); n > 2 {

@@ -194,7 +194,7 @@ func TestWithdrawnTrustDrainsOpenConnections(t *testing.T) {
 			}
 			goaway(t)
 			wantStatus(t, stays.get("/x"), http.StatusOK)
-			if n := stays.dials.Load(); n != 1 {
+			if n := stays.connections(); n != 1 {
 				t.Errorf("a client in good standing had to dial %d times", n)
 			}
 			waitFor(t, "a record of each", 5*time.Second, func() bool {

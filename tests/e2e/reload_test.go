@@ -47,7 +47,7 @@ func TestHangupTakesTheNewConfiguration(t *testing.T) {
 	waitFor(t, "the new configuration", 5*time.Second, func() bool {
 		return g.client(t, "h1", common().web).get("/x").body == "new" && open.get("/x").body == "new"
 	})
-	if n := open.dials.Load(); n != 1 {
+	if n := open.connections(); n != 1 {
 		t.Errorf("the reload cost %d connections", n-1)
 	}
 	waitFor(t, "the reload to be told", 2*time.Second, func() bool { // the workers may be quicker

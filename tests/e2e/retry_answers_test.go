@@ -209,8 +209,8 @@ func TestNothingOfADroppedAnswerIsLeft(t *testing.T) {
 					}
 				}
 			}
-			if n := g.repeats(t, "retriable_status"); n != 12*3*len(dropped) || c.dials.Load() != 1 {
-				t.Errorf("%d repeats, %d connections", n, c.dials.Load())
+			if n := g.repeats(t, "retriable_status"); n != 12*3*len(dropped) || c.connections() != 1 {
+				t.Errorf("%d repeats, %d connections", n, c.connections())
 			}
 		})
 	}

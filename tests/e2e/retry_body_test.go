@@ -174,7 +174,7 @@ func TestLargeUploadsGoOnAfterARepeat(t *testing.T) {
 						t.Errorf("%d attempts, the last of %d bytes", len(seen), len(seen[len(seen)-1].body))
 					}
 				}
-				if n := c.dials.Load(); down == "h2" && n != 1 {
+				if n := c.connections(); down == "h2" && n != 1 {
 					t.Errorf("%d connections", n)
 				}
 			})

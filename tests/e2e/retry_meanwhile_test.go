@@ -83,7 +83,7 @@ func TestClientThatLeavesMeanwhileIsForgotten(t *testing.T) {
 			return nil
 		})
 		wantStatus(t, c.get("/x"), 200)
-		if n := c.dials.Load(); down == "h2" && n != 1 {
+		if n := c.connections(); down == "h2" && n != 1 {
 			t.Errorf("%d connections", n)
 		}
 	})

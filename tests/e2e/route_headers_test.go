@@ -241,8 +241,8 @@ func TestReloadChangesTheFieldsOfARoute(t *testing.T) {
 	if status, text := g.adminGet("/config"); status != http.StatusOK || !strings.Contains(text, "remove: [x-tenant]") {
 		t.Errorf("/config: %d %s", status, text)
 	}
-	if c.dials.Load() != 1 {
-		t.Errorf("%d connections", c.dials.Load())
+	if c.connections() != 1 {
+		t.Errorf("%d connections", c.connections())
 	}
 }
 
