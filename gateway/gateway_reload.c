@@ -5,7 +5,7 @@
 #include "gateway/announce.h"
 #include "gateway/gateway.h"
 
-enum { TICK_MS = 1000, FORGET_MS = 1000 };
+enum { TICK_MS = 1000, FORGET_MS = 1000, TAKING_MS = 500 };
 
 static struct snapshot *prepare(struct gateway *gateway, struct config_problems *problems)
 {
@@ -51,11 +51,21 @@ void gateway_on_forget(struct timer *timer)
 	gateway_forget(CONTAINER_OF(timer, struct gateway, forget));
 }
 
+// Whoever hears that it is in force is served by it from then on: the wait is for what a worker is
+// at, so a moment. One that is stuck is told of elsewhere.
+static void hand_out(struct gateway *gateway, struct snapshot *next)
+{
+	for (size_t i = 0; i < gateway->worker_count; i++)
+		worker_offer(&gateway->workers[i], snapshot_ref(next));
+	int64_t until_ns = clock_monotonic_ns() + TAKING_MS * (int64_t)NS_PER_MS;
+	for (size_t i = 0; i < gateway->worker_count; i++)
+		worker_await(&gateway->workers[i], next, until_ns);
+}
+
 static void put_in_force(struct gateway *gateway, struct snapshot *next)
 {
 	struct snapshot *former = gateway->snapshot;
-	for (size_t i = 0; i < gateway->worker_count; i++)
-		worker_offer(&gateway->workers[i], snapshot_ref(next));
+	hand_out(gateway, next);
 	shut_removed(former, next);
 	gateway_forget(gateway);
 	gateway->former = former;

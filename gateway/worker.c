@@ -44,6 +44,14 @@ static void on_review(struct timer *timer)
 		turn_set_timer(&worker->turn, &worker->review, (int64_t)REVIEW_MS * NS_PER_MS);
 }
 
+static void say_taken(struct worker *worker)
+{
+	uv_mutex_lock(&worker->lock);
+	worker->serves = worker->snapshot;
+	uv_cond_signal(&worker->turned);
+	uv_mutex_unlock(&worker->lock);
+}
+
 static void take_offer(struct worker *worker)
 {
 	struct snapshot *next = atomic_exchange(&worker->offered, NULL);
@@ -61,6 +69,7 @@ static void take_offer(struct worker *worker)
 	metrics_prune(worker->metrics);
 	list_splice(&worker->unreviewed, &worker->downstreams);
 	turn_set_timer(&worker->turn, &worker->review, (int64_t)REVIEW_MS * NS_PER_MS);
+	say_taken(worker);
 }
 
 static void begin_drain(struct worker *worker)
@@ -150,6 +159,7 @@ void worker_init(struct worker *worker, size_t index, size_t peers, struct snaps
 	timer_init(&worker->review, on_review);
 	CHECK(uv_async_init(&worker->turn.loop, &worker->bell, on_bell) == 0);
 	worker->bell.data = worker;
+	CHECK(uv_mutex_init(&worker->lock) == 0 && uv_cond_init(&worker->turned) == 0);
 }
 
 static void run(void *argument)
@@ -192,6 +202,8 @@ void worker_fini(struct worker *worker)
 	snapshot_unref(worker->snapshot);
 	worker_listeners_free(worker);
 	metrics_free(worker->metrics);
+	uv_cond_destroy(&worker->turned);
+	uv_mutex_destroy(&worker->lock);
 }
 
 void worker_begin(struct worker *worker)
@@ -204,6 +216,18 @@ void worker_offer(struct worker *worker, struct snapshot *snapshot)
 {
 	snapshot_unref(atomic_exchange(&worker->offered, snapshot));
 	uv_async_send(&worker->bell);
+}
+
+void worker_await(struct worker *worker, const struct snapshot *snapshot, int64_t until_ns)
+{
+	uv_mutex_lock(&worker->lock);
+	for (int64_t left_ns; worker->serves != snapshot;) {
+		left_ns = until_ns - clock_monotonic_ns();
+		if (left_ns <= 0 ||
+		        uv_cond_timedwait(&worker->turned, &worker->lock, (uint64_t)left_ns) < 0)
+			break;
+	}
+	uv_mutex_unlock(&worker->lock);
 }
 
 void worker_drain(struct worker *worker)

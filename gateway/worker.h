@@ -1,7 +1,7 @@
 // One event loop on one thread: its own listening sockets, connections, pools and counters; nothing
 // shared on the request path but the buckets. Main starts workers, hands them snapshots, and tells
-// them to drain or to stop; it speaks to them only through worker_offer, worker_drain and
-// worker_stop. All else here is the worker's thread only.
+// them to drain or to stop; it speaks to them only through worker_offer, worker_await, worker_drain
+// and worker_stop. All else here is the worker's thread only.
 #ifndef GATEWAY_WORKER_H
 #define GATEWAY_WORKER_H
 
@@ -50,6 +50,9 @@ struct worker {
 	_Atomic(struct snapshot *) offered;
 	atomic_bool begin_asked, drain_asked, stop_asked;
 	atomic_uint_fast64_t pulse_asked, pulse;  // the last question whether it lives, and answer
+	uv_mutex_t lock;                          // for those below
+	uv_cond_t turned;
+	const struct snapshot *serves;  // the one it took last
 };
 
 // Takes a reference on the snapshot, which has its sockets by now.
@@ -62,6 +65,8 @@ void worker_fini(struct worker *worker);   // after join
 // Any thread.
 void worker_begin(struct worker *worker);                             // connections may come
 void worker_offer(struct worker *worker, struct snapshot *snapshot);  // takes over one reference
+// Blocks until it serves by that one, or the time has come.
+void worker_await(struct worker *worker, const struct snapshot *snapshot, int64_t until_ns);
 void worker_drain(struct worker *worker);  // no new connections; what is under way finishes
 void worker_stop(struct worker *worker);   // now
 // Whether it has answered the question before this one.
