@@ -141,7 +141,9 @@ static void on_dirty(struct codec *codec)
 
 static void on_violated(struct codec *codec, enum reason reason, const char *why)
 {
-	reject_connection(codec->owner, reason, str_from(why));
+	struct downstream *downstream = codec->owner;
+	downstream->violated = reason;
+	reject_connection(downstream, reason, str_from(why));
 }
 
 static const struct codec_events codec_events = {

@@ -46,8 +46,9 @@ struct downstream {
 	enum reason standing;  // why every request of this connection is refused; REASON_NONE: it
 	                       // is not
 	struct str standing_detail;
-	bool reported;  // the standing refusal has its record
-	bool asked;     // a request came
+	bool reported;         // the standing refusal has its record
+	enum reason violated;  // what its protocol was broken by, with all its calls
+	bool asked;            // a request came
 	bool draining;
 	int64_t accepted_ns, handshake_ns;  // when it came; how long the handshake took
 	struct sockaddr_in6 client;         // who the client is, of whichever family

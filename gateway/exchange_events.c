@@ -276,7 +276,9 @@ void exchange_client_aborted(struct stream *stream, enum stream_abort why)
 	const struct downstream *downstream = exchange->downstream;
 	bool ours = downstream->phase == DOWNSTREAM_CLOSING && !downstream->link.ended;
 	(void)why;
-	if (!exchange->cause)
+	if (!exchange->cause && downstream->violated != REASON_NONE)
+		exchange->cause = reason_name(downstream->violated);
+	else if (!exchange->cause)
 		exchange->cause = ours ? "gateway_left" : "client_cancelled";
 	exchange_finish(exchange);
 }

@@ -129,6 +129,17 @@ func (g *gateway) leaves(t *testing.T, web *backend.HTTP, seen map[string]bool) 
 	_ = w.Close()
 	g.flagged(t, "/sleep?for=3s&left", "DC")
 	seen["DR"], seen["DC"] = true, true
+	arrived = asked()
+	g.frames(t, func(framer *http2.Framer) {
+		_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, EndStream: true,
+			BlockFragment: block(":method", "GET", ":scheme", "https", ":authority", "gateway.test", ":path", "/sleep?for=3s&broke")})
+		arrived()
+		_ = framer.WriteData(0, true, nil) // which ends the connection
+	})
+	g.flagged(t, "/sleep?for=3s&broke", "DPE")
+	if cause := g.accessOf(t, "/sleep?for=3s&broke").text("cause"); cause != "protocol_violation" {
+		t.Errorf("cause %q of a call that was cut with its connection", cause)
+	}
 }
 
 func TestResponseFlagsOfAGatewayAtItsEnd(t *testing.T) {
