@@ -44,12 +44,28 @@ static struct endpoint *find_endpoint(
 	return NULL;
 }
 
+// One that goes and comes back is the same while calls are under way there: what was found out
+// about it still holds, and its connections count.
+static struct endpoint *find_left_over(
+        const struct pool *pool, const char *label, const struct config_address *address)
+{
+	struct endpoint *found = NULL;
+	LIST_EACH (&pool->worker->pools_retired, node) {
+		const struct pool *other = LIST_ITEM(node, struct pool, left_over);
+		if (!found && pool_labels(other)->label == pool_labels(pool)->label)
+			found = find_endpoint(other, label, address);
+	}
+	return found;
+}
+
 static struct endpoint *take_endpoint(
         const struct pool *pool, const struct pool *before, size_t index)
 {
 	const struct config_address *address = &pool_config(pool)->endpoints[index];
 	const char *label = pool_labels(pool)->endpoint_labels[index];
 	struct endpoint *endpoint = before ? find_endpoint(before, label, address) : NULL;
+	if (!endpoint)
+		endpoint = find_left_over(pool, label, address);
 	if (endpoint)
 		return endpoint_ref(endpoint);
 	endpoint = endpoint_new(pool->worker, pool_labels(pool)->label, label, address);
@@ -140,6 +156,13 @@ static void obey(struct pool *pool, const struct pool *in_force)
 	pool->pending_most = in_force->pending_most;
 }
 
+static void be_retired(struct pool *pool)
+{
+	pool->retired = true;
+	if (!list_linked(&pool->left_over))
+		list_push(&pool->worker->pools_retired, &pool->left_over);
+}
+
 // `before`: the one in force until now, of which it takes over what is known of endpoints; or NULL.
 static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, size_t backend,
         enum pool_use use, const struct pool *before)
@@ -151,7 +174,8 @@ static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, 
 	pool->snapshot = snapshot_ref(snapshot);
 	pool->backend = backend;
 	pool->use = use;
-	pool->retired = snapshot != worker->snapshot;
+	if (snapshot != worker->snapshot)
+		be_retired(pool);
 	pool->endpoint_count = count;
 	list_init(&pool->connections);
 	list_init(&pool->pending);
@@ -240,6 +264,7 @@ void pool_free_if_empty(struct pool *pool)
 	if (pool->upstream_count || pool->repeats || pool->pending_count || pool->serving)
 		return;
 	list_remove(&pool->node);
+	list_remove(&pool->left_over);
 	stop_checks(pool);
 	for (size_t i = 0; i < pool->endpoint_count; i++)
 		endpoint_unref(pool->endpoints[i].endpoint);
@@ -272,7 +297,7 @@ static void retire(struct pool *pool)
 		pool_adopt(next, pool);
 	if (next)
 		obey(pool, next);
-	pool->retired = true;
+	be_retired(pool);
 	stop_checks(pool);
 	LIST_EACH (&pool->connections, connection)
 		link_mark_dirty(&LIST_ITEM(connection, struct upstream, node)->link);

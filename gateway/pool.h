@@ -18,7 +18,8 @@ struct pool_endpoint {
 };
 
 struct pool {
-	struct list node;  // in worker->pools
+	struct list node;       // in worker->pools
+	struct list left_over;  // in worker->pools_retired, once it is
 	struct worker *worker;
 	struct snapshot *snapshot;  // whose backend this is: in force, the newest that has the same
 	size_t backend;             // index there

@@ -152,6 +152,7 @@ void worker_init(struct worker *worker, size_t index, size_t peers, struct snaps
 	list_init(&worker->downstreams);
 	list_init(&worker->unreviewed);
 	list_init(&worker->pools);
+	list_init(&worker->pools_retired);
 	worker->room.flush = pending_serve;
 	list_init(&worker->admissions);
 	admissions_use(worker, snapshot);

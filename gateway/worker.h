@@ -33,6 +33,7 @@ struct worker {
 	size_t pending_count;          // calls that wait for a connection to a backend
 	struct dirty room;             // there may be one for them
 	struct pool **pools_in_force;  // the snapshot's, by backend; set once begun
+	struct list pools_retired;     // of configurations that were replaced
 	struct list admissions;        // of backends with a concurrency limit
 	size_t downstream_count, upstream_count;
 	size_t mirror_count;  // copies of requests on their way

@@ -202,6 +202,30 @@ func TestCircuitBreakerServesWhoWaitsForWhatIsGone(t *testing.T) {
 	}
 }
 
+// An endpoint that goes and comes back, as those of a name do whose answers take turns, is the same.
+func TestCircuitBreakerHoldsForEndpointsThatComeBack(t *testing.T) {
+	t.Parallel()
+	everyUp(t, func(t *testing.T, up string) {
+		b, next := newInns(t, up, 1, opening{streams: 1}), newInns(t, up, 1, opening{})
+		next.releaseAll()
+		g, c, answers := full(t, setup{}, b, 1, 0, patientBreaker, "")
+		for range 2 {
+			g.rewrite(t, b.houses[0].address, next.houses[0].address)
+			g.hangUp(t)
+			wantStatus(t, c.get("/elsewhere"), http.StatusOK)
+			g.rewrite(t, next.houses[0].address, b.houses[0].address)
+			g.hangUp(t)
+			answers = append(answers, g.waits(t, c, request("GET", "/x", "")))
+		}
+		for range answers {
+			b.awaitKept(t, 1)
+			b.release(t)
+		}
+		wantAnswers(t, http.StatusOK, answers...)
+		b.wantAtMost(t, g, 1)
+	})
+}
+
 func TestCircuitBreakerServesWhoWaitsWhileItDrains(t *testing.T) {
 	t.Parallel()
 	everyProtocol(t, func(t *testing.T, down, up string) {
