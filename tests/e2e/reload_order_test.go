@@ -14,7 +14,7 @@ import (
 // that it finds the question before it hears of the reload.
 func TestReloadThatIsAnsweredIsInForce(t *testing.T) {
 	t.Parallel()
-	const rounds, callers, step = 25, 32, 40
+	const rounds, callers, step = 25, 16, 20
 	g := start(t, setup{workers: 1, routes: []string{marked("path: /x", "0")}})
 	some := strings.Repeat("GET /x HTTP/1.1\r\nHost: gateway.test\r\n\r\n", step)
 	var reloaded atomic.Int64
