@@ -28,27 +28,45 @@ struct tls_context *admin_tls(const struct admin *admin)
 	return admin->hooks.tls ? admin->hooks.tls(admin->gate.gateway) : NULL;
 }
 
-// Strangers must not hold all the places: where certificates are asked for, the one who has shown
-// none that is good for longest goes first.
+static bool asks_for_nothing(const struct admin_connection *connection)
+{
+	int64_t idle_ns = connection->admin->turn->now_ns - connection->since_ns;
+	return !connection->stream && !connection->link.closing &&
+	       idle_ns > ADMIN_MOMENT_S * (int64_t)NS_PER_S;
+}
+
+static bool is_open(const struct admin_connection *connection)
+{
+	return !connection->link.closing;
+}
+
+// Nobody may hold all the places, or a probe would wait for theirs. Who has shown no good
+// certificate where one is asked for goes first, then who has no answer coming, then anybody: the
+// one who was not answered for longest.
 static void make_room(struct admin *admin)
 {
-	LIST_EACH (&admin->connections, node) {
-		struct admin_connection *connection = LIST_ITEM(
-		        node, struct admin_connection, node);
-		if (admin_caller_is_stranger(connection)) {
-			admin_caller_left(connection, LINK_BROKEN);
-			link_close(&connection->link);
-			return;
+	static bool (*const goes[])(const struct admin_connection *connection) = {
+	        admin_caller_is_stranger, asks_for_nothing, is_open};
+	struct admin_connection *chosen = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(goes) && !chosen; i++)
+		LIST_EACH (&admin->connections, node) {
+			struct admin_connection *connection = LIST_ITEM(
+			        node, struct admin_connection, node);
+			if (!chosen && goes[i](connection))
+				chosen = connection;
 		}
-	}
+	if (!chosen)
+		return;  // all are on their way
+	admin_caller_left(chosen, LINK_BROKEN);
+	link_close(&chosen->link);
 }
 
 static void on_knock(struct door *door, int descriptor)
 {
 	struct admin *admin = door->owner;
-	admin_connection_accept(admin, descriptor);
-	if (admin->connection_count >= ADMIN_CONNECTIONS_MAX)
+	if (admin->connection_count + 1 >= ADMIN_CONNECTIONS_MAX)
 		make_room(admin);
+	admin_connection_accept(admin, descriptor);
 	door_hold(door, admin->connection_count >= ADMIN_CONNECTIONS_MAX);
 }
 

@@ -114,9 +114,14 @@ static void on_aborted(struct stream *stream, enum stream_abort why)
 static void on_sent(struct stream *stream)
 {
 	struct admin_connection *connection = stream->user;
+	struct admin *admin = connection->admin;
 	let_go(connection);
-	if (!connection->admin->closing)
-		set_deadline(connection, connection->admin->deadline_ns);
+	if (admin->closing)
+		return;
+	set_deadline(connection, admin->deadline_ns);
+	connection->since_ns = admin->turn->now_ns;
+	list_remove(&connection->node);
+	list_push(&admin->connections, &connection->node);
 }
 
 static void on_violated(struct codec *codec, enum reason reason, const char *why)
@@ -261,6 +266,7 @@ void admin_connection_accept(struct admin *admin, int descriptor)
 	}
 	socket_peer_text(&connection->link.handle.any, connection->address);
 	set_deadline(connection, admin->deadline_ns);
+	connection->since_ns = admin->turn->now_ns;
 	connection->tls = admin_tls(admin);
 	link_start(&connection->link, connection->tls ? tls_session_new(connection->tls,
 	                                                        &connection->link.wire, NULL, NULL)

@@ -14,9 +14,10 @@
 #include "gateway/net/link.h"
 
 enum {
-	ADMIN_CONNECTIONS_MAX = 64,  // more wait in the listen queue
+	ADMIN_CONNECTIONS_MAX = 64,  // one more takes the place of another
 	ADMIN_DEADLINE_S = 10,
-	ADMIN_CLOSE_S = 1,  // for answers under way when the listener is closed
+	ADMIN_MOMENT_S = 1,  // in which a caller may well begin to ask
+	ADMIN_CLOSE_S = 1,   // for answers under way when the listener is closed
 };
 
 struct admin {
@@ -42,7 +43,8 @@ struct admin_connection {
 	struct stream *stream;  // being answered, or NULL
 	struct body body;       // of that answer
 	struct timer deadline;
-	struct list node;  // in admin->connections
+	int64_t since_ns;  // when it came, or was answered last
+	struct list node;  // in admin->connections, behind those that were not answered for longer
 	struct grave grave;
 	struct tls_context *tls;  // under which it began; its session's; NULL: plain
 	struct arena arena;       // of `identity`
