@@ -42,15 +42,21 @@ static struct endpoints_of_name find_in(const struct config_backend *backend, st
 	return (struct endpoints_of_name){0};
 }
 
+// One place may have come to addresses, and another not yet.
 struct endpoints_of_name endpoints_known(
         const struct config *config, struct str name, size_t *from, struct arena *arena)
 {
 	struct endpoints_of_name known = {0};
-	for (size_t i = 0; i < config->backend_count && !known.count; i++) {
-		size_t at = (*from + i) % config->backend_count;
-		known = find_in(&config->backends[at], name);
-		if (known.count)
-			*from = at;
+	size_t first = *from;
+	for (size_t i = 0; i < config->backend_count; i++) {
+		size_t at = (first + i) % config->backend_count;
+		struct endpoints_of_name one = find_in(&config->backends[at], name);
+		if (!one.count || (known.count && one.addresses->unknown))
+			continue;
+		known = one;
+		*from = at;
+		if (!one.addresses->unknown)
+			break;
 	}
 	size_t bytes = known.count * sizeof(*known.addresses);
 	if (known.count)

@@ -215,11 +215,12 @@ static void add_backend(struct names *names, const struct config_backend *backen
 	}
 }
 
-// A name may stand at several places, and may have changed while one was resolved after the other.
+// A name may stand at several places, and may have changed, or come to an address, while one was
+// resolved after the other. Then nothing is known of it, so that any answer is news for all places.
 static void settle(struct name *name)
 {
 	name->count = lookup_order(name->addresses, name->count);
-	if (name->endpoints != name->groups * name->count)
+	if (name->unknown || name->endpoints != name->groups * name->count)
 		name->count = 0;
 }
 

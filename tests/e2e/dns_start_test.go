@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -97,6 +99,44 @@ func TestANameWithoutAddressGetsNoCalls(t *testing.T) {
 			names.point(usersName, "127.0.0.2")
 			g.wantChange(t, usersName, "127.0.0.2")
 			waitFor(t, "the name's endpoint to be in", patience, func() bool { return g.healthy(t, endpoints[0]) == 1 })
+		})
+	}
+}
+
+// A name that stands at several places is looked up for each as the gateway starts. DNS may come just between two of them:
+// then all get the address with the next answer, and until there is one a reload takes it from nobody.
+func TestANameIsAddressedWhereverItStandsOnceItHasAnAddress(t *testing.T) {
+	t.Parallel()
+	for what, other := range map[string]bool{"the same port": false, "another port": true} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			var questions sync.Map // each once, however often it is sent
+			var asked atomic.Int64
+			var comes atomic.Bool
+			names, web := startNameServer(t), newTeam(t, tellsHost, "127.0.0.2")
+			names.set(usersName, records{addresses: []string{"127.0.0.2"}, play: func(a *inquiry) {
+				nth, _ := questions.LoadOrStore(a.truth.ID, sync.OnceValue(func() int64 { return asked.Add(1) }))
+				// For the first place there are two questions, of both families, and for the second one.
+				if nth.(func() int64)() == 3 || comes.Load() {
+					tells(a)
+				} else {
+					errs(dnsmessage.RCodeNameError)(a)
+				}
+			}})
+			first := web.endpoint(usersName)
+			if other {
+				first = usersName + ":1"
+			}
+			g := start(t, setup{top: []string{names.asks("")}, workers: 1,
+				routes:   []string{route("path: /first", "backend: web"), route("path: /*", "backend: second")},
+				backends: []string{http1("web", first), http1("second", web.endpoint(usersName))}})
+			g.wantSaid(`msg="endpoint has no address yet" backend=web endpoint=` + first)
+			g.awaitServed(t, "127.0.0.2")
+			g.rewrite(t, "path: /first", "path: /first/*")
+			g.reload(t)
+			g.awaitServed(t, "127.0.0.2")
+			comes.Store(true)
+			waitFor(t, "the first place to be in", patience, func() bool { return g.healthy(t, first) == 1 })
 		})
 	}
 }
