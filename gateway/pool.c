@@ -84,6 +84,19 @@ static void note_panic(struct pool *pool, bool panic)
 	        "backend=%s worker=%zu", pool_labels(pool)->label, pool->worker->index);
 }
 
+// Nobody is well: all are asked, if need be even those that lead nowhere.
+static void weigh_all(struct pool *pool)
+{
+	const uint32_t *weights = pool_config(pool)->weights;
+	bool anywhere = false;
+	for (size_t i = 0; i < pool->endpoint_count; i++)
+		anywhere |= !pool->endpoints[i].endpoint->health.nowhere;
+	for (size_t i = 0; i < pool->endpoint_count; i++) {
+		bool out = anywhere && pool->endpoints[i].endpoint->health.nowhere;
+		pool->balance[i].weight = out ? 0 : weights[i];
+	}
+}
+
 void pool_weigh(struct pool *pool)
 {
 	const struct config_backend *config = pool_config(pool);
@@ -102,8 +115,8 @@ void pool_weigh(struct pool *pool)
 		if (health_warming(health, config->slow_start_ns, now_ns))
 			pool->weigh_ns = now_ns + (int64_t)REWEIGH_MS * NS_PER_MS;
 	}
-	for (size_t i = 0; panic && i < pool->endpoint_count; i++)
-		pool->balance[i].weight = config->weights[i];
+	if (panic)
+		weigh_all(pool);
 	note_panic(pool, panic);
 }
 

@@ -103,6 +103,27 @@ func TestANameWithoutAddressGetsNoCalls(t *testing.T) {
 	}
 }
 
+// Nor where those that have an address are all unwell, so that they are asked nevertheless: the first attempt goes there.
+func TestANameWithoutAddressGetsNoCallsOfThoseForTheUnwell(t *testing.T) {
+	t.Parallel()
+	names, sick := startNameServer(t), newPatient(t)
+	sick.feel("500 Internal Server Error")
+	absent := []string{"a.test:1", "b.test:1", "c.test:1", "d.test:1", "e.test:1", "f.test:1"}
+	g := start(t, setup{top: []string{names.asks(""), accessLog}, workers: 1, routes: []string{route("path: /*", "backend: web")},
+		backends: []string{fmt.Sprintf("{name: web, endpoints: [%s], health_check: {path: /healthz, %s}}", quoted(append(absent, sick.Address)), quickly)}})
+	g.waitHealthy(t, sick.Address, 0)
+	c := g.client(t, "h1", common().web)
+	for i := range 14 {
+		path := fmt.Sprint("/", i)
+		if got := c.get(path); got.body != sick.Address {
+			t.Errorf("call %d: %d %v %s", i, got.status, got.err, got.body)
+		}
+		if n := g.accessOf(t, path).number("retries"); n != 0 {
+			t.Errorf("call %d had %v attempts more", i, n)
+		}
+	}
+}
+
 // A name that stands at several places is looked up for each as the gateway starts. DNS may come just between two of them:
 // then all get the address with the next answer, and until there is one a reload takes it from nobody.
 func TestANameIsAddressedWhereverItStandsOnceItHasAnAddress(t *testing.T) {
