@@ -267,7 +267,10 @@ static bool look_up(const struct config_dns *dns, const struct pair *pair, struc
 	return ask_system(pair, text, arena, addresses, count, why);
 }
 
-bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
+typedef bool (*asker)(const struct config_dns *dns, const struct pair *pair, struct str text,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why);
+
+static bool resolve(struct str text, struct str directory, const struct config_dns *dns, asker ask,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
 {
 	struct config_address *address = arena_alloc(arena, sizeof(*address));
@@ -279,13 +282,24 @@ bool address_resolve(struct str text, struct str directory, const struct config_
 		return true;
 	if (is_service(text)) {
 		pair = (struct pair){.host = address->text};
-		return look_up(dns, &pair, address->text, arena, addresses, count, why);
+		return ask(dns, &pair, address->text, arena, addresses, count, why);
 	}
 	if (str_starts(text, STR("unix:")) || !split(text, &pair, &no_pair) || pair.bracketed)
 		return false;
 	*why = "whose host is neither an IP address nor a name";
-	return is_name(pair.host) &&
-	       look_up(dns, &pair, address->text, arena, addresses, count, why);
+	return is_name(pair.host) && ask(dns, &pair, address->text, arena, addresses, count, why);
+}
+
+bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
+{
+	return resolve(text, directory, dns, look_up, arena, addresses, count, why);
+}
+
+bool address_resolve_by_dns(struct str text, struct str directory, const struct config_dns *dns,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
+{
+	return resolve(text, directory, dns, ask_servers, arena, addresses, count, why);
 }
 
 struct str address_host(const struct config_address *address)

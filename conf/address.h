@@ -23,6 +23,11 @@ MUST_USE bool address_parse(struct str text, struct str directory, struct arena 
 // which is `unknown`.
 MUST_USE bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why);
+// The same without the system's resolver, which has no deadline (LOOKUP_DEADLINE_S): DNS is asked
+// in any case, and `dns` is not NULL.
+MUST_USE bool address_resolve_by_dns(struct str text, struct str directory,
+        const struct config_dns *dns, struct arena *arena, struct config_address **addresses,
+        size_t *count, const char **why);
 
 // Whether it is a name or a service, so that address_resolve asks somebody.
 bool address_is_looked_up(struct str text);

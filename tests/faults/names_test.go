@@ -70,11 +70,36 @@ func (r *resolver) answer(query *dnsmessage.Message) []byte {
 
 // under runs a program where this is the only name server.
 func (r *resolver) under(t *testing.T) []string {
+	return resolving(t, "nameserver "+r.address+"\noptions timeout:5 attempts:1\n")
+}
+
+// resolving runs a program with this /etc/resolv.conf.
+func resolving(t *testing.T, conf string) []string {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(path, []byte("nameserver "+r.address+"\noptions timeout:5 attempts:1\n"), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return []string{"unshare", "--mount", "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, path}
+}
+
+// The system's resolver tries each of three servers twice, for up to a minute a name, and twice that under a search list.
+func TestMuteNameServersHoldUpNoStart(t *testing.T) {
+	t.Parallel()
+	var conf strings.Builder
+	for range 3 {
+		mute := startResolver(t)
+		mute.delay.Store(int64(time.Hour))
+		fmt.Fprintf(&conf, "nameserver %s\n", mute.address)
+	}
+	back := scripted(t, backend.Good)
+	conf.WriteString("search one.example two.example\n")
+	began, endpoints := time.Now(), fmt.Sprintf("['absent.cluster.example:1', %q, 'other.cluster.example:1']", back.Address)
+	g := harness.Start(t, harness.Setup{Under: resolving(t, conf.String()), Routes: everything(""),
+		Backends: []string{"{name: web, endpoints: " + endpoints + "}"}})
+	if took := time.Since(began); took > harness.Slow(12*time.Second) {
+		t.Errorf("the start took %v", took)
+	}
+	unharmed(t, g, "/x")
 }
 
 // rename puts another endpoint into the configuration.
