@@ -295,6 +295,8 @@ static struct upstream *dial(struct pool *pool, size_t endpoint, struct downstre
 {
 	const struct config_backend *backend = pool_config(pool);
 	const struct config_address *address = &backend->endpoints[endpoint];
+	if (address->unknown)
+		return NULL;  // nor a connection that takes a place until it is closed
 	struct codec_limits limits = {.header_bytes = 64 * 1024,
 	        .header_fields = 200,
 	        .concurrent_streams = pool->peer_streams};

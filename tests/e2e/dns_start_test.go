@@ -103,6 +103,30 @@ func TestANameWithoutAddressGetsNoCalls(t *testing.T) {
 	}
 }
 
+// What leads nowhere takes no place under a ceiling: nobody waits for it or is told that there is no room.
+func TestANameWithoutAddressIsNotOverloaded(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"http1", "h2"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			g := unresolved(t, startNameServer(t), "{name: web, protocol: "+protocol+", endpoints: ['absent.test:1'], circuit_breaker: {connections: 1, pending: 1}}")
+			c := g.client(t, "h2", common().web)
+			wantStatus(t, c.get("/well"), http.StatusOK)
+			got := make(chan reply)
+			const calls = 20
+			for range calls {
+				go func() { got <- c.get("/x") }()
+			}
+			for range calls {
+				if one := <-got; one.status != http.StatusServiceUnavailable || one.problem("reason") != "connect_failed" {
+					t.Errorf("%d %v %s", one.status, one.err, one.body)
+				}
+			}
+			g.countAudit(t, 0, because("overloaded"))
+		})
+	}
+}
+
 // Nor where those that have an address are all unwell, so that they are asked nevertheless: the first attempt goes there.
 func TestANameWithoutAddressGetsNoCallsOfThoseForTheUnwell(t *testing.T) {
 	t.Parallel()
