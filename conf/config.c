@@ -149,9 +149,9 @@ static struct config *load(const char *path, struct asked asked, struct config_p
 	return config;
 }
 
-struct config *config_load_faulty(const char *path, struct config_problems *problems)
+struct config *config_load_faulty(const char *path, bool starting, struct config_problems *problems)
 {
-	return load(path, (struct asked){0}, problems);
+	return load(path, (struct asked){.forgiving = starting}, problems);
 }
 
 struct config *config_load(const char *path, struct config_problems *problems)

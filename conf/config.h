@@ -308,8 +308,10 @@ MUST_USE struct config *config_parse(
 
 // config_load for `check`, which wants the later stages' problems too: the config comes back even
 // with problems, what could not be understood empty or at its default, and the counts said to be
-// >= 1 may be 0. Never to be served. NULL only when there is no YAML to go by.
-MUST_USE struct config *config_load_faulty(const char *path, struct config_problems *problems);
+// >= 1 may be 0. Never to be served. NULL only when there is no YAML to go by. `starting`: what
+// config_start forgives is no problem.
+MUST_USE struct config *config_load_faulty(
+        const char *path, bool starting, struct config_problems *problems);
 // Visits every `tls` block with its key path: of listeners, of the admin listener, of backends.
 typedef void (*config_tls_visit)(const struct config_tls *tls, struct str key, void *argument);
 void config_each_tls(const struct config *config, config_tls_visit visit, void *argument);

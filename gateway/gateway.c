@@ -280,12 +280,12 @@ static void release(struct gateway *gateway)
 }
 
 // All of it, as `check` says it.
-static void say_why_not(const char *config_path, struct config_problems *problems)
+static void say_why_not(const char *config_path, bool starting, struct config_problems *problems)
 {
 	if (config_path) {
 		config_problems_fini(problems);
 		*problems = (struct config_problems){0};
-		(void)!snapshot_check(config_path, problems);
+		(void)!snapshot_check(config_path, starting, problems);
 	}
 	announce_no_start(problems);
 	config_problems_fini(problems);
@@ -320,12 +320,12 @@ int gateway_run(const char *config_path, struct launcher launcher)
 	gateway.store = handover_store(&gateway.handover);
 	watch_config_begin(&gateway.watch, config_path);
 	// Whom this one takes the place of may know addresses that cannot be had now.
-	gateway.snapshot = handover_expected(&gateway.handover)
-	                           ? snapshot_load(config_path, NULL, gateway.store, &problems)
-	                           : snapshot_start(config_path, gateway.store, &problems);
+	bool starting = !handover_expected(&gateway.handover);
+	gateway.snapshot = starting ? snapshot_start(config_path, gateway.store, &problems)
+	                            : snapshot_load(config_path, NULL, gateway.store, &problems);
 	if (!gateway.snapshot ||
 	        !trace_post_prepare(&gateway.snapshot->config->tracing, &problems)) {
-		say_why_not(config_path, &problems);
+		say_why_not(config_path, starting, &problems);
 		inherited_fini(&gateway.inherited);
 		snapshot_unref(gateway.snapshot);
 		bucket_store_free(gateway.store);

@@ -170,11 +170,6 @@ void snapshot_each_tls(const struct snapshot *snapshot,
 			visit(snapshot->backends[i].tls_label, snapshot->backends[i].tls, argument);
 }
 
-bool snapshot_check(const char *path, struct config_problems *problems)
-{
-	return snapshot_review(path, problems, NULL, NULL);
-}
-
 struct review {
 	struct config_problems *problems;
 	void (*visit)(const struct tls_expiry *expiry, void *argument);
@@ -196,10 +191,10 @@ static void print_doubt(const struct config_doubt *doubt, void *file)
 	        doubt->mark.line, doubt->mark.column, STR_FMT(doubt->key), doubt->words);
 }
 
-bool snapshot_review(const char *path, struct config_problems *problems,
+static bool review(const char *path, bool starting, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
 {
-	struct config *config = config_load_faulty(path, problems);
+	struct config *config = config_load_faulty(path, starting, problems);
 	if (!config)
 		return false;
 	config_each_tls(config, review_tls, &(struct review){problems, visit, argument});
@@ -211,6 +206,17 @@ bool snapshot_review(const char *path, struct config_problems *problems,
 	policy_free(policy_compile(config, NULL, problems));
 	config_free(config);
 	return problems->count == 0;
+}
+
+bool snapshot_check(const char *path, bool starting, struct config_problems *problems)
+{
+	return review(path, starting, problems, NULL, NULL);
+}
+
+bool snapshot_review(const char *path, struct config_problems *problems,
+        void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
+{
+	return review(path, false, problems, visit, argument);
 }
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot)

@@ -52,8 +52,9 @@ struct snapshot {
 // configuration, relative to the working directory. `present`: the one in force, whose addresses of
 // names are kept, or NULL. `check`: adds every problem that loading would meet, of all stages in
 // one run. True when there is none.
-MUST_USE bool snapshot_check(const char *path, struct config_problems *problems);
-// The same, and `visit` sees what ends some day of all that could be loaded.
+// `starting`: that snapshot_start would meet.
+MUST_USE bool snapshot_check(const char *path, bool starting, struct config_problems *problems);
+// The same of loading, and `visit` sees what ends some day of all that could be loaded.
 MUST_USE bool snapshot_review(const char *path, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument);
 // As snapshot_load without `present`, but that names of backends need no address yet.
