@@ -244,9 +244,11 @@ static const struct schema_key listener_keys[] = {
                 DOC("Whether answers tell callers what they have left of the route's limits, "
                     "shadows "
                     "aside: `standard` is `RateLimit-Policy` and `RateLimit` "
-                    "(draft-ietf-httpapi-ratelimit-headers-11), `legacy` `X-RateLimit-Limit`, "
-                    "`-Remaining` and `-Reset` (seconds) of the limit with the least left. Fields "
-                    "of these names from a backend are then left out.")},
+                    "(draft-ietf-httpapi-ratelimit-headers-11), whose `t` is the seconds until "
+                    "there is more, `legacy` `X-RateLimit-Limit`, `-Remaining` and `-Reset` "
+                    "(seconds until all is there) of the limit with the least left. Who is refused "
+                    "is told of the limit that refused, and when it could pass. Fields of these "
+                    "names from a backend are then left out.")},
         {"routes", .shape = SHAPE_OBJECTS, .presence = PRESENCE_REQUIRED, OBJECT(schema_route),
                 AT(config_listener, routes), COUNT_AT(config_listener, route_count),
                 RANGE(1, ROUTES_MAX), DOC("Where requests go; what matches none is refused.")},

@@ -93,7 +93,7 @@ static bool answer_from_stock(struct limit_ask *ask)
 		} else {
 			ask->claims[i].answer = POLICY_GRANTED;
 			ask->claims[i].left = (struct bucket_left){
-			        limit_stock_tokens(stock, &ask->ids[i], now_ns), -1};
+			        limit_stock_tokens(stock, &ask->ids[i], now_ns), -1, -1};
 		}
 	return true;
 }
@@ -172,6 +172,18 @@ static bool is_grant(const struct limit_ask *ask, const struct redis_reply *repl
 	return true;
 }
 
+// The script tells when the bucket is full: all that is missing but one token comes after the next.
+static struct bucket_left left_of(
+        const struct config_rate_limit *limit, uint64_t tokens, int64_t full_in_ns)
+{
+	if (tokens >= limit->burst)
+		return (struct bucket_left){tokens, 0, full_in_ns};
+	int64_t after_ns = (int64_t)((unsigned __int128)(limit->burst - tokens - 1) *
+	                             (uint64_t)limit->rate.period_ns / limit->rate.count);
+	return (struct bucket_left){
+	        tokens, full_in_ns > after_ns ? full_in_ns - after_ns : 1, full_in_ns};
+}
+
 static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
 {
 	int64_t now_ns = now_of(ask->store);
@@ -183,8 +195,8 @@ static bool take_grant(struct limit_ask *ask, const struct redis_reply *reply)
 		const int64_t *numbers = &reply->numbers[1 + 3 * i];
 		uint64_t given = (uint64_t)numbers[0];
 		uint64_t leased = given > claim->tokens ? given - claim->tokens : 0;
-		claim->left = (struct bucket_left){
-		        (uint64_t)numbers[1] + leased, numbers[2] * NS_PER_US};
+		claim->left = left_of(claim->config, (uint64_t)numbers[1], numbers[2] * NS_PER_US);
+		claim->left.tokens += leased;
 		claim->answer = given ? POLICY_GRANTED : POLICY_REFUSED;
 		if (leased)
 			limit_stock_add(ask->store->stock, id, leased, claim->config->lease, now_ns,

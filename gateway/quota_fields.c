@@ -34,9 +34,9 @@ static struct str quotas(const struct policy_decision *decision, struct arena *a
 		const struct policy_quota *quota = &decision->quotas[i];
 		buffer_printf(&text, "%s\"limit-%zu\";r=%llu", i ? ", " : "", quota->limit_index,
 		        (unsigned long long)quota->left.tokens);
-		if (quota->left.full_in_ns >= 0)
+		if (quota->left.more_in_ns >= 0)
 			buffer_printf(&text, ";t=%llu",
-			        (unsigned long long)seconds(quota->left.full_in_ns));
+			        (unsigned long long)seconds(quota->left.more_in_ns));
 	}
 	struct str written = arena_str(arena, buffer_str(&text));
 	buffer_fini(&text);

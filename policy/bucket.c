@@ -248,8 +248,10 @@ struct bucket_left bucket_claim_left(const struct bucket_claim *claim)
 {
 	const struct gcra *gcra = claim->gcra;
 	uint64_t left = claim->debt < gcra->depth ? gcra->depth - claim->debt : 0;
-	return (struct bucket_left){
-	        left / gcra->step, (int64_t)((claim->debt + gcra->scale - 1) / gcra->scale)};
+	uint64_t missing = claim->debt ? (claim->debt - 1) % gcra->step + 1 : 0;
+	return (struct bucket_left){left / gcra->step,
+	        (int64_t)((missing + gcra->scale - 1) / gcra->scale),
+	        (int64_t)((claim->debt + gcra->scale - 1) / gcra->scale)};
 }
 
 static void begin(

@@ -53,11 +53,11 @@ struct bucket_claim {
 	uint64_t debt;
 };
 
-// Whole tokens left in the bucket after the take, and the time in which it will be full (-1: who
-// knows only a part of it cannot say).
+// Whole tokens left in the bucket after the take, and the times in which it will hold another one,
+// and be full (-1: who knows only a part of it cannot say).
 struct bucket_left {
 	uint64_t tokens;
-	int64_t full_in_ns;
+	int64_t more_in_ns, full_in_ns;
 };
 struct bucket_left bucket_claim_left(const struct bucket_claim *claim);
 

@@ -71,7 +71,7 @@ static void refuse(struct policy_decision *decision, const struct policy_toll *t
 	decision->matched_rule = toll->limits[limit]->rule;
 	decision->detail = detail_of(toll, limit);
 	decision->quota_count = 0;
-	tell(decision, toll, limit, (struct bucket_left){left, wait_ns});
+	tell(decision, toll, limit, (struct bucket_left){left, wait_ns, wait_ns});
 }
 
 static bool is_shared(const struct policy_toll *toll, size_t limit)

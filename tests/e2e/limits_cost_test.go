@@ -249,7 +249,7 @@ func TestCostIsSubtractedFromWhatIsTold(t *testing.T) {
 	g := telling(t, "both", "{rate: 60/h, burst: 9, cost: {header: x-cost, max: 9}}, {rate: 3600/h, burst: 8}")
 	c := g.client(t, "h2", common().web)
 	wantTold(t, "a call of five", c.get("/x", "X-Cost", "5").header,
-		`ratelimit-policy: "limit-0";q=9;w=540, "limit-1";q=8;w=8`, `ratelimit: "limit-0";r=4;t=300, "limit-1";r=7;t=1`,
+		`ratelimit-policy: "limit-0";q=9;w=540, "limit-1";q=8;w=8`, `ratelimit: "limit-0";r=4;t=60, "limit-1";r=7;t=1`,
 		"x-ratelimit-limit: 9", "x-ratelimit-remaining: 4", "x-ratelimit-reset: 300")
 	wantTold(t, "one of six", c.get("/x", "X-Cost", "6").header,
 		`ratelimit-policy: "limit-0";q=9;w=540`, `ratelimit: "limit-0";r=4;t=120`,

@@ -84,8 +84,18 @@ func TestAnswersTellOfEveryLimitAndOfTheTightest(t *testing.T) {
 	client := g.client(t, "h2", common().web)
 	client.get("/x")
 	wantTold(t, "the second answer", client.get("/x").header,
-		`ratelimit-policy: "limit-0";q=9;w=540, "limit-2";q=4;w=4`, `ratelimit: "limit-0";r=7;t=120, "limit-2";r=2;t=2`,
+		`ratelimit-policy: "limit-0";q=9;w=540, "limit-2";q=4;w=4`, `ratelimit: "limit-0";r=7;t=60, "limit-2";r=2;t=1`,
 		"x-ratelimit-limit: 4", "x-ratelimit-remaining: 2", "x-ratelimit-reset: 2")
+}
+
+// A gateway of two gets a token every two minutes.
+func TestAnswersTellWhenThisGatewayHasMore(t *testing.T) {
+	t.Parallel()
+	client := telling(t, "both", "{rate: 60/h, burst: 8, fleet: 2}").client(t, "h2", common().web)
+	client.get("/x")
+	wantTold(t, "the second answer", client.get("/x").header,
+		`ratelimit-policy: "limit-0";q=8;w=480`, `ratelimit: "limit-0";r=2;t=120`,
+		"x-ratelimit-limit: 8", "x-ratelimit-remaining: 2", "x-ratelimit-reset: 240")
 }
 
 func TestFieldsOfABackendGiveWayToOurs(t *testing.T) {

@@ -82,7 +82,7 @@ func TestSharedLimitsOfARouteThatAnswersByItself(t *testing.T) {
 			for left := 2; left >= 0 && protocol == "h1"; left-- {
 				answer := client.get(path)
 				wantStatus(t, answer, status)
-				if got, want := answer.header.Get("RateLimit"), fmt.Sprintf(`"limit-0";r=%d;t=%d`, left, 3600*(3-left)); got != want {
+				if got, want := answer.header.Get("RateLimit"), fmt.Sprintf(`"limit-0";r=%d;t=3600`, left); got != want {
 					t.Errorf("%s: told is %q, want %q", path, got, want)
 				}
 			}

@@ -141,7 +141,14 @@ static void what_is_left_is_told_after_all_that_was_taken(void **state)
 		assert_int_equal(bucket_take_all(&claim, 1, 0, &refused_by), 0);
 		struct bucket_left left = bucket_claim_left(&claim);
 		assert_int_equal(left.tokens, 3);
+		assert_int_equal(left.more_in_ns, hour_ns);
 		assert_int_equal(left.full_in_ns, 7 * hour_ns);
+		claim.tokens = 1;
+		assert_int_equal(bucket_take_all(&claim, 1, hour_ns / 4, &refused_by), 0);
+		left = bucket_claim_left(&claim);
+		assert_int_equal(left.tokens, 2);
+		assert_int_equal(left.more_in_ns, hour_ns - hour_ns / 4);
+		assert_int_equal(left.full_in_ns, 8 * hour_ns - hour_ns / 4);
 		bucket_limit_unref(limit);
 		bucket_store_free(store);
 	}

@@ -206,6 +206,7 @@ static void a_caller_is_told_what_is_left_after_the_cost(void **state)
 	assert_false(passes(&gate, "8", 0));
 	assert_int_equal(gate.decision.quota_count, 1);
 	assert_int_equal(gate.decision.quotas[0].left.tokens, 7);
+	assert_int_equal(gate.decision.quotas[0].left.more_in_ns, hour_ns);
 	assert_int_equal(gate.decision.quotas[0].left.full_in_ns, hour_ns);
 	close_gate(&gate);
 }
