@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "gateway/limit_script.h"
+#include "gateway/limit_standing.h"
 #include "gateway/limit_stock.h"
 #include "gateway/redis.h"
 #include "gateway/worker.h"
@@ -17,14 +17,12 @@ _Static_assert(REDIS_RUN_WORDS + 1 + SHARED_MAX * WORDS_PER_CLAIM <= REDIS_WORDS
 
 #define LONGEST_US (INT64_MAX / 4 / NS_PER_US)  // that an answer may speak of
 
-enum standing { STANDING_NEW, STANDING_GOOD, STANDING_LOST };
-
 struct limit_store {
 	struct worker *worker;
 	struct redis *redis;
 	struct limit_stock *stock;
 	const struct config *config;  // whose server is asked; NULL: none
-	enum standing standing;
+	struct limit_standing standing;
 };
 
 struct limit_ask {
@@ -226,6 +224,15 @@ static bool take_refusal(struct limit_ask *ask, const struct redis_reply *reply)
 	return true;
 }
 
+static void tell_standing(
+        struct limit_store *store, bool understood, const struct redis_reply *reply)
+{
+	if (understood)
+		limit_standing_answered(&store->standing, &store->config->redis);
+	else if (!redis_reply_tells(reply, "READONLY"))  // which ends the connection, and tells why
+		limit_standing_erred(&store->standing, &store->config->redis, reply);
+}
+
 static void on_replied(
         struct redis_call *call, enum redis_outcome outcome, const struct redis_reply *reply)
 {
@@ -237,6 +244,8 @@ static void on_replied(
 		bool granted = reply->number_count && reply->numbers[0] == 1;
 		understood = granted ? take_grant(ask, reply) : take_refusal(ask, reply);
 	}
+	if (reply && ask->store->config)
+		tell_standing(ask->store, understood, reply);
 	if (!understood)
 		fail(ask, outcome);
 	ask->answered(ask->user);
@@ -290,21 +299,6 @@ void limit_store_give_back(
 	}
 }
 
-// For the auditor: while it is lost, calls pass or are refused that the fleet would decide about
-// otherwise.
-static void note(struct limit_store *store, const char *event, const char *why)
-{
-	struct arena arena = {0};
-	struct str address = store->config->redis.address.text;
-	struct audit_record record = {
-	        .event = event,
-	        .detail = arena_printf(&arena, "redis %.*s, worker %zu%s%s", STR_FMT(address),
-	                store->worker->index, why ? ": " : "", why ? why : ""),
-	};
-	audit_submit(store->worker->lane, &record);
-	arena_fini(&arena);
-}
-
 static uint64_t random_of(void *user)
 {
 	struct limit_store *store = user;
@@ -323,12 +317,8 @@ static void on_connected(void *user, bool another)
 	struct limit_store *store = user;
 	if (another)
 		forget_stock(store);
-	log_event(LOG_INFO, "limit store connected", "redis=%.*s worker=%zu",
-	        STR_FMT(store->config->redis.address.text), store->worker->index);
 	metrics_limit_store_connections(store->worker->metrics, 1);
-	if (store->standing == STANDING_LOST)
-		note(store, "limit_store_restored", NULL);
-	store->standing = STANDING_GOOD;
+	limit_standing_connected(&store->standing, &store->config->redis);
 }
 
 static void on_lost(void *user, const char *why, bool was_connected)
@@ -338,11 +328,7 @@ static void on_lost(void *user, const char *why, bool was_connected)
 		metrics_limit_store_connections(store->worker->metrics, -1);
 	if (!store->config || !why)
 		return;  // nobody asks any more, or another is asked
-	log_event(LOG_WARN, "limit store lost", "redis=%.*s worker=%zu error=\"%s\"",
-	        STR_FMT(store->config->redis.address.text), store->worker->index, why);
-	if (store->standing != STANDING_LOST)
-		note(store, "limit_store_lost", why);
-	store->standing = STANDING_LOST;
+	limit_standing_lost(&store->standing, &store->config->redis, why);
 }
 
 static void on_closed(void *user)
@@ -356,6 +342,7 @@ struct limit_store *limit_store_new(struct worker *worker)
 	struct limit_store *store = must_alloc(sizeof(*store));
 	const struct redis_owner owner = {store, random_of, on_connected, on_lost, on_closed};
 	store->worker = worker;
+	store->standing.worker = worker;
 	store->redis = redis_new(&worker->turn, &owner, str_from(limit_script));
 	store->stock = limit_stock_new();
 	return store;

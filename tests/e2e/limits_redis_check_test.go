@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"tollgate/tests/backend"
 	"tollgate/tests/harness"
 )
 
@@ -179,8 +181,9 @@ func (g *gateway) notes(t *testing.T, event string) (details []string) {
 func TestAuditTellsOfEachLossAndReturn(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct{ begin, end func(*harness.Redis) }{
-		"killed": {(*harness.Redis).Kill, func(r *harness.Redis) { r.Start() }},
-		"paused": {(*harness.Redis).Pause, (*harness.Redis).Resume},
+		"killed":        {(*harness.Redis).Kill, func(r *harness.Redis) { r.Start() }},
+		"paused":        {(*harness.Redis).Pause, (*harness.Redis).Resume},
+		"out of memory": {func(r *harness.Redis) { r.Set("maxmemory", "1") }, func(r *harness.Redis) { r.Set("maxmemory", "0") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -230,4 +233,33 @@ func TestEachWorkerNotesItsOwnLoss(t *testing.T) {
 	waitFor(t, "three notes", 5*time.Second, func() bool { return len(g.notes(t, "limit_store_lost")) == 3 })
 	redis.Start()
 	waitFor(t, "three notes", 5*time.Second, func() bool { return len(g.notes(t, "limit_store_restored")) == 3 })
+}
+
+// A server that is there and answers with errors decides about nobody either: all that passes then passes unnoticed otherwise.
+func TestErrorsOfRedisAreNotedOnce(t *testing.T) {
+	t.Parallel()
+	for reply, means := range map[string]string{
+		"-CLUSTERDOWN Hash slot not served\r\n":                              "the server is a cluster",
+		"-CROSSSLOT Keys in request don't hash to the same slot\r\n":         "the server is a cluster",
+		"-MOVED 3999 127.0.0.1:6381\r\n":                                     "the server is a cluster",
+		"-NOPERM this user has no permissions to access one of the keys\r\n": "forbids",
+		"-OOM command not allowed when used memory > 'maxmemory'\r\n":        "out of memory",
+		"-ERR \"}\x1b[2J\x00\",\"event\":\"forged\"\r\n":                     "an error",
+		"+OK\r\n": "none",
+	} {
+		t.Run(means, func(t *testing.T) {
+			t.Parallel()
+			server := scripted(t, polite(func(p *backend.Peer) {
+				_, _ = io.WriteString(p, reply)
+				replying(reply)(p)
+			}))
+			g := threeWays(t, store(server.Address, "timeout: 10s"), setup{workers: 1})
+			g.awaitConnections(t, 1)
+			new(verdicts).ask(t, g.client(t, "h1", common().web), 9, "/allow/x").want(t, "allow", 9, 0, 0)
+			waitFor(t, "a note of the errors", 5*time.Second, func() bool { return len(g.notes(t, "limit_store_lost")) > 0 })
+			if notes := g.notes(t, "limit_store_lost"); len(notes) != 1 || !strings.Contains(notes[0], means) {
+				t.Errorf("%q is noted as %q", reply, notes)
+			}
+		})
+	}
 }
