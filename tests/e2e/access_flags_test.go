@@ -45,7 +45,7 @@ func TestResponseFlagsAreEnvoys(t *testing.T) {
 	t.Parallel()
 	web, modern := httpBackend(t), h2cBackend(t)
 	silent, mad := scripted(t, backend.Silent), scripted(t, backend.Faults["garbage"])
-	g := start(t, setup{top: []string{accessLog}, listener: []string{"timeouts: {stream_idle: 500ms}"},
+	g := start(t, setup{top: []string{accessLog}, listener: []string{"timeouts: {stream_idle: 1s}"},
 		backends: []string{http1("web", web.Address), h2("modern", modern.Address), http1("dead", freeAddress(t)),
 			http1("mad", mad.Address), http1("silent", silent.Address)},
 		routes: []string{route("path: /dead", "backend: dead"), route("path: /mad", "backend: mad"),

@@ -117,7 +117,7 @@ func TestCircuitBreakerKeepsWhoWaitsLongerThanStreamIdle(t *testing.T) {
 	t.Parallel()
 	everyProtocol(t, func(t *testing.T, down, up string) {
 		idler, b := httpBackend(t), newInns(t, up, 1, opening{streams: 1})
-		s := setup{listener: []string{"timeouts: {stream_idle: " + milliseconds(time.Second) + "}"},
+		s := setup{listener: []string{"timeouts: {stream_idle: " + milliseconds(2*time.Second) + "}"},
 			backends: []string{http1("idler", idler.Address)}, routes: []string{route("path: /idle", "backend: idler")}}
 		g := breaking(t, s, b, "connections: 1, "+patientBreaker, "")
 		g.meet(t, b)

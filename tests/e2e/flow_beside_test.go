@@ -38,7 +38,7 @@ func TestPausesOutlastStreamIdle(t *testing.T) {
 	for _, direction := range []string{"requests", "responses"} {
 		t.Run(direction, func(t *testing.T) {
 			t.Parallel()
-			g, _, _ := measured(t, setup{listener: []string{"timeouts: {stream_idle: 200ms}"}}, "flow_limits: [{messages: 1/s, burst: 1, direction: "+direction+"}]")
+			g, _, _ := measured(t, setup{listener: []string{"timeouts: {stream_idle: 700ms}"}}, "flow_limits: [{messages: 1/s, burst: 1, direction: "+direction+"}]")
 			if err := echoed(within(t, patience), g.rpc(t, common().web), direction, 3); err != nil {
 				t.Error(err)
 			}

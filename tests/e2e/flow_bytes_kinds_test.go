@@ -113,7 +113,7 @@ func TestTunnelsOutlastStreamIdleWhilePaused(t *testing.T) {
 		p.Say("%s", switching)
 		_, _ = io.Copy(p, p.Reader)
 	})
-	g := start(t, setup{listener: []string{"timeouts: {stream_idle: 300ms}"}, backends: []string{http1("web", back.Address)},
+	g := start(t, setup{listener: []string{"timeouts: {stream_idle: 800ms}"}, backends: []string{http1("web", back.Address)},
 		routes: []string{route("path: /*", "backend: web, upgrade: [websocket], flow_limits: [{bytes: 60/m, burst: 100}]")}})
 	w := g.tunnel(t, "/")
 	w.say(string(pattern(102)))

@@ -56,7 +56,7 @@ func TestPausedCallEndsWithItsRoutesTimeout(t *testing.T) {
 func TestPausesOfBytesOutlastStreamIdle(t *testing.T) {
 	t.Parallel()
 	everyProtocol(t, func(t *testing.T, down, up string) {
-		g, d := limitedBytes(t, up, setup{listener: []string{"timeouts: {stream_idle: 300ms}"}},
+		g, d := limitedBytes(t, up, setup{listener: []string{"timeouts: {stream_idle: 900ms}"}},
 			map[string]string{"/in": crawling, "/out": strings.Replace(crawling, "{", "{direction: responses, ", 1)})
 		c, m := g.client(t, down, common().web), d.expect("/in", newMeter(1, 1000))
 		wantStatus(t, c.do(uploads("/in", pattern(1002), true)), 200)

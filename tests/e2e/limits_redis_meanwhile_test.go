@@ -223,14 +223,14 @@ func TestWebSocketsWaitToo(t *testing.T) {
 // A connection that is idle but for its wait is not idle.
 func TestWaitIsNoIdleness(t *testing.T) {
 	t.Parallel()
-	g, redis, _ := waitingAt(t, "10s", setup{listener: []string{"timeouts: {idle: 200ms, stream_idle: 5s}"}})
+	g, redis, _ := waitingAt(t, "10s", setup{listener: []string{"timeouts: {idle: 500ms, stream_idle: 5s}"}})
 	var group sync.WaitGroup
 	for _, protocol := range []string{"h1", "h2"} {
 		c := g.client(t, protocol, common().web)
 		group.Go(func() { wantStatus(t, c.get("/x"), http.StatusOK) })
 	}
 	g.awaitRequests(t, 2)
-	<-time.After(500 * time.Millisecond) // more than `idle`
+	<-time.After(time.Second) // more than `idle`
 	redis.Resume()
 	group.Wait()
 }
@@ -240,8 +240,8 @@ func TestWaitForRedisIsNoIdleness(t *testing.T) {
 	t.Parallel()
 	redis := harness.StartRedis(t, harness.RedisSetup{})
 	back := httpBackend(t)
-	g := start(t, setup{top: []string{store(redis.Address, "timeout: "+milliseconds(1500*time.Millisecond))},
-		listener: []string{"timeouts: {stream_idle: 300ms}"}, backends: []string{http1("web", back.Address)},
+	g := start(t, setup{top: []string{store(redis.Address, "timeout: "+milliseconds(3*time.Second))},
+		listener: []string{"timeouts: {stream_idle: " + milliseconds(time.Second) + "}"}, backends: []string{http1("web", back.Address)},
 		routes: []string{route("path: /*", "backend: web, rate_limits: [{rate: 1/h, burst: 4, store: redis, on_failure: allow}]")}})
 	g.awaitConnections(t, 2)
 	redis.Pause()
