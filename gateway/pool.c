@@ -169,9 +169,8 @@ static void obey(struct pool *pool, const struct pool *in_force)
 	pool->pending_most = in_force->pending_most;
 }
 
-static void be_retired(struct pool *pool)
+static void be_left_over(struct pool *pool)
 {
-	pool->retired = true;
 	if (!list_linked(&pool->left_over))
 		list_push(&pool->worker->pools_retired, &pool->left_over);
 }
@@ -187,8 +186,7 @@ static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, 
 	pool->snapshot = snapshot_ref(snapshot);
 	pool->backend = backend;
 	pool->use = use;
-	if (snapshot != worker->snapshot)
-		be_retired(pool);
+	pool->retired = snapshot != worker->snapshot;
 	pool->endpoint_count = count;
 	list_init(&pool->connections);
 	list_init(&pool->pending);
@@ -197,7 +195,9 @@ static struct pool *open_pool(struct worker *worker, struct snapshot *snapshot, 
 	if (pool->retired && before)
 		obey(pool, before);
 	fill(pool, before);
-	if (!pool->retired && use == POOL_OF_CALLS)
+	if (pool->retired)
+		be_left_over(pool);  // not before it has its endpoints
+	else if (use == POOL_OF_CALLS)
 		take_charge(pool);
 	if (pool->ceiling)
 		pending_count_from_nought(pool);
@@ -310,7 +310,8 @@ static void retire(struct pool *pool)
 		pool_adopt(next, pool);
 	if (next)
 		obey(pool, next);
-	be_retired(pool);
+	pool->retired = true;
+	be_left_over(pool);
 	stop_checks(pool);
 	LIST_EACH (&pool->connections, connection)
 		link_mark_dirty(&LIST_ITEM(connection, struct upstream, node)->link);

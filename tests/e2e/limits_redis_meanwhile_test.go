@@ -134,6 +134,25 @@ func TestReloadWhileCallsWait(t *testing.T) {
 	group.Wait()
 }
 
+func TestReloadThatTakesTheBackendOfCallsThatWait(t *testing.T) {
+	t.Parallel()
+	g, redis, reached := waitingAt(t, "10s", setup{})
+	next := httpBackend(t)
+	var group sync.WaitGroup
+	for _, protocol := range []string{"h1", "h2"} {
+		c := g.client(t, protocol, common().web)
+		group.Go(func() { wantStatus(t, c.get("/x"), http.StatusOK) }) // where they were to go when they came
+	}
+	g.awaitRequests(t, 2)
+	g.rewrite(t, "endpoints: [", fmt.Sprintf("endpoints: [%q]} # [", next.Address))
+	g.hangUp(t)
+	redis.Resume()
+	group.Wait()
+	if n := reached(); n != 2 {
+		t.Errorf("%d requests reached the backend that was left", n)
+	}
+}
+
 // Limits that leave Redis take nobody with them who is waiting: on_failure decides about him at the latest.
 func TestReloadThatLeavesRedisWhileCallsWait(t *testing.T) {
 	t.Parallel()
