@@ -345,6 +345,8 @@ struct stream *upstream_open(struct pool *pool, struct pool_request *request, co
 		upstream = dial(pool, endpoint, request->client);
 	if (!upstream) {
 		pool_report(pool, endpoint, false);
+		if (pool->retired)
+			pool_free_if_empty(pool);  // it may have been opened for this attempt
 		return NULL;
 	}
 	struct stream *stream = upstream->codec->ops->open(upstream->codec);

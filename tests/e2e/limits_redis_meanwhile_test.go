@@ -153,6 +153,32 @@ func TestReloadThatTakesTheBackendOfCallsThatWait(t *testing.T) {
 	}
 }
 
+// The same where it led nowhere yet.
+func TestReloadThatTakesANameWithoutAddressFromCallsThatWait(t *testing.T) {
+	t.Parallel()
+	redis, names, next := harness.StartRedis(t, harness.RedisSetup{}), startNameServer(t), httpBackend(t)
+	g := start(t, setup{workers: 1, top: []string{names.asks(""), store(redis.Address, "timeout: 10s")},
+		routes:   []string{route("path: /*", "backend: web, rate_limits: [{rate: 1/h, burst: 50, store: redis, on_failure: deny}]")},
+		backends: []string{http1("web", "absent.test:1")}})
+	g.awaitConnections(t, 1)
+	redis.Pause()
+	var group sync.WaitGroup
+	for _, protocol := range []string{"h1", "h2"} {
+		c := g.client(t, protocol, common().web)
+		group.Go(func() {
+			if got := c.get("/x"); got.status != http.StatusServiceUnavailable || got.problem("reason") != "connect_failed" {
+				t.Errorf("status %d, %v", got.status, got.err)
+			}
+		})
+	}
+	g.awaitRequests(t, 2)
+	g.rewrite(t, `"absent.test:1"`, fmt.Sprintf("%q", next.Address))
+	g.hangUp(t)
+	redis.Resume()
+	group.Wait()
+	wantStatus(t, g.client(t, "h1", common().web).get("/x"), http.StatusOK)
+}
+
 // Limits that leave Redis take nobody with them who is waiting: on_failure decides about him at the latest.
 func TestReloadThatLeavesRedisWhileCallsWait(t *testing.T) {
 	t.Parallel()
