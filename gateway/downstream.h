@@ -47,7 +47,7 @@ struct downstream {
 	                       // is not
 	struct str standing_detail;
 	bool reported;         // the standing refusal has its record
-	enum reason violated;  // what its protocol was broken by, with all its calls
+	enum reason violated;  // why it was cut, with all its calls; REASON_NONE: it was not
 	bool asked;            // a request came
 	bool draining;
 	int64_t accepted_ns, handshake_ns;  // when it came; how long the handshake took
