@@ -142,6 +142,20 @@ func (g *gateway) leaves(t *testing.T, web *backend.HTTP, seen map[string]bool) 
 	}
 }
 
+func TestCallsCutWithAHeadThatStallsSayWhy(t *testing.T) {
+	t.Parallel()
+	g := start(t, setup{top: []string{accessLog}, listener: []string{"timeouts: {request_headers: 700ms}"},
+		backends: []string{http1("web", scripted(t, backend.Silent).Address)}, routes: []string{route("path: /*", "backend: web")}})
+	g.frames(t, func(framer *http2.Framer) {
+		_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, EndStream: true,
+			BlockFragment: block(":method", "GET", ":scheme", "https", ":authority", "gateway.test", ":path", "/x")})
+		_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: block(":method", "GET")}) // and no more
+	})
+	if cause := g.accessOf(t, "/x").text("cause"); cause != "request_timeout" {
+		t.Errorf("cause %q of a call that was cut with its connection", cause)
+	}
+}
+
 func TestResponseFlagsOfAGatewayAtItsEnd(t *testing.T) {
 	t.Parallel()
 	web := httpBackend(t)
