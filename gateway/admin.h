@@ -1,10 +1,10 @@
 // The admin listener: HTTP for probes, scrapes and people (CONTRACT section 5), on the main
 // thread's loop; HTTPS with a client certificate from everybody where the configuration has
 // `admin.tls`. It owns its connections and speaks through the same link and HTTP/1 codec as the
-// data path, but knows the gateway only through its hooks. It never blocks and never waits for a
-// worker. Every connection and request has a deadline and a cap. A web page must not reach it
-// through a visitor's browser: without TLS the Host has to be an address or localhost, and a POST
-// that names another Origin is refused.
+// data path, but knows the gateway only through its hooks. Nothing but a reload takes its time:
+// that waits for DNS, and for workers to take what is new. Every connection and request has a
+// deadline and a cap. A web page must not reach it through a visitor's browser: without TLS the
+// Host has to be an address or localhost, and a POST that names another Origin is refused.
 #ifndef GATEWAY_ADMIN_H
 #define GATEWAY_ADMIN_H
 

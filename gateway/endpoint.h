@@ -1,8 +1,8 @@
 // What a worker knows of one endpoint of a backend: one address, under one name, whatever
 // configuration names it. Pools share it: that of the configuration in force and those of replaced
-// ones that still have calls under way, so that a reload forgets nothing of an endpoint that stays.
-// Tells log and metrics when the endpoint goes out and comes back. Counted by the pools that hold
-// it, freed by the last. The worker's thread only.
+// ones that still have calls under way, so that a reload forgets nothing of an endpoint that stays,
+// or that comes back meanwhile. Tells log and metrics when the endpoint goes out and comes back.
+// Counted by the pools that hold it, freed by the last. The worker's thread only.
 #ifndef GATEWAY_ENDPOINT_H
 #define GATEWAY_ENDPOINT_H
 

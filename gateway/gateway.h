@@ -1,6 +1,7 @@
 // The running process: workers, the snapshot in force, the audit writer, the admin listener,
 // signals and the drain. Everything here is the main thread's, on its own loop; workers are told
-// things and never asked. `tollgate run` is gateway_run from start to exit status.
+// things and never asked, but whether they serve by another configuration yet. `tollgate run` is
+// gateway_run from start to exit status.
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
