@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -87,6 +88,35 @@ func TestCallsTurnedAwayBehindTheirBodiesGoElsewhere(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// By the configuration it came by, though the connection it was on is one of the next by now.
+func TestACallTurnedAwayMayGoWhereAReloadLeadsNobody(t *testing.T) {
+	t.Parallel()
+	for _, down := range []string{"h1", "h2"} {
+		t.Run(down, func(t *testing.T) {
+			t.Parallel()
+			arrived, leave := make(chan struct{}), make(chan struct{})
+			g, tr := turning(t, func(framer *http2.Framer, stream uint32) bool {
+				close(arrived)
+				<-leave
+				return turnsAway["by a reset"](framer, stream)
+			}, "")
+			c := g.client(t, down, common().web)
+			var group sync.WaitGroup
+			for range 2 { // one to each endpoint
+				group.Go(func() { wantStatus(t, c.do(uploads("/x", pattern(1000), true)), http.StatusOK) })
+			}
+			<-arrived
+			g.rewrite(t, fmt.Sprintf("%q, ", tr.addresses[0]), "")
+			g.hangUp(t)
+			close(leave)
+			group.Wait()
+			if n := len(tr.at("/x")); n != 2 {
+				t.Errorf("%d calls were answered by the endpoint that is left", n)
+			}
+		})
 	}
 }
 
