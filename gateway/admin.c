@@ -32,7 +32,7 @@ static bool asks_for_nothing(const struct admin_connection *connection)
 {
 	int64_t idle_ns = connection->admin->turn->now_ns - connection->since_ns;
 	return !connection->stream && !connection->link.closing &&
-	       idle_ns > ADMIN_MOMENT_S * (int64_t)NS_PER_S;
+	       !link_pending(&connection->link) && idle_ns > ADMIN_MOMENT_S * (int64_t)NS_PER_S;
 }
 
 static bool is_open(const struct admin_connection *connection)

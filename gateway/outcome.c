@@ -50,6 +50,8 @@ static void set_flags(const struct exchange *exchange, struct outcome *outcome)
 		flag = flag_of(exchange->cause);
 	else if (exchange->refused)
 		flag = flag_of(reason_name(exchange->refused));
+	if (flag == RESPONSE_FLAG_COUNT && exchange->cause && exchange->downstream->violated)
+		flag = RESPONSE_FLAG_LR;  // cut with its connection, for what another call did
 	if (flag == RESPONSE_FLAG_COUNT)
 		return;
 	bool all_failed = tried_out(exchange);

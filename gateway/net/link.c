@@ -78,8 +78,6 @@ int link_connect(struct link *link, const struct config_address *address, struct
 {
 	link->dials = tls;
 	link->traffic = &link->turn->dialled;
-	if (address->unknown)
-		return UV_EADDRNOTAVAIL;
 	if (address->kind == ADDRESS_UNIX) {
 		const struct sockaddr_un *path = (const struct sockaddr_un *)&address->socket;
 		uv_pipe_connect(

@@ -151,6 +151,7 @@ func TestCallsCutWithAHeadThatStallsSayWhy(t *testing.T) {
 			BlockFragment: block(":method", "GET", ":scheme", "https", ":authority", "gateway.test", ":path", "/x")})
 		_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: block(":method", "GET")}) // and no more
 	})
+	g.flagged(t, "/x", "LR")
 	if cause := g.accessOf(t, "/x").text("cause"); cause != "request_timeout" {
 		t.Errorf("cause %q of a call that was cut with its connection", cause)
 	}
