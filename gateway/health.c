@@ -33,10 +33,15 @@ int64_t health_eject(struct health *health, const struct config_ejection *ejecti
 	return out_ns;
 }
 
+void health_join(struct health *health, int64_t now_ns)
+{
+	health->began_ns = now_ns;
+}
+
 void health_return(struct health *health, int64_t now_ns)
 {
 	health->ejected = false;
-	health->began_ns = now_ns;
+	health_join(health, now_ns);
 }
 
 void health_unejected(struct health *health)

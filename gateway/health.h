@@ -31,7 +31,8 @@ bool health_failed(struct health *health, const struct config_ejection *ejection
 // back.
 int64_t health_eject(struct health *health, const struct config_ejection *ejection, int64_t now_ns);
 void health_return(struct health *health, int64_t now_ns);
-void health_unejected(struct health *health);  // nobody ejects any more
+void health_join(struct health *health, int64_t now_ns);  // comes beside others, whatever it was
+void health_unejected(struct health *health);             // nobody ejects any more
 
 // A check said so. Whether it takes the endpoint out or in, as far as checks go.
 bool health_checked(

@@ -64,13 +64,15 @@ static struct endpoint *take_endpoint(
 	const struct config_address *address = &pool_config(pool)->endpoints[index];
 	const char *label = pool_labels(pool)->endpoint_labels[index];
 	struct endpoint *endpoint = before ? find_endpoint(before, label, address) : NULL;
-	if (!endpoint)
-		endpoint = find_left_over(pool, label, address);
 	if (endpoint)
 		return endpoint_ref(endpoint);
-	endpoint = endpoint_new(pool->worker, pool_labels(pool)->label, label, address);
-	if (before)
-		health_return(&endpoint->health, pool->worker->turn.now_ns);
+	endpoint = find_left_over(pool, label, address);
+	if (endpoint)
+		endpoint_ref(endpoint);
+	else
+		endpoint = endpoint_new(pool->worker, pool_labels(pool)->label, label, address);
+	if (before && !pool->retired)
+		health_join(&endpoint->health, pool->worker->turn.now_ns);
 	return endpoint;
 }
 

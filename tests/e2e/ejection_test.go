@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -267,6 +269,38 @@ func TestEjectionEndsWithItsKey(t *testing.T) {
 	g.waitHealthy(t, addresses[0], 1)
 	c := g.client(t, "h1", common().web)
 	waitFor(t, "its share", patience, func() bool { return spread(t, c, 10)[addresses[0]] == 5 })
+}
+
+// So does one that a reload took out and brings back, though a call was under way there all the time.
+func TestEndpointThatComesBackStartsSlowly(t *testing.T) {
+	t.Parallel()
+	b := newInns(t, "h1", 2, opening{})
+	g := start(t, setup{workers: 1, routes: []string{route("path: /*", "backend: web")},
+		backends: []string{"{name: web, endpoints: [" + quoted(b.addresses()) + "], slow_start: 1h}"}})
+	c := g.client(t, "h2", common().web)
+	kept := b.keep(t, c, "/kept")
+	own := b.last(t).house
+	b.mutex.Lock()
+	b.open = true // for whoever comes from now on
+	b.mutex.Unlock()
+	both, alone := quoted(b.addresses()), slices.DeleteFunc(b.addresses(), func(address string) bool { return address == own.address })
+	g.rewrite(t, both, quoted(alone))
+	g.reload(t)
+	wantStatus(t, c.get("/meanwhile"), http.StatusOK)
+	g.rewrite(t, quoted(alone), both)
+	g.reload(t)
+	came := 0
+	for range 40 {
+		wantStatus(t, c.get("/x"), http.StatusOK)
+		if b.last(t).house == own {
+			came++
+		}
+	}
+	if came < 1 || came > 10 {
+		t.Errorf("%d of 40 calls came to it, want few", came)
+	}
+	b.releaseAll()
+	wantAnswers(t, http.StatusOK, kept)
 }
 
 // After its return an endpoint gets a part of its share at first, and all of it in the end.
