@@ -72,7 +72,7 @@ static struct str absolute_directory(struct arena *arena, const char *directory)
 
 // Who is asked for names.
 struct asked {
-	bool nobody, forgiving;
+	bool nobody, forgiving, no_dns;
 	const struct config *present;  // NULL, or what is known already
 };
 
@@ -84,6 +84,8 @@ static struct config *read_tree(const struct tree *root, const char *name, const
 	        .problems = problems,
 	        .offline = asked.nobody,
 	        .forgiving = asked.forgiving,
+	        .silence = asked.no_dns,
+	        .no_dns = asked.no_dns,
 	        .present = asked.present};
 	config->file = arena_str(&config->arena, str_from(name));
 	reader.directory = absolute_directory(&config->arena, directory);
@@ -149,9 +151,12 @@ static struct config *load(const char *path, struct asked asked, struct config_p
 	return config;
 }
 
-struct config *config_load_faulty(const char *path, bool starting, struct config_problems *problems)
+struct config *config_load_faulty(
+        const char *path, enum config_lookups lookups, struct config_problems *problems)
 {
-	return load(path, (struct asked){.forgiving = starting}, problems);
+	struct asked asked = {.forgiving = lookups != CONFIG_LOOKUPS_NEEDED,
+	        .no_dns = lookups == CONFIG_LOOKUPS_NONE};
+	return load(path, asked, problems);
 }
 
 struct config *config_load(const char *path, struct config_problems *problems)

@@ -308,10 +308,14 @@ MUST_USE struct config *config_parse(
 
 // config_load for `check`, which wants the later stages' problems too: the config comes back even
 // with problems, what could not be understood empty or at its default, and the counts said to be
-// >= 1 may be 0. Never to be served. NULL only when there is no YAML to go by. `starting`: what
-// config_start forgives is no problem.
+// >= 1 may be 0. Never to be served. NULL only when there is no YAML to go by.
+enum config_lookups {
+	CONFIG_LOOKUPS_NEEDED,    // names need addresses, as for config_load
+	CONFIG_LOOKUPS_FORGIVEN,  // as for config_start
+	CONFIG_LOOKUPS_NONE,      // nobody is asked for names
+};
 MUST_USE struct config *config_load_faulty(
-        const char *path, bool starting, struct config_problems *problems);
+        const char *path, enum config_lookups lookups, struct config_problems *problems);
 // Visits every `tls` block with its key path: of listeners, of the admin listener, of backends.
 typedef void (*config_tls_visit)(const struct config_tls *tls, struct str key, void *argument);
 void config_each_tls(const struct config *config, config_tls_visit visit, void *argument);

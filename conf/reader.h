@@ -16,7 +16,8 @@ struct reader {
 	struct str directory;          // absolute; what relative paths are relative to
 	bool offline;                  // neither DNS nor this machine is asked for anybody's name
 	bool forgiving;                // names of backends need no address
-	bool silence;                  // DNS was asked and is not asked again
+	bool no_dns;                   // nobody is asked for names
+	bool silence;                  // or not any more
 	int64_t waited_ns;             // for answers that did not come
 	const struct config *present;  // NULL, or whose names keep their addresses
 	size_t present_at;             // the backend of it where one was found last

@@ -44,7 +44,7 @@ static bool set_server(
 		return reader_refuse(reader, key, node);
 	bool found = address_resolve(node->text, reader->directory, reader_dns(reader),
 	        &reader->config->arena, &addresses, &count, &why);
-	if (found && addresses[0].unknown && !reader->offline) {
+	if (found && addresses[0].unknown && !reader->offline && !reader->no_dns) {
 		found = false;
 		why = "whose name was not asked for, as DNS is silent";
 	}

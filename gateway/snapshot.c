@@ -191,10 +191,10 @@ static void print_doubt(const struct config_doubt *doubt, void *file)
 	        doubt->mark.line, doubt->mark.column, STR_FMT(doubt->key), doubt->words);
 }
 
-static bool review(const char *path, bool starting, struct config_problems *problems,
+static bool review(const char *path, enum config_lookups lookups, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
 {
-	struct config *config = config_load_faulty(path, starting, problems);
+	struct config *config = config_load_faulty(path, lookups, problems);
 	if (!config)
 		return false;
 	config_each_tls(config, review_tls, &(struct review){problems, visit, argument});
@@ -210,13 +210,15 @@ static bool review(const char *path, bool starting, struct config_problems *prob
 
 bool snapshot_check(const char *path, bool starting, struct config_problems *problems)
 {
-	return review(path, starting, problems, NULL, NULL);
+	return review(path, starting ? CONFIG_LOOKUPS_FORGIVEN : CONFIG_LOOKUPS_NEEDED, problems,
+	        NULL, NULL);
 }
 
-bool snapshot_review(const char *path, struct config_problems *problems,
+bool snapshot_review(const char *path, bool offline, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument)
 {
-	return review(path, false, problems, visit, argument);
+	return review(path, offline ? CONFIG_LOOKUPS_NONE : CONFIG_LOOKUPS_NEEDED, problems, visit,
+	        argument);
 }
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot)

@@ -54,8 +54,9 @@ struct snapshot {
 // one run. True when there is none.
 // `starting`: that snapshot_start would meet.
 MUST_USE bool snapshot_check(const char *path, bool starting, struct config_problems *problems);
-// The same of loading, and `visit` sees what ends some day of all that could be loaded.
-MUST_USE bool snapshot_review(const char *path, struct config_problems *problems,
+// The same of loading, `offline` without asking anybody for names, and `visit` sees what ends some
+// day of all that could be loaded.
+MUST_USE bool snapshot_review(const char *path, bool offline, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument);
 // As snapshot_load without `present`, but that names of backends need no address yet.
 MUST_USE struct snapshot *snapshot_start(

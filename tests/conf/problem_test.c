@@ -138,7 +138,7 @@ static void a_faulty_file_still_serves_to_find_more_problems(void **state)
 	assert_true(descriptor >= 0);
 	assert_int_equal(write(descriptor, bad, strlen(bad)), strlen(bad));
 	close(descriptor);
-	struct config *config = config_load_faulty(path, false, &problems);
+	struct config *config = config_load_faulty(path, CONFIG_LOOKUPS_NEEDED, &problems);
 	unlink(path);
 	assert_non_null(config);
 	assert_int_equal(problems.count, 10);

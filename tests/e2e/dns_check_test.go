@@ -82,6 +82,36 @@ func TestOneSilenceOfDNSIsWaitedFor(t *testing.T) {
 	}
 }
 
+// For where the names of a cluster are not known, and for a reload while DNS is away.
+func TestCheckOfflineAsksNobodyForNames(t *testing.T) {
+	t.Parallel()
+	names := startNameServer(t)
+	names.silences(usersName, "redis.test")
+	s := setup{files: theMesh().files(), top: []string{names.asks(""), "redis: {address: 'redis.test:6379'}"}, routes: []string{
+		route("path: /x", "backend: web, rate_limits: [{rate: 1/s, burst: 1, store: redis}]"), route("path: /*", "backend: service")},
+		backends: []string{http1("web", usersName+":1", "absent.test:2", "127.0.0.1:1"), secured("service", "h2", "server_name: users.test", webService)}}
+	path := s.write(t, t.TempDir(), "127.0.0.1:1", "127.0.0.1:2")
+	began := time.Now()
+	for _, words := range [][]string{{"--config", path, "--offline"}, {"--offline", "--config=" + path}} {
+		if output, code := tollgate(t, append([]string{"check"}, words...)...); code != 0 || !strings.Contains(output, "the configuration is good") {
+			t.Errorf("exit %d: %s", code, output)
+		}
+	}
+	if asked := len(names.asked(usersName)) + len(names.asked("redis.test")) + len(names.asked("absent.test")); asked != 0 || time.Since(began) > slow(2*time.Second) {
+		t.Errorf("%d questions in %v", asked, time.Since(began))
+	}
+	s.backends = []string{http1("web", usersName+":1", "no port"), http1("service", webService), "{name: web, nonsense: 1}"}
+	output, code := tollgate(t, "check", "--offline", "--config", s.write(t, t.TempDir(), "127.0.0.1:1", "127.0.0.1:2"))
+	for _, want := range []string{"endpoints[1]: found 'no port'", "nonsense: "} {
+		if code != 2 || !strings.Contains(output, want) || strings.Contains(output, "resolved") {
+			t.Errorf("exit %d, want %s: %s", code, want, output)
+		}
+	}
+	if output, code := tollgate(t, "check", "--offline", "--offline", "--config", path); code != 2 || !strings.Contains(output, "--offline is given twice") {
+		t.Errorf("exit %d: %s", code, output)
+	}
+}
+
 // One problem does not hide another, nor have the others wait.
 func TestEveryNameWithoutAddressIsTold(t *testing.T) {
 	t.Parallel()
