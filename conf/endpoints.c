@@ -68,6 +68,15 @@ struct endpoints_of_name endpoints_known(
 	return known;
 }
 
+size_t endpoints_unknown(const struct config *config)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < config->backend_count; i++)
+		for (size_t j = 0; j < config->backends[i].endpoint_count; j++)
+			count += config->backends[i].endpoints[j].unknown;
+	return count;
+}
+
 static struct endpoints_of_name aim(const struct endpoints_of_name *found,
         const struct config_address *present, struct arena *arena)
 {

@@ -25,6 +25,8 @@ void endpoints_set(
 // the one where it was found: names mostly stand in the same order as before.
 struct endpoints_of_name endpoints_known(
         const struct config *config, struct str name, size_t *from, struct arena *arena);
+// How many places of names have no address.
+size_t endpoints_unknown(const struct config *config);
 // The same addresses with the same weights, in the same order.
 bool endpoints_alike(const struct config_address a[], size_t a_count,
         const struct config_address b[], size_t b_count);

@@ -137,7 +137,7 @@ static struct str output_words(const struct config_output *output)
 }
 
 // Why, says whoever asks for them from now on (names.c).
-static void announce_unknown(const struct config *config)
+void announce_unknown(const struct config *config)
 {
 	size_t told = 0;
 	for (size_t i = 0; i < config->backend_count; i++)

@@ -9,6 +9,9 @@
 
 void announce(const struct gateway *gateway);
 
+// Endpoints that are names without an address, a warning each; of very many the first.
+void announce_unknown(const struct config *config);
+
 // What of the configuration in force is hardly meant, a warning each; of very many the first.
 void announce_doubts(const struct config *config);
 

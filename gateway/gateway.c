@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "conf/endpoints.h"
 #include "gateway/announce.h"
 #include "gateway/privilege.h"
 #include "gateway/sandbox.h"
@@ -280,12 +281,12 @@ static void release(struct gateway *gateway)
 }
 
 // All of it, as `check` says it.
-static void say_why_not(const char *config_path, bool starting, struct config_problems *problems)
+static void say_why_not(const char *config_path, struct config_problems *problems)
 {
 	if (config_path) {
 		config_problems_fini(problems);
 		*problems = (struct config_problems){0};
-		(void)!snapshot_check(config_path, starting, problems);
+		(void)!snapshot_check(config_path, problems);
 	}
 	announce_no_start(problems);
 	config_problems_fini(problems);
@@ -300,8 +301,12 @@ static bool become_ready(struct gateway *gateway, struct config_problems *proble
 	for (size_t i = 0; i < gateway->worker_count; i++)
 		worker_start(&gateway->workers[i]);
 	sandbox_close_calls(gateway->snapshot->config);
-	return !handover_expected(&gateway->handover) ||
-	       handover_take(&gateway->handover, gateway->store);
+	if (!handover_expected(&gateway->handover) ||
+	        handover_take(&gateway->handover, gateway->store,
+	                endpoints_unknown(gateway->snapshot->config)))
+		return true;
+	announce_unknown(gateway->snapshot->config);
+	return false;
 }
 
 int gateway_run(const char *config_path, struct launcher launcher)
@@ -319,13 +324,10 @@ int gateway_run(const char *config_path, struct launcher launcher)
 	handover_receive(&gateway.handover);
 	gateway.store = handover_store(&gateway.handover);
 	watch_config_begin(&gateway.watch, config_path);
-	// Whom this one takes the place of may know addresses that cannot be had now.
-	bool starting = !handover_expected(&gateway.handover);
-	gateway.snapshot = starting ? snapshot_start(config_path, gateway.store, &problems)
-	                            : snapshot_load(config_path, NULL, gateway.store, &problems);
+	gateway.snapshot = snapshot_start(config_path, gateway.store, &problems);
 	if (!gateway.snapshot ||
 	        !trace_post_prepare(&gateway.snapshot->config->tracing, &problems)) {
-		say_why_not(config_path, starting, &problems);
+		say_why_not(config_path, &problems);
 		inherited_fini(&gateway.inherited);
 		snapshot_unref(gateway.snapshot);
 		bucket_store_free(gateway.store);

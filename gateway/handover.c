@@ -1,6 +1,7 @@
 #include "gateway/handover.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -106,10 +107,17 @@ static bool hear_go(int channel)
 	return read(channel, &word, 1) == 1 && word == HANDOVER_GO;
 }
 
-bool handover_take(struct handover *handover, struct bucket_store *store)
+static bool say_ready(int channel, size_t nameless)
 {
-	const char ready = HANDOVER_READY;
-	if (write(handover->channel, &ready, 1) != 1 || !hear_go(handover->channel)) {
+	const unsigned char words[] = {nameless ? HANDOVER_NAMELESS : HANDOVER_READY,
+	        (unsigned char)(nameless < UCHAR_MAX ? nameless : UCHAR_MAX)};
+	ssize_t len = nameless ? 2 : 1;
+	return write(channel, words, (size_t)len) == len;
+}
+
+bool handover_take(struct handover *handover, struct bucket_store *store, size_t nameless)
+{
+	if (!say_ready(handover->channel, nameless) || !hear_go(handover->channel)) {
 		log_event(LOG_ERROR, "the predecessor does not hand over, leaving", "%s", "");
 		return false;
 	}

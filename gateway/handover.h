@@ -8,7 +8,9 @@
 #include "gateway/net/turn.h"
 #include "policy/bucket.h"
 
-enum { HANDOVER_READY = 'R', HANDOVER_GO = 'G', HANDOVER_GO_S = 30 };
+// NAMELESS instead of READY, with a byte behind it: ready but for the addresses of so many names
+// (255: or more), which the predecessor takes if it has them no more than that itself.
+enum { HANDOVER_READY = 'R', HANDOVER_NAMELESS = 'N', HANDOVER_GO = 'G', HANDOVER_GO_S = 30 };
 
 struct handover {
 	int channel;  // -1: there is no predecessor
@@ -25,8 +27,9 @@ bool handover_expected(const struct handover *handover);
 // The store for this process: its keys are found by the predecessor's seed.
 MUST_USE struct bucket_store *handover_store(const struct handover *handover);
 
-// Says that all is ready, and waits for the word. False: the predecessor goes on by itself.
-MUST_USE bool handover_take(struct handover *handover, struct bucket_store *store);
+// Says that all is ready, but for `nameless` names, and waits for the word. False: the predecessor
+// goes on by itself.
+MUST_USE bool handover_take(struct handover *handover, struct bucket_store *store, size_t nameless);
 
 // Once serving: `gone` is called when the predecessor has ended.
 void handover_watch(

@@ -86,13 +86,18 @@ static void note_panic(struct pool *pool, bool panic)
 	        "backend=%s worker=%zu", pool_labels(pool)->label, pool->worker->index);
 }
 
-// Nobody is well: all are asked, if need be even those that lead nowhere.
-static void weigh_all(struct pool *pool)
+static bool leads_anywhere(const struct pool *pool)
 {
-	const uint32_t *weights = pool_config(pool)->weights;
 	bool anywhere = false;
 	for (size_t i = 0; i < pool->endpoint_count; i++)
 		anywhere |= !pool->endpoints[i].endpoint->health.nowhere;
+	return anywhere;
+}
+
+// Nobody is well: all are asked, if need be even those that lead nowhere.
+static void weigh_all(struct pool *pool, bool anywhere)
+{
+	const uint32_t *weights = pool_config(pool)->weights;
 	for (size_t i = 0; i < pool->endpoint_count; i++) {
 		bool out = anywhere && pool->endpoints[i].endpoint->health.nowhere;
 		pool->balance[i].weight = out ? 0 : weights[i];
@@ -117,9 +122,10 @@ void pool_weigh(struct pool *pool)
 		if (health_warming(health, config->slow_start_ns, now_ns))
 			pool->weigh_ns = now_ns + (int64_t)REWEIGH_MS * NS_PER_MS;
 	}
+	bool anywhere = panic && leads_anywhere(pool);
 	if (panic)
-		weigh_all(pool);
-	note_panic(pool, panic);
+		weigh_all(pool, anywhere);
+	note_panic(pool, anywhere);
 }
 
 static void fill(struct pool *pool, const struct pool *before)

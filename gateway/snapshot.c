@@ -208,10 +208,9 @@ static bool review(const char *path, enum config_lookups lookups, struct config_
 	return problems->count == 0;
 }
 
-bool snapshot_check(const char *path, bool starting, struct config_problems *problems)
+bool snapshot_check(const char *path, struct config_problems *problems)
 {
-	return review(path, starting ? CONFIG_LOOKUPS_FORGIVEN : CONFIG_LOOKUPS_NEEDED, problems,
-	        NULL, NULL);
+	return review(path, CONFIG_LOOKUPS_FORGIVEN, problems, NULL, NULL);
 }
 
 bool snapshot_review(const char *path, bool offline, struct config_problems *problems,

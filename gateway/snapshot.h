@@ -50,10 +50,9 @@ struct snapshot {
 
 // Loads everything `run` needs; NULL after adding every problem. `path` NULL: the embedded default
 // configuration, relative to the working directory. `present`: the one in force, whose addresses of
-// names are kept, or NULL. `check`: adds every problem that loading would meet, of all stages in
-// one run. True when there is none.
-// `starting`: that snapshot_start would meet.
-MUST_USE bool snapshot_check(const char *path, bool starting, struct config_problems *problems);
+// names are kept, or NULL. `check`: adds every problem that snapshot_start would meet, of all
+// stages in one run. True when there is none.
+MUST_USE bool snapshot_check(const char *path, struct config_problems *problems);
 // The same of loading, `offline` without asking anybody for names, and `visit` sees what ends some
 // day of all that could be loaded.
 MUST_USE bool snapshot_review(const char *path, bool offline, struct config_problems *problems,

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "conf/endpoints.h"
 #include "gateway/gateway.h"
 #include "gateway/handover.h"
 
@@ -83,16 +84,27 @@ static void hand_over(struct gateway *gateway)
 	gateway_give_way(gateway);
 }
 
+// Calls to names that this one has addresses of must not fail by the new one.
+static bool knows_less(const struct gateway *gateway, const unsigned char words[2])
+{
+	return words[0] == HANDOVER_NAMELESS &&
+	       words[1] > endpoints_unknown(gateway->snapshot->config);
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct gateway *gateway = poll->data;
-	char word = 0;
+	unsigned char words[2] = {0};
 	(void)status, (void)events;
 	turn_wake(&gateway->turn);
-	bool ready = read(gateway->upgrade.channel, &word, 1) == 1 && word == HANDOVER_READY;
+	ssize_t count = read(gateway->upgrade.channel, words, sizeof(words));
+	bool ready = (count == 1 && words[0] == HANDOVER_READY) ||
+	             (count == 2 && words[0] == HANDOVER_NAMELESS);
 	gateway->upgrade.again = ready && gateway->upgrade.outdated;
 	if (gateway->upgrade.again)
 		fail(gateway, "the configuration was reloaded meanwhile; it begins again");
+	else if (ready && knows_less(gateway, words))
+		fail(gateway, "the new one cannot resolve names that this one could");
 	else if (ready)
 		hand_over(gateway);
 	else

@@ -245,9 +245,25 @@ func TestAnUpgradeTakesNoPlaceWithoutItsAddresses(t *testing.T) {
 	names.set(usersName, records{play: errs(dnsmessage.RCodeServerFailure)})
 	g.signal(syscall.SIGUSR2)
 	waitFor(t, "the failure to be told", patience, func() bool {
-		return strings.Contains(g.stderr.String(), "upgrade failed, this gateway goes on")
+		said := g.stderr.String()
+		return strings.Contains(said, `msg="upgrade failed, this gateway goes on" error="the new one cannot resolve names that this one could"`) &&
+			strings.Contains(said, `msg="endpoint has no address yet" backend=web endpoint=`+web.endpoint(usersName))
 	})
 	g.awaitServed(t, "127.0.0.2")
+}
+
+// What nobody had addresses of is no reason to keep the old one.
+func TestAnUpgradeNeedsNoAddressesThatWereNeverThere(t *testing.T) {
+	t.Parallel()
+	names, web := startNameServer(t), newTeam(t, tellsHost, "127.0.0.2", "127.0.0.3")
+	names.point(usersName, "127.0.0.2")
+	g := replaceable(t, setup{top: []string{names.asks("min_ttl: 100ms")}, routes: []string{route("path: /absent", "backend: absent"), route("path: /*", "backend: web")},
+		backends: []string{http1("absent", "absent.test:1", "absent.test:2"), http1("web", web.endpoint(usersName))}})
+	g.awaitServed(t, "127.0.0.2")
+	g.upgrade(t, g.command.Process.Pid)
+	g.awaitServed(t, "127.0.0.2")
+	names.point(usersName, "127.0.0.3")
+	g.awaitServed(t, "127.0.0.3")
 }
 
 // What a start forgives `check` does not, nor a reload of a name that is new to the gateway; and a server of limits has to
