@@ -280,7 +280,7 @@ static void release(struct gateway *gateway)
 	buffer_fini(&gateway->watch_problems);
 }
 
-// All of it, as `check` says it.
+// All of it, as `check` says it, but for names that may come to an address.
 static void say_why_not(const char *config_path, struct config_problems *problems)
 {
 	if (config_path) {
