@@ -241,8 +241,8 @@ SANITIZED := -skip '^(TestNoTextOfAKeyStaysInMemory|TestNewcomersAreRefusedBefor
 GO_WHOLE := ./backend ./cost ./e2e ./faults ./harness ./hostile ./inject ./script ./tally
 # What threads share, and what changes under them.
 TSAN_E2E_brief = -run '$(call tests_of,threads reload reload_order reload_live reload_backends backend_trouble rotation \
-	upgrade upgrade_hostile drain dns_calls dns_reload dns_start audit audit_log admin admin_status admin_tls \
-	metrics log limits limits_kinds limits_places limits_redis limits_redis_waiting limits_redis_change grpc grpc_flow access resumption whole)'
+	upgrade upgrade_hostile drain dns_calls dns_reload dns_start audit audit_log admin admin_status admin_tls metrics log \
+	limits limits_kinds limits_places limits_redis limits_redis_waiting limits_redis_change grpc grpc_flow access resumption whole)'
 TSAN_E2E_full  :=
 VALGRIND_E2E_brief := whole reload drain
 VALGRIND_E2E_full  := $(VALGRIND_E2E_brief) admin audit refused routes threads

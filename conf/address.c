@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/un.h>
 
+#include "base/clock.h"
 #include "conf/lookup.h"
 
 enum { HOST_NAME_MAX_BYTES = 253, LABEL_MAX_BYTES = 63, PORT_MAX = 65535 };
@@ -251,10 +252,35 @@ static void be_unknown(struct config_address *address, uint16_t port, struct str
 	lookup_aim(address, port, text);
 }
 
+static bool ask_anybody(const struct config_dns *dns, const struct pair *pair, struct str text,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
+{
+	if (dns->count || pair->port == 0)  // libc knows no services
+		return ask_servers(dns, pair, text, arena, addresses, count, why);
+	return ask_system(pair, text, arena, addresses, count, why);
+}
+
+// While DNS is silent the system's resolver takes up to a minute for a name, as resolv.conf says.
+// So it is asked, for what it may know besides, once DNS has said that it has nothing.
+static bool ask_briefly(const struct config_dns *dns, const struct pair *pair, struct str text,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
+{
+	int64_t asked_ns = clock_monotonic_ns();
+	if (ask_servers(dns, pair, text, arena, addresses, count, why))
+		return true;
+	bool silent = clock_monotonic_ns() - asked_ns > ADDRESS_SILENCE_MS * (int64_t)NS_PER_MS;
+	return !silent && !dns->count && pair->port &&
+	       ask_system(pair, text, arena, addresses, count, why);
+}
+
+typedef bool (*asker)(const struct config_dns *dns, const struct pair *pair, struct str text,
+        struct arena *arena, struct config_address **addresses, size_t *count, const char **why);
+
 void (*address_before_lookup)(void);
 
-static bool look_up(const struct config_dns *dns, const struct pair *pair, struct str text,
-        struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
+static bool look_up(const struct config_dns *dns, asker ask, const struct pair *pair,
+        struct str text, struct arena *arena, struct config_address **addresses, size_t *count,
+        const char **why)
 {
 	if (!dns) {
 		be_unknown(*addresses, pair->port, text);
@@ -262,13 +288,8 @@ static bool look_up(const struct config_dns *dns, const struct pair *pair, struc
 	}
 	if (address_before_lookup)
 		address_before_lookup();
-	if (dns->count || pair->port == 0)  // libc knows no services
-		return ask_servers(dns, pair, text, arena, addresses, count, why);
-	return ask_system(pair, text, arena, addresses, count, why);
+	return ask(dns, pair, text, arena, addresses, count, why);
 }
-
-typedef bool (*asker)(const struct config_dns *dns, const struct pair *pair, struct str text,
-        struct arena *arena, struct config_address **addresses, size_t *count, const char **why);
 
 static bool resolve(struct str text, struct str directory, const struct config_dns *dns, asker ask,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
@@ -282,24 +303,25 @@ static bool resolve(struct str text, struct str directory, const struct config_d
 		return true;
 	if (is_service(text)) {
 		pair = (struct pair){.host = address->text};
-		return ask(dns, &pair, address->text, arena, addresses, count, why);
+		return look_up(dns, ask, &pair, address->text, arena, addresses, count, why);
 	}
 	if (str_starts(text, STR("unix:")) || !split(text, &pair, &no_pair) || pair.bracketed)
 		return false;
 	*why = "whose host is neither an IP address nor a name";
-	return is_name(pair.host) && ask(dns, &pair, address->text, arena, addresses, count, why);
+	return is_name(pair.host) &&
+	       look_up(dns, ask, &pair, address->text, arena, addresses, count, why);
 }
 
 bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
 {
-	return resolve(text, directory, dns, look_up, arena, addresses, count, why);
+	return resolve(text, directory, dns, ask_anybody, arena, addresses, count, why);
 }
 
-bool address_resolve_by_dns(struct str text, struct str directory, const struct config_dns *dns,
+bool address_resolve_briefly(struct str text, struct str directory, const struct config_dns *dns,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why)
 {
-	return resolve(text, directory, dns, ask_servers, arena, addresses, count, why);
+	return resolve(text, directory, dns, ask_briefly, arena, addresses, count, why);
 }
 
 struct str address_host(const struct config_address *address)

@@ -8,6 +8,8 @@
 #include "base/check.h"
 #include "conf/config.h"
 
+enum { ADDRESS_SILENCE_MS = 1000 };  // an answer that there is no address comes sooner
+
 #define ADDRESS_EXAMPLES "127.0.0.1:8443, [::1]:8443 or unix:/path"
 #define ADDRESS_NAME_EXAMPLES "127.0.0.1:50051, [::1]:50051, localhost:50051 or unix:/path"
 
@@ -23,9 +25,9 @@ MUST_USE bool address_parse(struct str text, struct str directory, struct arena 
 // which is `unknown`.
 MUST_USE bool address_resolve(struct str text, struct str directory, const struct config_dns *dns,
         struct arena *arena, struct config_address **addresses, size_t *count, const char **why);
-// The same without the system's resolver, which has no deadline (LOOKUP_DEADLINE_S): DNS is asked
-// in any case, and `dns` is not NULL.
-MUST_USE bool address_resolve_by_dns(struct str text, struct str directory,
+// The same for whoever cannot wait: where DNS is silent the system's resolver, which has no
+// deadline (LOOKUP_DEADLINE_S), is not asked.
+MUST_USE bool address_resolve_briefly(struct str text, struct str directory,
         const struct config_dns *dns, struct arena *arena, struct config_address **addresses,
         size_t *count, const char **why);
 

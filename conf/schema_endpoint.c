@@ -5,8 +5,7 @@
 #include "conf/schema_row.h"
 #include "conf/value.h"
 
-// An answer that there is none comes sooner than in a second.
-enum { WEIGHT_MAX = 1000, SILENCE_MS = 1000, SILENCES_MS = 5000 };
+enum { WEIGHT_MAX = 1000, SILENCES_MS = 5000 };
 
 static void check_unique(
         struct reader *reader, const struct config_backend *backend, const struct config_text *name)
@@ -33,41 +32,20 @@ static bool is_known(struct reader *reader, struct str name, struct endpoints_of
 	return resolved->count > 0;
 }
 
-static bool is_silence(int64_t waited_ns)
-{
-	return waited_ns > SILENCE_MS * (int64_t)NS_PER_MS;
-}
-
 static bool ask(struct reader *reader, struct str name, const struct config_dns *dns,
         struct endpoints_of_name *resolved, const char **why)
 {
-	return address_resolve(name, reader->directory, dns, &reader->config->arena,
-	        &resolved->addresses, &resolved->count, why);
-}
-
-// While DNS is silent the system's resolver takes up to a minute for a name, as resolv.conf says,
-// and a start that long may be given up by whoever began it. So it is asked, for what it may know
-// besides, once DNS has said that it has nothing.
-static bool ask_soon(struct reader *reader, struct str name, struct endpoints_of_name *resolved,
-        const char **why)
-{
-	const struct config_dns *dns = reader_dns(reader);
-	int64_t asked_ns = clock_monotonic_ns();
-	if (dns && !dns->count) {
-		if (address_resolve_by_dns(name, reader->directory, dns, &reader->config->arena,
-		            &resolved->addresses, &resolved->count, why))
-			return true;
-		if (is_silence(clock_monotonic_ns() - asked_ns))
-			return false;
-	}
-	return ask(reader, name, dns, resolved, why);
+	// A start that is long may be given up by whoever began it.
+	return (reader->forgiving ? address_resolve_briefly : address_resolve)(name,
+	        reader->directory, dns, &reader->config->arena, &resolved->addresses,
+	        &resolved->count, why);
 }
 
 // Whoever loads the file waits. Where it is refused already one silence is enough; where it is not,
 // several, for whoever was not asked has no address at first.
 static void note_silence(struct reader *reader, int64_t waited_ns)
 {
-	if (is_silence(waited_ns))
+	if (waited_ns > ADDRESS_SILENCE_MS * (int64_t)NS_PER_MS)
 		reader->waited_ns += waited_ns;
 	int64_t most_ms = reader->forgiving ? SILENCES_MS : 0;
 	reader->silence |= reader->waited_ns > most_ms * NS_PER_MS;
@@ -77,10 +55,8 @@ static bool find(struct reader *reader, struct str name, struct endpoints_of_nam
         const char **why)
 {
 	int64_t asked_ns = clock_monotonic_ns();
-	if (is_known(reader, name, resolved))
-		return true;
-	if (reader->forgiving ? ask_soon(reader, name, resolved, why)
-	                      : ask(reader, name, reader_dns(reader), resolved, why))
+	if (is_known(reader, name, resolved) ||
+	        ask(reader, name, reader_dns(reader), resolved, why))
 		return true;
 	note_silence(reader, clock_monotonic_ns() - asked_ns);
 	return reader->forgiving && address_is_looked_up(name) &&

@@ -40,21 +40,28 @@ static bool is_open(const struct admin_connection *connection)
 	return !connection->link.closing;
 }
 
+static struct admin_connection *first_that(
+        const struct admin *admin, bool (*goes)(const struct admin_connection *connection))
+{
+	LIST_EACH (&admin->connections, node) {
+		struct admin_connection *connection = LIST_ITEM(
+		        node, struct admin_connection, node);
+		if (goes(connection))
+			return connection;
+	}
+	return NULL;
+}
+
 // Nobody may hold all the places, or a probe would wait for theirs. Who has shown no good
 // certificate where one is asked for goes first, then who has no answer coming, then anybody: the
 // one who was not answered for longest.
 static void make_room(struct admin *admin)
 {
-	static bool (*const goes[])(const struct admin_connection *connection) = {
-	        admin_caller_is_stranger, asks_for_nothing, is_open};
-	struct admin_connection *chosen = NULL;
-	for (size_t i = 0; i < ARRAY_LEN(goes) && !chosen; i++)
-		LIST_EACH (&admin->connections, node) {
-			struct admin_connection *connection = LIST_ITEM(
-			        node, struct admin_connection, node);
-			if (!chosen && goes[i](connection))
-				chosen = connection;
-		}
+	struct admin_connection *chosen = first_that(admin, admin_caller_is_stranger);
+	if (!chosen)
+		chosen = first_that(admin, asks_for_nothing);
+	if (!chosen)
+		chosen = first_that(admin, is_open);
 	if (!chosen)
 		return;  // all are on their way
 	admin_caller_left(chosen, LINK_BROKEN);

@@ -324,7 +324,7 @@ int gateway_run(const char *config_path, struct launcher launcher)
 	handover_receive(&gateway.handover);
 	gateway.store = handover_store(&gateway.handover);
 	watch_config_begin(&gateway.watch, config_path);
-	gateway.snapshot = snapshot_start(config_path, gateway.store, &problems);
+	gateway.snapshot = snapshot_load(config_path, NULL, gateway.store, &problems);
 	if (!gateway.snapshot ||
 	        !trace_post_prepare(&gateway.snapshot->config->tracing, &problems)) {
 		say_why_not(config_path, &problems);

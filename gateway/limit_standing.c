@@ -70,7 +70,7 @@ static const char *error_of(const struct redis_reply *reply)
 	        {"LOADING", "the server is loading its data"},
 	        {"BUSY", "the server is busy with another script"},
 	};
-	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+	for (size_t i = 0; i < ARRAY_LEN(errors); i++)
 		if (redis_reply_is(reply, errors[i].code))
 			return errors[i].means;
 	return reply->error ? "the server answers with an error" : "the server's answer is none";

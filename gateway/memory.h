@@ -1,9 +1,9 @@
 // The process's memory against its ceiling (`memory` in the configuration): main looks at what the
 // kernel says is resident, twenty times a second near the ceiling and once a second far below it,
-// so that an idle gateway sleeps; workers read how it stands. Above the ceiling
-// new requests and connections are refused as `overloaded`; a sixteenth above it new connections
-// are shut out without a word. It frees nothing that is in use and stops nothing under way: what
-// streams may still take is bounded by their windows. Owned by the gateway.
+// so that an idle gateway sleeps; workers read how it stands. Above the ceiling new requests and
+// connections are refused as `overloaded`; a sixteenth above it new connections are shut out
+// without a word. It frees nothing that is in use and stops nothing under way: what streams may
+// still take is bounded by their windows, and by what replay.h keeps. Owned by the gateway.
 #ifndef GATEWAY_MEMORY_H
 #define GATEWAY_MEMORY_H
 

@@ -49,13 +49,14 @@ static struct endpoint *find_endpoint(
 static struct endpoint *find_left_over(
         const struct pool *pool, const char *label, const struct config_address *address)
 {
-	struct endpoint *found = NULL;
 	LIST_EACH (&pool->worker->pools_retired, node) {
 		const struct pool *other = LIST_ITEM(node, struct pool, left_over);
-		if (!found && pool_labels(other)->label == pool_labels(pool)->label)
-			found = find_endpoint(other, label, address);
+		bool akin = pool_labels(other)->label == pool_labels(pool)->label;
+		struct endpoint *found = akin ? find_endpoint(other, label, address) : NULL;
+		if (found)
+			return found;
 	}
-	return found;
+	return NULL;
 }
 
 static struct endpoint *take_endpoint(

@@ -25,9 +25,9 @@ struct replay {
 };
 
 void replay_begin(struct exchange *exchange);  // as the call is forwarded, with what is there
-void replay_keep(struct exchange *exchange, struct str bytes);
-void replay_drop(struct exchange *exchange);    // idempotent
-size_t replay_owed(struct exchange *exchange);  // and not told yet
+void replay_keep(struct exchange *exchange, struct str bytes);  // nothing before the begin
+void replay_drop(struct exchange *exchange);                    // idempotent
+size_t replay_owed(struct exchange *exchange);                  // and not told yet
 bool replay_possible(const struct exchange *exchange);
 // Whether the request can be sent once more from its first byte; then it stands there.
 MUST_USE bool replay_rewind(struct exchange *exchange);

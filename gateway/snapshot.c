@@ -12,9 +12,14 @@
 
 extern const char config_default_text[];
 
-static struct config *default_config(struct config_problems *problems)
+static struct config *load_config(
+        const char *path, const struct snapshot *present, struct config_problems *problems)
 {
-	return config_parse(str_from(config_default_text), CONFIG_DEFAULT_NAME, ".", problems);
+	if (!path)
+		return config_parse(
+		        str_from(config_default_text), CONFIG_DEFAULT_NAME, ".", problems);
+	return present ? config_reload(path, present->config, problems)
+	               : config_start(path, problems);
 }
 
 static bool load_tls(struct snapshot *snapshot, struct config_problems *problems)
@@ -135,19 +140,10 @@ static struct snapshot *make_ready(
 	return snapshot;
 }
 
-struct snapshot *snapshot_start(
-        const char *path, struct bucket_store *store, struct config_problems *problems)
-{
-	struct config *config = path ? config_start(path, problems) : default_config(problems);
-	return config ? make_ready(config, store, problems) : NULL;
-}
-
 struct snapshot *snapshot_load(const char *path, const struct snapshot *present,
         struct bucket_store *store, struct config_problems *problems)
 {
-	struct config *config = path ? config_reload(
-	                                       path, present ? present->config : NULL, problems)
-	                             : default_config(problems);
+	struct config *config = load_config(path, present, problems);
 	return config ? make_ready(config, store, problems) : NULL;
 }
 

@@ -50,16 +50,13 @@ struct snapshot {
 
 // Loads everything `run` needs; NULL after adding every problem. `path` NULL: the embedded default
 // configuration, relative to the working directory. `present`: the one in force, whose addresses of
-// names are kept, or NULL. `check`: adds every problem that snapshot_start would meet, of all
+// names are kept, or NULL. `check`: adds every problem that a start would meet, of all
 // stages in one run. True when there is none.
 MUST_USE bool snapshot_check(const char *path, struct config_problems *problems);
 // The same of loading, `offline` without asking anybody for names, and `visit` sees what ends some
 // day of all that could be loaded.
 MUST_USE bool snapshot_review(const char *path, bool offline, struct config_problems *problems,
         void (*visit)(const struct tls_expiry *expiry, void *argument), void *argument);
-// As snapshot_load without `present`, but that names of backends need no address yet.
-MUST_USE struct snapshot *snapshot_start(
-        const char *path, struct bucket_store *store, struct config_problems *problems);
 MUST_USE struct snapshot *snapshot_load(const char *path, const struct snapshot *present,
         struct bucket_store *store, struct config_problems *problems);
 // The same configuration with what its files hold now: certificates, keys, bundles, lists.

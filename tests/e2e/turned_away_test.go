@@ -15,7 +15,7 @@ import (
 
 // Calls that a backend over HTTP/2 turns away unprocessed, as those that are about to go do, behind their bodies.
 
-// readsWhole takes the rest of the request, its head if it has no body.
+// readsWhole takes the rest of a request that has a body.
 func readsWhole(framer *http2.Framer, stream uint32) bool {
 	for {
 		switch frame, err := framer.ReadFrame(); f := frame.(type) {
@@ -77,7 +77,7 @@ func TestCallsTurnedAwayBehindTheirBodiesGoElsewhere(t *testing.T) {
 						path, body := fmt.Sprint("/", calls), pattern(size)
 						wantStatus(t, c.do(uploads(path, body, known)), http.StatusOK)
 						if seen := tr.at(path); len(seen) != 1 || !bytes.Equal(seen[0].body, body) {
-							t.Errorf("of %d bytes the other had %d", size, len(seen[0].body))
+							t.Errorf("of %d bytes the other had %+v", size, seen)
 						}
 						retries += int(g.accessOf(t, path).number("retries"))
 						calls++
@@ -137,7 +137,7 @@ func TestCallsTurnedAwayBehindMoreThanIsKeptFail(t *testing.T) {
 				}
 				wantStatus(t, got, http.StatusOK)
 				if seen := tr.at(path); len(seen) != 1 || !bytes.Equal(seen[0].body, body) {
-					t.Errorf("of %d bytes the other had %d", size, len(seen[0].body))
+					t.Errorf("of %d bytes the other had %+v", size, seen)
 				}
 			}
 			if failed != 2 {
@@ -157,7 +157,7 @@ func TestCallsTurnedAwayLeaveTheWindowAsItIs(t *testing.T) {
 		path := fmt.Sprint("/", i)
 		wantStatus(t, c.do(uploads(path, body, true)), http.StatusOK)
 		if seen := tr.at(path); len(seen) != 1 || !bytes.Equal(seen[0].body, body) {
-			t.Errorf("call %d: the other had %d bytes", i, len(seen[0].body))
+			t.Errorf("call %d: the other had %+v", i, seen)
 		}
 	}
 	if n := c.dials.Load(); n != 1 {
